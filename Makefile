@@ -1,0 +1,44 @@
+# The only interface to the tools: people and continuous integration alike run these targets.
+# Each one is a script in scripts/; `make VENV=somewhere TARGET` uses another virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+export PYTHON VENV
+
+INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.installed-peers
+SETTINGS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all check fix bench coverage
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv with the package and its development tools
+
+demo: $(INSTALLED)  ## install, then show the whole method in a few minutes
+	@"$(VENV)/bin/twinlatent" demo
+
+test: $(INSTALLED)  ## fast tests, and the examples in docstrings
+	@scripts/test
+
+test-all: $(PEERS)  ## the slow tests too, those against other libraries included
+	@scripts/test -m ""
+
+check: $(INSTALLED)  ## lint, format and types; writes nothing
+	@scripts/check
+
+fix: $(INSTALLED)  ## repair what lint and format can
+	@scripts/fix
+
+bench: $(PEERS)  ## run every file of benchmarks/
+	@scripts/bench
+
+coverage: $(INSTALLED)  ## fast tests with coverage; the method's core must reach 95 %
+	@scripts/coverage
+
+$(INSTALLED): $(SETTINGS)
+	@scripts/install dev
+
+$(PEERS): $(SETTINGS) | $(INSTALLED)
+	@scripts/install dev,peers

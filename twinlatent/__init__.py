@@ -1,0 +1,36 @@
+"""Adversarial-example detectors with robust and vulnerable latent features, and the attacks that test them.
+
+>>> import twinlatent as tl
+>>> split = tl.data.load("digits")
+>>> split.train.images.shape[1:]
+torch.Size([1, 8, 8])
+"""
+
+from twinlatent import attacks, data
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.detector import Detector, DetectorSettings, Verdict
+from twinlatent.method.fit import fit, fit_split
+from twinlatent.method.game import AdversarySettings, GameSettings
+from twinlatent.method.losses import LossSettings
+from twinlatent.outputs import Bounds, Outputs
+from twinlatent.zoo import load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdversarySettings",
+    "Bounds",
+    "Detector",
+    "DetectorSettings",
+    "GameSettings",
+    "LossSettings",
+    "Outputs",
+    "TwinlatentError",
+    "Verdict",
+    "__version__",
+    "attacks",
+    "data",
+    "fit",
+    "fit_split",
+    "load",
+]

@@ -1,0 +1,279 @@
+"""The command line. Thin: every command is a call into the library and a table of what it returned."""
+
+import dataclasses
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+
+import twinlatent as tl
+from twinlatent import zoo
+from twinlatent.data.folder import read_image
+from twinlatent.data.validation import check_images
+from twinlatent.demo import demo_budgets, run_demo, with_log
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.blackbox import BLACK_BOX, evaluate_blackbox
+from twinlatent.evaluation.run_folder import EvaluationRun, write_run
+from twinlatent.method.fit import DETECTOR_FILE
+from twinlatent.method.presets import checked, override, preset_settings
+from twinlatent.report.contact_sheet import contact_sheet
+from twinlatent.report.page import write_page
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Train, judge and use adversarial-example detectors.")  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, show.")
+zoo_app = typer.Typer(no_args_is_help=True, help="Detectors that ship with the package.")
+app.add_typer(data_app, name="data")
+app.add_typer(zoo_app, name="zoo")
+
+INTERRUPTED = 130
+out = Console(soft_wrap=False)
+
+Progress = Annotated[bool, typer.Option(help="Show progress.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+"""Options that several commands share."""
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error and exit status 1."""
+    try:
+        app()
+    except TwinlatentError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt as stopped:
+        _fail(f"interrupted {stopped}".strip(), INTERRUPTED)
+
+
+def _fail(line: str, status: int) -> None:
+    print(f"twinlatent: {line}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("demo"),
+    preset: Annotated[str, typer.Option(help="Settings of the training: smoke, standard or paper.")] = "standard",
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train, attack and judge a detector on the embedded digits, and write an HTML page."""
+    run = run_demo(folder, preset=preset, seed=seed, progress=progress)
+    _print_records(run)
+    out.print(f"Page with pictures: {folder / 'report.html'}", highlight=False)
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the state, the log and the detector file.")],
+    preset: Annotated[str, typer.Option(help="Settings: smoke, standard or paper.")] = "standard",
+    change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")] = None,
+    label_rule: Annotated[str, typer.Option(help="nearest_mean, density or ratio.")] = "ratio",
+    score: Annotated[str, typer.Option(help="vulnerable, joint or ratio.")] = "ratio",
+    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted training in --out.")] = False,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train a detector by the mini-max game and calibrate it."""
+    _set_threads(threads)
+    split = tl.data.load(data, seed=seed, size=size, progress=progress)
+    settings = override(preset_settings(preset, split.image_shape, split.name), change or [])
+    detector = detector_settings(label_rule, score)
+    made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,
+                        device=device, progress=progress)  # fmt: skip
+    verdict = made.detect(split.test.images) if len(split.test) else None
+    out.print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s", highlight=False)
+    if verdict is not None:
+        accuracy = (verdict.label == split.test.labels).double().mean().item()
+        flagged = verdict.adversarial.double().mean().item()
+        out.print(f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged at 5 % {flagged:.4f}", highlight=False)
+
+
+@app.command()
+def detect(
+    model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
+    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG and the like, .npy or .npz of images.")],
+    fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
+    invert: Annotated[bool, typer.Option(help="Swap black and white first: MNIST is white on black.")] = False,
+) -> None:
+    """Classify images and say which are adversarial."""
+    detector = tl.load(model)
+    detector.calibration.check(fpr)
+    names, images = read_images(files, detector.image_shape)
+    verdict = detector.detect(1 - images if invert else images, fpr)
+    rows = [
+        {"image": name, "label": detector.class_names[verdict.label[i]], "adversarial": bool(verdict.adversarial[i]),
+         "p_value": round(verdict.p_value[i].item(), 6), "suspicion": round(verdict.suspicion[i].item(), 6)}
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    table = Table("image", "label", "verdict", "p-value", "suspicion")
+    for row in rows:
+        said = "[bold]adversarial[/bold]" if row["adversarial"] else "benign"
+        table.add_row(escape(str(row["image"])), escape(str(row["label"])), said, f"{row['p_value']:.4f}",
+                      f"{row['suspicion']:.2f}")  # fmt: skip
+    out.print(table)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
+    data: Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
+    images: Annotated[int | None, typer.Option(help="Test images to attack; default: all.", min=1)] = None,
+    epsilon: Annotated[float | None, typer.Option(help="One L∞ radius for all attacks.", min=0, max=1)] = None,
+    label_rule: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
+    score: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Judge a detector: accuracy, false positives, and AUC against attacks on a substitute classifier."""
+    _set_threads(threads)
+    detector = tl.load(model).using(label_rule=label_rule, score=score)
+    split = tl.data.load(data or detector.card.get("data", {}).get("name", ""), seed=seed, size=size, progress=progress)
+    if epsilon is None:
+        budgets = demo_budgets() if split.name == "digits" else BLACK_BOX
+    else:
+        budgets = tuple(dataclasses.replace(budget, epsilon=epsilon) for budget in BLACK_BOX)
+    run = evaluate_blackbox(detector, split, budgets=budgets, images=images, seed=seed, progress=progress)
+    training_log = Path(model) / "log.jsonl"
+    run = with_log(run, training_log) if Path(model).is_dir() else run
+    write_run(folder, run)
+    _print_records(run)
+    out.print(f"Page with pictures: {write_page(folder)}", highlight=False)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Name the data sets and where their files are."""
+    table = Table("name", "what", "where")
+    for name in tl.data.names():
+        table.add_row(name, tl.data.describe(name), tl.data.where(name))
+    table.add_row("folder:PATH", "your own images, a folder a class", "")
+    out.print(table)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Data set, see `data list`.")], progress: Progress = True
+) -> None:
+    """Download a data set into the cache, checked, unless it is there."""
+    for path in tl.data.fetch(name, progress=progress):
+        out.print(str(path), highlight=False)
+
+
+@data_app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="Data set, or folder:PATH.")],
+    path: Annotated[Path, typer.Option("--out", help="PNG file of the contact sheet.")] = Path("contact-sheet.png"),
+    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Write a contact sheet of the training images and print the sizes of the parts."""
+    split = tl.data.load(name, seed=seed, size=size, progress=progress)
+    contact_sheet(split.train, split.class_names, path, rows_per_class=2)
+    parts = ", ".join(f"{len(getattr(split, part))} {part}" for part in ("train", "calibration", "test"))
+    out.print(f"{path}: {parts} images of shape {split.image_shape}, {split.classes} classes", highlight=False)
+
+
+@zoo_app.command("list")
+def zoo_list() -> None:
+    """Name the shipped detectors with what they were trained on."""
+    table = Table("name", "data", "classes", "trained with")
+    for name in zoo.names():
+        card = tl.load(name).card
+        table.add_row(name, card["data"]["name"], str(len(tl.load(name).class_names)), card["training"]["adversary"]["attack"])
+    out.print(table)
+
+
+@zoo_app.command("show")
+def zoo_show(name: Annotated[str, typer.Argument(help="Name, see `zoo list`.")]) -> None:
+    """Print the card of a shipped detector."""
+    print(zoo.card(name))
+
+
+def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> tuple[list[str], Tensor]:
+    """Read image files and arrays as (n, channels, H, W) in [0, 1], with a name for each image.
+
+    An array is (n, 1, H, W), (n, H, W) or (H, W), floating in [0, 1] or uint8; an .npz must hold one array, or one
+    called `images`. Image files are resized to `image_shape`, arrays must have it.
+    """
+    names, parts = [], []
+    for path in files:
+        if path.suffix in (".npy", ".npz"):
+            part = _read_array(path, image_shape)
+            names += [f"{path}[{i}]" for i in range(len(part))]
+        else:
+            part = torch.from_numpy(np.array(read_image(path, image_shape[-1])))[None, None]
+            names.append(str(path))
+        parts.append(part)
+    return names, torch.cat(parts)
+
+
+def _read_array(path: Path, image_shape: tuple[int, ...]) -> Tensor:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            key = "images" if "images" in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
+            if key is None:
+                raise TwinlatentError(f"{path} holds {', '.join(loaded.files)}; call the array of images 'images'")
+            loaded = loaded[key]
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TwinlatentError(f"{path} is no array file ({' '.join(str(error).split())[:80]})") from error
+    values = loaded.astype(np.float32) / np.float32(255) if loaded.dtype == np.uint8 else loaded
+    height, width = image_shape[1:]
+    if values.shape[-2:] != (height, width) or values.ndim not in (2, 3, 4):
+        raise TwinlatentError(f"{path} has shape {values.shape}; the detector takes (n, 1, {height}, {width})")
+    try:
+        return check_images(values.reshape(-1, 1, height, width), shape=image_shape)[0]
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{path}: {error}") from error
+
+
+def detector_settings(label_rule: str, score: str) -> tl.DetectorSettings:
+    """Settings of a detector from words, with a one-line error."""
+    return checked(lambda: tl.DetectorSettings(label_rule=label_rule, score=score))  # type: ignore[arg-type]
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _print_records(run: EvaluationRun) -> None:
+    """Print the numbers: a line for benign images, a row an attack."""
+    by = {(record.metric, record.attack, record.score): record for record in run.records}
+    score = run.model.score
+    said = ", ".join(f"{metric} {by[metric, 'none', s].value:.4f}" for metric, s in (("accuracy", None), ("fpr", score)))
+    out.print(f"Benign test images: {said} (set to {run.model.fpr:g}), n = {by['accuracy', 'none', None].n}", highlight=False)
+    metrics = [m for m in ("tpr@1", "tpr@5", "tpr@10") if any(record.metric == m for record in run.records)]
+    table = Table("attack", "ε", "fooled substitute", "AUC [95 %]", *metrics, "AUC by score", "n")
+    for attack in run.suspicion:
+        area = by["auc", attack, score]
+        found = [f"{by[metric, attack, score].value:.3f}" for metric in metrics]
+        others = ", ".join(f"{s} {by['auc', attack, s].value:.3f}" for s in ("vulnerable", "joint", "ratio"))
+        table.add_row(attack, f"{area.epsilon:g}", f"{by['attack_success', attack, None].value:.3f}",
+                      f"{area.value:.4f} [{area.low:.3f}, {area.high:.3f}]", *found, others, str(area.n))  # fmt: skip
+    out.print(table)

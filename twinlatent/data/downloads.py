@@ -1,0 +1,175 @@
+"""Finding the files of a collection on this machine, and fetching those that are missing.
+
+A file is looked for in `$TWINLATENT_DATA/<collection>/`, then in the user's cache, which is also where fetched files
+go. Whatever is found is checked against its published MD5 before it is used.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pooch
+
+from twinlatent.data.catalogue import Collection, RemoteFile, published_as
+from twinlatent.errors import TwinlatentError
+from twinlatent.progress import Bar, bar
+
+DATA_VARIABLE = "TWINLATENT_DATA"
+CHUNK_BYTES = 2**16
+TIMEOUT_SECONDS = (10, 30)  # to connect, between two pieces
+
+
+def obtain(collection: Collection, *, fetch: bool, progress: bool) -> list[Path]:
+    """Paths of all files of `collection`, in its order, each checked.
+
+    Args:
+        collection: what to find.
+        fetch: whether missing files may be fetched over the network into the cache.
+        progress: whether to show a progress bar while fetching.
+
+    Raises:
+        TwinlatentError: a file is missing and cannot or must not be fetched, or is not the published one.
+    """
+    found = [locate(collection, file) for file in collection.files]
+    missing = [file for file, path in zip(collection.files, found, strict=True) if path is None]
+    if missing and not (fetch and collection.mirrors):
+        raise _missing(collection, missing[0], "fetch it (fetch=True) or put" if collection.mirrors else "put")
+    return [path or _fetch(collection, file, progress) for file, path in zip(collection.files, found, strict=True)]
+
+
+def folders(collection: Collection) -> list[Path]:
+    """Where the files of `collection` may lie, in the order of looking; the last is the cache."""
+    chosen = os.environ.get(DATA_VARIABLE)
+    roots = [Path(chosen).expanduser()] if chosen else []
+    return [root / collection.name for root in (*roots, Path(pooch.os_cache("twinlatent")))]
+
+
+def locate(collection: Collection, file: RemoteFile) -> Path | None:
+    """Path of the first copy of `file` on this machine, None if there is none.
+
+    Raises:
+        TwinlatentError: this copy is not the published file, or cannot be read.
+    """
+    for folder in folders(collection):
+        path = folder / file.name
+        if path.exists():
+            _check(path, file)
+            return path
+    return None
+
+
+def _check(path: Path, file: RemoteFile) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TwinlatentError(f"{path}: cannot be read ({error.strerror}); mend or delete it") from None
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if md5 != file.md5:
+        fault = _fault(md5, len(content), file)
+        raise TwinlatentError(f"{path}: {fault}; delete it, or put the published file in its place")
+
+
+def _fault(md5: str, size: int, file: RemoteFile) -> str:
+    real = published_as(md5)
+    if real is not None:
+        return f"is really {real}"
+    if size < file.size:
+        return f"is cut short, {size} of {file.size} bytes"
+    return f"is damaged, its MD5 is {md5} and not the published {file.md5}"
+
+
+def _missing(collection: Collection, file: RemoteFile, mend: str) -> TwinlatentError:
+    first, *more = folders(collection)
+    places = " and ".join(str(folder) for folder in (first, *more))
+    return TwinlatentError(f"{collection.name}/{file.name} is not in {places}; {mend} it into {first}")
+
+
+def _fetch(collection: Collection, file: RemoteFile, progress: bool) -> Path:
+    from requests.exceptions import RequestException  # with pooch; slow to import
+
+    failures = []
+    for mirror in collection.mirrors:
+        try:
+            return _download(mirror + file.name, collection, file, progress)
+        except (RequestException, ValueError) as error:
+            failures.append(f"{urlsplit(mirror).netloc}: {_reason(error)}")
+        except OSError as error:
+            folder = folders(collection)[-1]
+            mend = f"mend that, or put the files elsewhere and set {DATA_VARIABLE}"
+            raise TwinlatentError(
+                f"{folder}: cannot be written ({error.strerror or 'no permission'}); {mend}"
+            ) from None
+    raise _missing(collection, file, f"fetching failed ({', '.join(failures)}), check the network or put")
+
+
+def _download(address: str, collection: Collection, file: RemoteFile, progress: bool) -> Path:
+    with (
+        _quiet_pooch(),
+        bar(f"fetching {collection.name}/{file.name}, KiB", _kibibytes(file.size), show=progress) as shown,
+    ):
+        downloader = pooch.HTTPDownloader(
+            progressbar=_PoochBar(shown),
+            chunk_size=CHUNK_BYTES,
+            timeout=TIMEOUT_SECONDS,
+            headers={"Accept-Encoding": "identity"},  # the gzip file itself, not one more layer around it
+        )
+        folder = folders(collection)[-1]
+        return Path(pooch.retrieve(address, f"md5:{file.md5}", file.name, folder, downloader=downloader))
+
+
+def _kibibytes(size: int) -> int:
+    return -(-size // 1024)
+
+
+class _PoochBar:
+    """What pooch asks of a progress bar, told to one of ours that counts KiB."""
+
+    def __init__(self, shown: Bar) -> None:
+        self.total = 0  # pooch sets it; ours is the published size
+        self._shown, self._bytes = shown, 0
+
+    def update(self, size: int) -> None:
+        self._bytes += size
+        step = min(_kibibytes(self._bytes), self._shown.total) - self._shown.done
+        if step > 0:
+            self._shown.advance(step)
+
+    def reset(self) -> None:
+        self._bytes = 0
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def _quiet_pooch() -> Iterator[None]:
+    """Our bar says what pooch's log would say."""
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    from requests import exceptions
+
+    match error:
+        case exceptions.HTTPError(response=response) if response is not None:
+            return f"HTTP {response.status_code}"
+        case exceptions.Timeout():
+            return "no answer in time"
+        case exceptions.ChunkedEncodingError():
+            return "broke off"
+        case exceptions.ConnectionError():
+            return "no connection"
+        case exceptions.RequestException():
+            return type(error).__name__
+        case _:
+            return "not the published file"

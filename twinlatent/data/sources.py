@@ -1,0 +1,185 @@
+"""The data sets by name: a table with a row each, and what can be asked of it.
+
+A new data set is a new row: its files in the catalogue, unless it has none, and a function that reads them.
+"""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from twinlatent.data.catalogue import FASHION_MNIST, MNIST, Collection
+from twinlatent.data.downloads import locate, obtain
+from twinlatent.data.folder import read_folder
+from twinlatent.data.idx import read_idx
+from twinlatent.data.split import LabelledImages, Split, split_calibration, split_three_ways
+from twinlatent.errors import TwinlatentError
+
+FOLDER = "folder:"
+FOLDER_SIZE = 28
+HELD_OUT = 5_000 / 60_000  # of the MNIST family's training images, for calibration
+TEST_SHARE = CALIBRATION_SHARE = 0.2  # where there is no official test set
+
+DIGITS = tuple("0123456789")
+CLOTHES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+FIVE_CLOTHES = ("coat", "trouser", "sandal", "sneaker", "bag")
+
+Parts = tuple[LabelledImages, LabelledImages, LabelledImages]  # train, calibration, test
+
+
+@dataclass(frozen=True)
+class Source:
+    """A row of the table.
+
+    Attributes:
+        description: one line for people.
+        class_names: in the order of the labels.
+        size: height and width of the images in pixels.
+        read: (paths of the collection's files, seed) -> train, calibration, test.
+        collection: the files it is read from; None if it comes with an installed package.
+    """
+
+    description: str
+    class_names: tuple[str, ...]
+    size: int
+    read: Callable[[Sequence[Path], int], Parts]
+    collection: Collection | None = None
+
+
+def _read_digits(_paths: Sequence[Path], seed: int) -> Parts:
+    from sklearn.datasets import load_digits  # slow to import
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.from_numpy(pixels.reshape(-1, 1, 8, 8) / 16).float()
+    data = LabelledImages(images, torch.from_numpy(labels).long())
+    return split_three_ways(data, test_share=TEST_SHARE, calibration_share=CALIBRATION_SHARE, seed=seed)
+
+
+def _read_mnist_family(paths: Sequence[Path], seed: int, *, keep: Sequence[int] = range(10)) -> Parts:
+    train_images, train_labels, test_images, test_labels = paths
+    train, calibration = split_calibration(_read_pair(train_images, train_labels, keep), share=HELD_OUT, seed=seed)
+    return train, calibration, _read_pair(test_images, test_labels, keep)
+
+
+def _read_pair(images: Path, labels: Path, keep: Sequence[int]) -> LabelledImages:
+    """The images whose label is in `keep`, relabelled by their position in it."""
+    new_labels = np.full(256, -1, dtype=np.int64)
+    new_labels[list(keep)] = np.arange(len(keep))
+    relabelled = new_labels[read_idx(labels, 1)]
+    kept = relabelled >= 0
+    pixels = torch.from_numpy(read_idx(images, 3)[kept])
+    return LabelledImages(pixels.unsqueeze(1).float().div_(255), torch.from_numpy(relabelled[kept]))
+
+
+SOURCES = {
+    "digits": Source(
+        "handwritten digits of scikit-learn, 1,797 images, 8x8, 10 classes", DIGITS, 8, _read_digits
+    ),
+    "mnist": Source(
+        "handwritten digits, 70,000 images, 28x28, 10 classes", DIGITS, 28, _read_mnist_family, MNIST
+    ),
+    "fashion-mnist": Source(
+        "pieces of clothing, 70,000 images, 28x28, 10 classes", CLOTHES, 28, _read_mnist_family, FASHION_MNIST
+    ),
+    "fashion-mnist5": Source(
+        "coats, trousers, sandals, sneakers and bags of Fashion-MNIST, 35,000 images, 28x28, 5 classes",
+        FIVE_CLOTHES, 28, partial(_read_mnist_family, keep=tuple(map(CLOTHES.index, FIVE_CLOTHES))), FASHION_MNIST,
+    ),
+}  # fmt: skip
+
+
+def names() -> tuple[str, ...]:
+    """Names that `load` knows; besides them it takes `folder:PATH`."""
+    return tuple(SOURCES)
+
+
+def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = True, progress: bool = True) -> Split:
+    """Load a data set by name, in three parts.
+
+    Official test sets stay whole. Of the training images of the MNIST family one in twelve is held out for
+    calibration; `digits` and folders are divided into 60 % training, 20 % calibration and 20 % test images. Every
+    division keeps the shares of the classes and depends on `seed` alone.
+
+    Example:
+        >>> split = load("digits")
+        >>> split.image_shape, split.classes, len(split.train), len(split.calibration), len(split.test)
+        ((1, 8, 8), 10, 1078, 360, 359)
+
+    Args:
+        name: one of `names()`, or `folder:PATH` for a folder that holds a folder of images for each class.
+        seed: of the divisions, at least 0.
+        size: height and width in pixels to which the images of a folder are resized, 28 if None. The other sets
+            have their own size and accept no other.
+        fetch: whether missing files may be fetched over the network into the user's cache.
+        progress: whether to show progress bars.
+
+    Raises:
+        TwinlatentError: unknown name, wrong size or seed, or files that are missing, damaged or not what their
+            names say.
+    """
+    if name.startswith(FOLDER):
+        return _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
+    source = _source(name)
+    if size not in (None, source.size):
+        raise TwinlatentError(f"size is {size}, but {name} is {source.size}x{source.size}; leave size out")
+    paths = obtain(source.collection, fetch=fetch, progress=progress) if source.collection else []
+    return Split(name, *source.read(paths, seed), source.class_names)
+
+
+def _load_folder(name: str, seed: int, size: int, progress: bool) -> Split:
+    if size < 1:
+        raise TwinlatentError(f"size is {size}; give at least 1 pixel")
+    data, class_names = read_folder(_folder_path(name), size=size, progress=progress)
+    parts = split_three_ways(data, test_share=TEST_SHARE, calibration_share=CALIBRATION_SHARE, seed=seed)
+    return Split(name, *parts, class_names)
+
+
+def _folder_path(name: str) -> Path:
+    path = name.removeprefix(FOLDER)
+    if not path:
+        raise TwinlatentError(f"{name!r} names no folder; write {FOLDER}PATH")
+    return Path(path).expanduser()
+
+
+def fetch(name: str, *, progress: bool = True) -> list[Path]:
+    """Fetch the files of a data set that are not on this machine yet; return the paths of all its files.
+
+    Sets that consist of no files to fetch give an empty list.
+
+    Raises:
+        TwinlatentError: unknown name, no network, or a file that is there but is not the published one.
+    """
+    collection = _source(name).collection
+    return obtain(collection, fetch=True, progress=progress) if collection else []
+
+
+def describe(name: str) -> str:
+    """One line that says what the data set called `name` holds."""
+    return _source(name).description
+
+
+def where(name: str) -> str:
+    """One line that says where the files of the data set lie, what is wrong with them, or how much is to be fetched."""
+    collection = _source(name).collection
+    if collection is None:
+        return "comes with scikit-learn"
+    try:
+        found = {file: locate(collection, file) for file in collection.files}
+    except TwinlatentError as error:
+        return str(error)
+    missing = sum(file.size for file, path in found.items() if path is None)
+    if missing:
+        return f"{missing / 1e6:.1f} MB to be fetched"
+    return ", ".join(sorted({str(path.parent) for path in found.values() if path is not None}))
+
+
+def _source(name: str) -> Source:
+    if name in SOURCES:
+        return SOURCES[name]
+    near = difflib.get_close_matches(name, SOURCES, n=1)
+    meant = f"did you mean {near[0]}? Known are " if near else "known are "
+    raise TwinlatentError(f"no data set is called {name!r}; {meant}{', '.join(SOURCES)} and {FOLDER}PATH")

@@ -1,0 +1,169 @@
+"""Labelled images, and their division into training, calibration and test parts.
+
+Letters: n images, H and W height and width in pixels. Images are grey, one channel, in [0, 1].
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from twinlatent.errors import TwinlatentError
+
+HASHED_AT_ONCE = 4096
+SEED_LIMIT = 2**63
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and the class of each.
+
+    Attributes:
+        images: float32 (n, 1, H, W) in [0, 1].
+        labels: int64 (n,), each at least 0.
+
+    Raises:
+        TwinlatentError: the two differ in length.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise TwinlatentError(f"{len(self.images)} images but {len(self.labels)} labels; give one label an image")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, index: Tensor | slice) -> "LabelledImages":
+        """The rows that `index`, an int64 tensor of positions or a slice, picks, in its order."""
+        return LabelledImages(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A data set in three parts that share no image.
+
+    Attributes:
+        name: what `load` was asked for.
+        train: what models are fitted to.
+        calibration: benign images held out of training, for thresholds.
+        test: what results are reported on.
+        class_names: one name a class, in the order of the labels 0, 1, ...
+    """
+
+    name: str
+    train: LabelledImages
+    calibration: LabelledImages
+    test: LabelledImages
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(1, H, W) of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all images, labels and class names; the name of the set is left out.
+
+        Equal for equal contents in equal order on every machine. Worked out once.
+        """
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for part in (self.train, self.calibration, self.test):
+            digest.update(repr(tuple(part.images.shape)).encode())
+            for block in _image_bytes(part.images):
+                digest.update(block)
+            digest.update(part.labels.cpu().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def _image_bytes(images: Tensor) -> Iterator[bytes]:
+    """Blocks of images as bytes: one a pixel where the values are exact 255ths, else float32."""
+    for start in range(0, len(images), HASHED_AT_ONCE):
+        block = images[start : start + HASHED_AT_ONCE].cpu()
+        bytewise = block.mul(255).round().to(torch.uint8)
+        exact = torch.equal(bytewise / 255, block)
+        yield b"uint8" if exact else b"float32"
+        yield (bytewise.numpy() if exact else block.numpy().astype("<f4")).tobytes()
+
+
+def split_calibration(data: LabelledImages, *, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Divide `data` into (train, calibration), class by class.
+
+    Calibration gets `share` of the images, as near as whole images allow, in total and in each class; either part
+    gets at least one image of every class. Both keep the order of `data`. Equal seeds give equal divisions; the
+    global random state is neither read nor changed.
+
+    Args:
+        data: what to divide.
+        share: in (0, 1).
+        seed: at least 0.
+
+    Raises:
+        TwinlatentError: `share` or `seed` out of range, no images, or a class with a single image.
+    """
+    return _split_off(data, share, _generator(seed))
+
+
+def split_three_ways(
+    data: LabelledImages, *, test_share: float, calibration_share: float, seed: int
+) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+    """Divide `data` into (train, calibration, test), as `split_calibration` does; both shares are of all the images.
+
+    Raises:
+        TwinlatentError: as `split_calibration`, or a class with fewer than three images.
+    """
+    generator = _generator(seed)
+    rest, test = _split_off(data, test_share, generator)
+    train, calibration = _split_off(rest, calibration_share / (1 - test_share), generator)
+    return train, calibration, test
+
+
+def _generator(seed: int) -> torch.Generator:
+    if not 0 <= seed < SEED_LIMIT:
+        raise TwinlatentError(f"seed is {seed}; give a whole number from 0 to 2**63 - 1")
+    return torch.Generator().manual_seed(seed)
+
+
+def _split_off(data: LabelledImages, share: float, generator: torch.Generator) -> tuple[LabelledImages, LabelledImages]:
+    if not 0 < share < 1:
+        raise TwinlatentError(f"share is {share}; give a number between 0 and 1")
+    labels = data.labels.cpu()
+    taken = torch.zeros(len(labels), dtype=torch.bool)
+    for label, count in enumerate(_counts_to_take(labels, share)):
+        members = (labels == label).nonzero().squeeze(1)
+        taken[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    rest, picked = (mask.nonzero().squeeze(1).to(data.labels.device) for mask in (~taken, taken))
+    return data.subset(rest), data.subset(picked)
+
+
+def _counts_to_take(labels: Tensor, share: float) -> list[int]:
+    """How many images of each class to take: largest remainders first, so that the total is right."""
+    sizes = labels.bincount()
+    _check_sizes(sizes)
+    wanted = sizes.double() * share
+    counts = wanted.floor().long()
+    left_over = round(float(wanted.sum())) - int(counts.sum())
+    counts[(wanted - counts).argsort(descending=True, stable=True)[:left_over]] += 1
+    smallest = (sizes > 0).long()  # one image of each class that occurs, taken and left
+    result: list[int] = counts.clamp(smallest, sizes - smallest).tolist()
+    return result
+
+
+def _check_sizes(sizes: Tensor) -> None:
+    if len(sizes) == 0:
+        raise TwinlatentError("0 images to divide; give at least two of every class")
+    single = (sizes == 1).nonzero()
+    if len(single):
+        raise TwinlatentError(f"class {int(single[0])} has too few images to be divided; give more, or leave it out")

@@ -1,0 +1,112 @@
+"""Checks of images and labels that come from the user."""
+
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from twinlatent.errors import TwinlatentError
+
+Array = Tensor | NDArray[Any]
+
+
+@overload
+def check_images(images: Array, labels: None = None, shape: tuple[int, ...] | None = None) -> tuple[Tensor, None]: ...
+@overload
+def check_images(images: Array, labels: Array, shape: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]: ...
+def check_images(
+    images: Array, labels: Array | None = None, shape: tuple[int, ...] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Check images, and labels if there are any, and return both as tensors.
+
+    Tensors keep their device and their gradient; nothing is copied that already has the right type.
+
+    Args:
+        images: floating (n, 1, H, W), finite, in [0, 1], at least one image.
+        labels: whole numbers (n,), at least 0; or None.
+        shape: the (1, H, W) that is expected; None accepts every size.
+
+    Returns:
+        images as float32, and labels as int64 or None.
+
+    Raises:
+        TwinlatentError: anything is otherwise.
+    """
+    checked = _checked_images(images)
+    if shape is not None and tuple(checked.shape[1:]) != tuple(shape):
+        found = tuple(checked.shape[1:])
+        raise TwinlatentError(f"images are {found} each, {tuple(shape)} is expected; resize or crop them")
+    return checked, None if labels is None else _checked_labels(labels, len(checked))
+
+
+def _checked_images(images: Array) -> Tensor:
+    _check_type("images", images)
+    if not _is_floating(images):
+        mend = "divide by 255" if _dtype(images) == "uint8" else "convert to float32 in [0, 1]"
+        raise TwinlatentError(f"images are {_dtype(images)}, not floating; {mend}")
+    if images.ndim != 4 or images.shape[1] != 1 or 0 in images.shape:
+        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not (n, 1, H, W); {_shape_mend(images)}")
+    checked = _tensor(images, np.float32, torch.float32)
+    _check_range(checked)
+    return checked
+
+
+def _shape_mend(images: Array) -> str:
+    if 0 in images.shape:
+        return "give at least one image of at least one pixel"
+    if images.ndim == 3:
+        return "add the channel axis: images[:, None]"
+    if images.ndim == 4 and images.shape[3] == 1:
+        return "move the channel axis forward: images[..., 0][:, None]"
+    if images.ndim == 4:
+        return "convert them to one grey channel"
+    return "reshape them"
+
+
+def _check_range(images: Tensor) -> None:
+    low, high = (bound.item() for bound in images.detach().aminmax())  # NaN anywhere makes both NaN
+    if low >= 0 and high <= 1:
+        return
+    if not bool(images.isfinite().all()):
+        raise TwinlatentError("images contain NaN or infinity; replace these values or drop these images")
+    mend = "divide by 255" if low >= 0 and 2 < high <= 255 else "rescale or clamp(0, 1) them"
+    raise TwinlatentError(f"images reach from {low:.9g} to {high:.9g}, outside [0, 1]; {mend}")
+
+
+def _checked_labels(labels: Array, count: int) -> Tensor:
+    _check_type("labels", labels)
+    if _is_floating(labels) or _dtype(labels).startswith(("bool", "complex")):
+        raise TwinlatentError(f"labels are {_dtype(labels)}, not whole numbers; convert them to int64")
+    if labels.ndim != 1:
+        mend = "for one-hot labels, give labels.argmax(1)" if labels.ndim == 2 else "reshape them"
+        raise TwinlatentError(f"labels have shape {tuple(labels.shape)}, not (n,); {mend}")
+    if len(labels) != count:
+        raise TwinlatentError(f"{count} images but {len(labels)} labels; give one label an image")
+    checked = _tensor(labels, np.int64, torch.int64)
+    if int(checked.min()) < 0:
+        raise TwinlatentError(f"labels go down to {int(checked.min())}; number the classes 0, 1, ...")
+    return checked
+
+
+def _check_type(what: str, value: object) -> None:
+    if not isinstance(value, Tensor | np.ndarray):
+        raise TwinlatentError(f"{what} are a {type(value).__name__}; give a torch tensor or a numpy array")
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "fiubc":
+        raise TwinlatentError(f"{what} are an array of {value.dtype}; give numbers")
+
+
+def _dtype(value: Array) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _is_floating(value: Array) -> bool:
+    return value.is_floating_point() if isinstance(value, Tensor) else value.dtype.kind == "f"
+
+
+def _tensor(value: Array, numpy_type: type[np.generic], torch_type: torch.dtype) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.to(torch_type)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and that is reported
+        return torch.from_numpy(np.require(value, numpy_type, ["C", "W"]))

@@ -1,0 +1,125 @@
+"""Results as flat records: one number, what it measures, how sure it is and where it comes from."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import write_json
+
+Method = Literal["twinlatent", "plain", "gong", "rce", "adversarial-training", "gat"]
+TrainedWith = Literal["mim", "pgd", "cw", "none"]
+Score = Literal["vulnerable", "joint", "ratio"]
+Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3",
+                 "benign_pass_c1c2", "l2_rms255", "substitute_accuracy", "attack_success"]  # fmt: skip
+UNBOUNDED_METRICS = frozenset({"l2_rms255"})  # every other metric is a share, in [0, 1]
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Record(BaseModel):
+    """One measured number.
+
+    Attributes:
+        data: name of the data set.
+        method: whose detector or classifier was measured.
+        trained_with: the training attack, "none" where there was none.
+        attack: "none" on benign images, "fgsm", "pgd", "mim", "cw" and so on, or "worst" for the worst of several.
+        epsilon: the attack's L∞ budget in [0, 1]; None where it has none.
+        score: which suspicion score; None where the metric does not use one.
+        metric: what was measured. "fpr" and "tpr@k", "sr@k" (attack success rate) are taken at thresholds fixed
+            beforehand on held-out benign images, k in percent of benign images flagged; "attack_success" is the
+            share of attacked images the substitute misreads; "l2_rms255" is 255·‖δ‖₂/√d averaged over successes.
+        value: the number, finite; in [0, 1] unless it is "l2_rms255".
+        n: how many images it was taken over, at least 1.
+        low: lower end of its 95 % interval; None where none was computed.
+        high: upper end of it.
+        seed: what every random choice was derived from.
+        command: command line that produced it.
+        commit: commit of the package.
+        seconds: time it took.
+        versions: version of each library.
+        machine: kind of processor.
+        date: day it was measured, YYYY-MM-DD.
+        budget: name of the attack suite, such as "blackbox", "paper" or "standard".
+
+    Errors: pydantic's `ValidationError` on any other field or a value outside these ranges.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Name
+    method: Method
+    trained_with: TrainedWith
+    attack: Name
+    epsilon: Annotated[FiniteFloat, Field(ge=0, le=1)] | None
+    score: Score | None
+    metric: Metric
+    value: Annotated[FiniteFloat, Field(ge=0)]
+    n: Annotated[int, Field(ge=1)]
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    seed: int
+    command: str
+    commit: str
+    seconds: Annotated[FiniteFloat, Field(ge=0)]
+    versions: dict[str, str]
+    machine: str
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    budget: Name
+
+    @model_validator(mode="after")
+    def _numbers_agree(self) -> Self:
+        if self.metric not in UNBOUNDED_METRICS and self.value > 1:
+            raise ValueError(f"{self.metric} is a share, so value must lie in [0, 1]; it is {self.value}")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("low and high come together: give both or neither")
+        if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
+            raise ValueError(f"value {self.value} lies outside its interval [{self.low}, {self.high}]")
+        return self
+
+
+def write_records(path: str | Path, records: Iterable[Record]) -> None:
+    """Write `records` to `path` as a JSON list of flat objects, whole or not at all."""
+    write_json(path, [record.model_dump() for record in records])
+
+
+def read_records(path: str | Path) -> tuple[Record, ...]:
+    """Read what `write_records` wrote.
+
+    Errors: `TwinlatentError` naming the file, the record and the field when one is missing, unknown or wrong.
+    """
+    items = read_json(path)
+    if not isinstance(items, list):
+        raise TwinlatentError(f"{path}: expected a JSON list of records, found {type(items).__name__}")
+    return tuple(_record(path, number, item) for number, item in enumerate(items))
+
+
+def read_json(path: str | Path) -> object:
+    """Return the JSON value in the file `path`; `TwinlatentError` if it is missing or not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TwinlatentError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise TwinlatentError(f"{path}: not JSON: {error}") from error
+
+
+def complaint(error: ValidationError) -> str:
+    """Say in one line which field pydantic refused first, and why."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    given = first["input"]
+    found = f" (found {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return f"field {field!r}: {message}{found}" if field else message
+
+
+def _record(path: str | Path, number: int, item: object) -> Record:
+    try:
+        return Record.model_validate(item)
+    except ValidationError as error:
+        raise TwinlatentError(f"{path}: record {number}: {complaint(error)}") from error

@@ -1,0 +1,252 @@
+"""The folder an evaluation leaves behind: everything its report is made from, no pickles.
+
+`results.json` holds the records, `model.json` what was trained and how, `evaluation.npz` scores and example
+images, and `log.jsonl`, where it was kept, the training log, one JSON object a round.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.records import Record, complaint, read_json, read_records, write_records
+from twinlatent.files import replacing, write_json, write_text
+
+RECORDS, MODEL, ARRAYS, LOG = "results.json", "model.json", "evaluation.npz", "log.jsonl"
+
+Floats = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
+Names = NDArray[np.str_]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ModelCard(BaseModel):
+    """What was trained, in words and numbers a reader can check.
+
+    Attributes:
+        title: heading of the report.
+        data: name of the data set.
+        class_names: one name a class.
+        training_images, calibration_images, test_images: how many of each were used.
+        encoder, decoder: the networks in the paper's notation, such as "3(c(4,16)) z(8,8)".
+        parameters: trained numbers, all classes together.
+        score: which suspicion score flags an image.
+        label_rule: how the label is inferred.
+        fpr: share of benign images the detector was set to flag, in (0, 1).
+        seconds: training time.
+        settings: the training settings, nested as they are in the settings file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    data: str
+    class_names: tuple[str, ...]
+    training_images: Count
+    calibration_images: Count
+    test_images: Count
+    encoder: str
+    decoder: str
+    parameters: Count
+    score: str
+    label_rule: str
+    fpr: Annotated[FiniteFloat, Field(gt=0, lt=1)]
+    seconds: Annotated[FiniteFloat, Field(ge=0)]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """k pairs of a benign image and its attacked version, with what the detector said of each.
+
+    Attributes:
+        benign: (k, H, W) in [0, 1].
+        adversarial: (k, H, W) in [0, 1].
+        attack: (k,) name of the attack.
+        true: (k,) name of the true class.
+        benign_label: (k,) name of the class the detector inferred for the benign image.
+        adversarial_label: (k,) the same for the attacked one.
+        benign_flagged: (k,) whether the detector flagged the benign image.
+        adversarial_flagged: (k,) the same for the attacked one.
+        benign_p: (k,) p-value of the benign image in [0, 1], small where it is suspicious.
+        adversarial_p: (k,) the same for the attacked one.
+
+    Errors: `TwinlatentError` when the shapes, types or ranges are not these.
+    """
+
+    benign: Floats
+    adversarial: Floats
+    attack: Names
+    true: Names
+    benign_label: Names
+    adversarial_label: Names
+    benign_flagged: Flags
+    adversarial_flagged: Flags
+    benign_p: Floats
+    adversarial_p: Floats
+
+    def __post_init__(self) -> None:
+        for name in _EXAMPLE_KINDS:
+            _check(f"example_{name}", getattr(self, name), _EXAMPLE_KINDS[name], 3 if name in _IMAGES else 1)
+            if name in _IMAGES and getattr(self, name).shape != self.benign.shape:
+                raise TwinlatentError(f"example_{name} has shape {getattr(self, name).shape}, not {self.benign.shape}")
+            if len(getattr(self, name)) != len(self):
+                raise TwinlatentError(f"example_{name} has {len(getattr(self, name))} rows, example_benign {len(self)}")
+        for name in (*_IMAGES, *_P_VALUES):
+            _check_unit_interval(f"example_{name}", getattr(self, name))
+
+    def __len__(self) -> int:
+        """Return k."""
+        return len(self.benign)
+
+
+_IMAGES, _P_VALUES = ("benign", "adversarial"), ("benign_p", "adversarial_p")
+_EXAMPLE_KINDS = {
+    **dict.fromkeys((*_IMAGES, *_P_VALUES), "f"),
+    **dict.fromkeys(("attack", "true", "benign_label", "adversarial_label"), "U"),
+    **dict.fromkeys(("benign_flagged", "adversarial_flagged"), "b"),
+}  # the numpy kind of each field
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationRun:
+    """Everything a report is made from.
+
+    Attributes:
+        records: the measured numbers.
+        model: what was trained.
+        benign_suspicion: (n,) suspicion of benign test images, higher is more suspicious.
+        suspicion: attack name -> (n,) suspicion of attacked test images; at least one attack.
+        examples: pairs of images to show; may be empty (k = 0).
+        threshold: the suspicion above which an image is flagged, where there is one for all classes.
+        log: the training log, one mapping a round; empty if it was not kept.
+
+    Errors: `TwinlatentError` on an empty, NaN or wrongly shaped array.
+    """
+
+    records: tuple[Record, ...]
+    model: ModelCard
+    benign_suspicion: Floats
+    suspicion: Mapping[str, Floats]
+    examples: Examples
+    threshold: float | None = None
+    log: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.suspicion:
+            raise TwinlatentError("attacks is empty: give the scores of at least one attack")
+        _check_scores("benign_suspicion", self.benign_suspicion)
+        for attack, scores in self.suspicion.items():
+            _check_scores(f"suspicion_{attack}", scores)
+
+
+def write_run(folder: str | Path, run: EvaluationRun) -> None:
+    """Write `run` into `folder`, each file whole or not at all. An empty log leaves no log.jsonl behind.
+
+    The same run always gives the same bytes.
+    """
+    folder = Path(folder)
+    write_records(folder / RECORDS, run.records)
+    write_json(folder / MODEL, run.model.model_dump(mode="json"))
+    with replacing(folder / ARRAYS) as temporary:
+        np.savez_compressed(temporary, **_arrays(run))
+    if run.log:
+        write_text(folder / LOG, "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in run.log))
+    else:
+        (folder / LOG).unlink(missing_ok=True)
+
+
+def read_run(folder: str | Path) -> EvaluationRun:
+    """Read what `write_run` wrote.
+
+    Errors: `TwinlatentError` naming the file, and the array or field, when one is missing or wrong.
+    """
+    folder = Path(folder)
+    records, model, log = read_records(folder / RECORDS), _read_model(folder / MODEL), _read_log(folder / LOG)
+    path = folder / ARRAYS
+    arrays = _read_arrays(path)
+    try:
+        attacks = [str(name) for name in _member(arrays, "attacks")]
+        examples = {field.name: _member(arrays, f"example_{field.name}") for field in fields(Examples)}
+        return EvaluationRun(
+            records=records,
+            model=model,
+            benign_suspicion=_member(arrays, "benign_suspicion"),
+            suspicion={name: _member(arrays, f"suspicion_{name}") for name in attacks},
+            examples=Examples(**examples),
+            threshold=float(arrays["threshold"]) if "threshold" in arrays else None,
+            log=log,
+        )
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{path}: {error}") from error
+
+
+def _arrays(run: EvaluationRun) -> dict[str, Any]:
+    named: dict[str, Any] = {"attacks": np.array(list(run.suspicion)), "benign_suspicion": run.benign_suspicion}
+    named |= {f"suspicion_{attack}": scores for attack, scores in run.suspicion.items()}
+    named |= {f"example_{field.name}": getattr(run.examples, field.name) for field in fields(Examples)}
+    return named if run.threshold is None else named | {"threshold": np.array(run.threshold)}
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise TwinlatentError(f"{path}: no such file") from error
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise TwinlatentError(f"{path}: not an .npz of plain arrays: {reason}") from error
+
+
+def _member(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise TwinlatentError(f"the array {name!r} is missing: write the folder anew with write_run")
+    return arrays[name]
+
+
+def _read_model(path: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate(read_json(path))
+    except ValidationError as error:
+        raise TwinlatentError(f"{path}: {complaint(error)}") from error
+
+
+def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.exists():
+        return ()
+    rounds = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rounds.append(json.loads(line))
+        except ValueError as error:
+            raise TwinlatentError(f"{path}: line {number} is not JSON: {error}") from error
+        if not isinstance(rounds[-1], dict):
+            raise TwinlatentError(f"{path}: line {number} is not a JSON object")
+    return tuple(rounds)
+
+
+def _check(name: str, values: NDArray[Any], kind: str, dimensions: int) -> None:
+    if values.ndim != dimensions:
+        raise TwinlatentError(f"{name} has shape {values.shape}: it needs {dimensions} dimension(s)")
+    if values.dtype.kind != kind:
+        wanted = {"f": "floating-point numbers", "U": "text", "b": "booleans"}[kind]
+        raise TwinlatentError(f"{name} holds {values.dtype}: it needs {wanted}")
+
+
+def _check_scores(name: str, values: NDArray[Any]) -> None:
+    _check(name, values, "f", 1)
+    if not len(values) or np.isnan(values).any():
+        raise TwinlatentError(f"{name} is empty or holds NaN")
+
+
+def _check_unit_interval(name: str, values: NDArray[Any]) -> None:
+    if not ((values >= 0) & (values <= 1)).all():
+        raise TwinlatentError(f"{name} has values outside [0, 1]")

@@ -1,0 +1,32 @@
+"""Ctrl-C between two steps of a long work rather than in the middle of one."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within the block a first Ctrl-C is only noted; the yielded function says whether it came.
+
+    The block asks at its safe points, saves, and raises `KeyboardInterrupt` itself. A second Ctrl-C interrupts at
+    once. Outside the main thread signals cannot be caught and nothing changes.
+    """
+    asked = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            signal.default_int_handler(number, frame)
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

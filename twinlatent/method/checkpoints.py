@@ -1,0 +1,74 @@
+"""Files of tensors with a JSON description: safetensors, a checksum over everything, nothing pickled.
+
+The checksum finds damage, not malice: who can rewrite a file can recompute it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import replacing
+
+FORMAT = "1"
+"""Changes when files written before cannot be read as they are."""
+
+
+def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-able description to `path`, whole or not at all.
+
+    Args:
+        path: conventionally ends in `.safetensors`.
+        kind: what the file is, such as "detector"; `load_tensors` asks for the same.
+        tensors: by name.
+        description: finite numbers, text, lists, dicts.
+    """
+    held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps(description, sort_keys=True, allow_nan=False)
+    metadata = {"kind": kind, "format": FORMAT, "description": text, "sha256": _checksum(kind, text, held)}
+    with replacing(path) as temporary:
+        save_file(held, temporary, metadata=metadata)
+
+
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote: tensors on the CPU, and the description.
+
+    Raises:
+        TwinlatentError: the file is missing, truncated, damaged, tampered with, or of another kind or format; the
+            line names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TwinlatentError(f"{path} is no file; give the path of a {kind} file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise TwinlatentError(f"{path} is truncated or no {kind} file; write it again ({_one_line(error)})") from error
+    if metadata.get("kind") != kind or metadata.get("format") != FORMAT:
+        found = f"kind {metadata.get('kind')!r}, format {metadata.get('format')!r}"
+        raise TwinlatentError(f"{path} is no {kind} file of format {FORMAT} ({found})")
+    text = metadata.get("description", "")
+    if metadata.get("sha256") != _checksum(kind, text, tensors):
+        raise TwinlatentError(f"{path} is damaged: its checksum does not match its contents; write it again")
+    return tensors, json.loads(text)
+
+
+def _checksum(kind: str, description: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(f"{FORMAT}\n{kind}\n{description}".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

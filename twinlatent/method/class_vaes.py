@@ -1,0 +1,300 @@
+"""N dual-latent VAEs, one a class, evaluated in one batched computation.
+
+Letters: C classes, B images, Z latent dimensions. Images are either (B, channels, H, W), and then every
+class sees the same ones (inference), or (C, B, channels, H, W), and then each class sees its own (the game).
+
+Between layers, maps are kept as (B, C·channels, H, W) in channels-last memory and convolved in C groups, and
+flat features as (C, B, features) for batched matrix products.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.densities import DiagonalGaussian
+from twinlatent.method.networks import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Deconv,
+    Dense,
+    Plan,
+    PlainNetwork,
+    Pool,
+    Reshape,
+    activate,
+    parameters_of,
+)
+
+LOG_VARIANCE_RANGE = (-12.0, 6.0)
+"""Encoders' log σ² are clamped to this, so that σ² and its KL are finite for every image."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What C encoders say of B images: two Gaussians with means of shape (C, B, Z_r) and (C, B, Z_v)."""
+
+    robust: DiagonalGaussian
+    vulnerable: DiagonalGaussian
+
+
+class ClassNetworks(nn.Module):
+    """`classes` copies of one plan with their own parameters, evaluated together.
+
+    Parameter names are `PlainNetwork`'s with a leading class dimension.
+    """
+
+    def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.plan, self.classes = plan, classes
+        for index, name, shape in parameters_of(plan):
+            value = torch.empty(classes, *shape)
+            self.register_parameter(f"{index}_{name}", nn.Parameter(_initialised(plan, index, value, name, generator)))
+        for index, operation in enumerate(plan.operations):
+            if isinstance(operation, BatchNorm):
+                self.register_buffer(f"{index}_running_mean", torch.zeros(classes, operation.channels))
+                self.register_buffer(f"{index}_running_var", torch.ones(classes, operation.channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all networks to the same samples (B, *input_shape) or each to its own (C, B, *input_shape).
+
+        Returns:
+            (C, B, *output_shape).
+        """
+        sample, operations = self.plan.input_shape, self.plan.operations
+        own = x.ndim == len(sample) + 2
+        if tuple(x.shape[2 if own else 1 :]) != sample or (own and x.shape[0] != self.classes):
+            raise TwinlatentError(f"{self.plan.spec} takes samples of shape {sample}; got {tuple(x.shape)}")
+        first, *rest = range(len(operations))
+        if not own and isinstance(operations[first], Conv):
+            x = self._conv(first, operations[first], x, groups=1)
+        else:
+            x = x if own else x.expand(self.classes, *x.shape)
+            x = self._apply_operation(first, _to_map(x) if len(sample) == 3 else x)
+        for index in rest:
+            x = self._apply_operation(index, x)
+        return x if len(self.plan.output_shape) == 1 else x.unflatten(1, (self.classes, -1)).transpose(0, 1)
+
+    def single(self, index: int) -> PlainNetwork:
+        """Copy the network of one class out, as an ordinary module."""
+        network = PlainNetwork(self.plan)
+        state = {f"layers.{name.replace('_', '.', 1)}": value[index] for name, value in self.state_dict().items()}
+        network.load_state_dict(state, strict=False)
+        return network.train(self.training)
+
+    def __repr__(self) -> str:
+        return str(self.plan.spec)
+
+    def _apply_operation(self, index: int, x: Tensor) -> Tensor:
+        operation = self.plan.operations[index]
+        match operation:
+            case Conv():
+                return self._conv(index, operation, x, groups=self.classes)
+            case Deconv():
+                return self._deconv(index, operation, x)
+            case Dense():
+                return self._dense(index, x)
+            case BatchNorm():
+                return self._batch_norm(index, x)
+            case Pool(size):
+                return F.max_pool2d(x, size)
+            case Reshape(shape):
+                return self._reshape(x, shape)
+            case Activation():
+                return activate(x, operation)
+
+    def _of(self, index: int, name: str) -> Tensor:
+        value: Tensor = getattr(self, f"{index}_{name}")
+        return value
+
+    def _conv(self, index: int, conv: Conv, x: Tensor, groups: int) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        weight = self._of(index, "weight").flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        bias = self._of(index, "bias").flatten()
+        convolve = thin_conv if conv.inputs < THIN_CHANNELS and conv.stride > 1 else _padded_conv
+        return convolve(x, weight, bias, conv.stride, conv.padding, groups)
+
+    def _deconv(self, index: int, deconv: Deconv, x: Tensor) -> Tensor:
+        size = x.shape[-1] * deconv.stride
+        weight, bias = self._of(index, "weight").flatten(0, 1), self._of(index, "bias").flatten()
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = _transposed_conv(x, weight, deconv.stride, deconv.crop, self.classes, (size, size))
+        return x + bias[:, None, None]
+
+    def _dense(self, index: int, x: Tensor) -> Tensor:
+        """W xᵀ rather than x Wᵀ: the gradient of a large W then arrives in W's own memory order."""
+        bias, weight = self._of(index, "bias"), self._of(index, "weight")
+        return torch.baddbmm(bias[:, :, None], weight, x.transpose(1, 2)).transpose(1, 2)
+
+    def _batch_norm(self, index: int, x: Tensor) -> Tensor:
+        """Normalise each class with its own statistics: the batch's in training mode, else the running ones."""
+        flat = x.ndim == 3
+        y = x.transpose(0, 1).flatten(1) if flat else x
+        names = ("running_mean", "running_var", "weight", "bias")
+        mean, var, weight, bias = (self._of(index, name).view(-1) for name in names)
+        y = F.batch_norm(y, mean, var, weight, bias, training=self.training)
+        return y.unflatten(1, (self.classes, -1)).transpose(0, 1) if flat else y
+
+    def _reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if len(shape) == 3:  # (C, B, features) -> (B, C·channels, H, W)
+            return _to_map(x.unflatten(2, shape))
+        return x.unflatten(1, (self.classes, -1)).transpose(0, 1).flatten(2)
+
+
+def _to_map(x: Tensor) -> Tensor:
+    """(C, B, channels, H, W) → (B, C·channels, H, W)."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _initialised(plan: Plan, index: int, value: Tensor, name: str, generator: torch.Generator | None) -> Tensor:
+    """PyTorch's default, uniform in ±1/√fan-in; batch normalisation starts as the identity."""
+    operation = plan.operations[index]
+    if isinstance(operation, BatchNorm):
+        return value.fill_(1.0 if name == "weight" else 0.0)
+    fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
+    bound = 1 / math.sqrt(fan_in)
+    return value.uniform_(-bound, bound, generator=generator)
+
+
+# --- transposed convolutions, among them the gradient of the first convolution with respect to the images ---------
+
+THIN_CHANNELS = 8
+"""Below this many input channels a group, libraries compute a strided convolution's input gradient slowly."""
+
+
+def thin_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int) -> Tensor:
+    """Grouped, padded, strided convolution whose input gradient is fast for few input channels.
+
+    The forward pass and the gradients of weight and bias are the library's own; the gradient of x is
+    computed by `_transposed_conv`.
+    """
+    result: Tensor = _ThinConv.apply(x, weight, bias, stride, padding, groups)
+    return result
+
+
+class _ThinConv(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.settings = stride, padding, groups
+        return _padded_conv(x, weight, bias, stride, padding, groups)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        stride, padding, groups = ctx.settings
+        grad_x = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _transposed_conv(grad, weight, stride, padding[0], groups, x.shape[-2:])
+        if ctx.needs_input_grad[1]:
+            padded = F.pad(x, (*padding, *padding))
+            grad_weight = nn.grad.conv2d_weight(padded, weight.shape, grad, stride, groups=groups)
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad.sum((0, 2, 3))
+        return grad_x, grad_weight, grad_bias, None, None, None
+
+
+def _padded_conv(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int
+) -> Tensor:
+    before, after = padding
+    if before == after:
+        return F.conv2d(x, weight, bias, stride, before, groups=groups)
+    return F.conv2d(F.pad(x, (before, after, before, after)), weight, bias, stride, groups=groups)
+
+
+def _transposed_conv(x: Tensor, weight: Tensor, stride: int, crop: int, groups: int, size: Sequence[int]) -> Tensor:
+    """Transposed convolution, its output cut to `size` after `crop` rows and columns.
+
+    A convolution of stride s is one of stride 1 over the s² phases of its input (space to depth). Its transpose is
+    therefore an ordinary convolution, of ⌈k/s⌉² taps, to the phases, followed by a pixel shuffle.
+
+    Args:
+        x: (B, groups·filters, H, W).
+        weight: (groups·filters, inputs, k, k), as of the convolution that is transposed.
+        size: height and width of the result (B, groups·inputs, *size).
+    """
+    taps = math.ceil(weight.shape[-1] / stride)
+    (first, skip), (height, width) = divmod(crop, stride), size
+    before = taps - 1 - first
+    below, right = (
+        math.ceil((skip + wanted) / stride) + taps - 1 - before - have
+        for wanted, have in ((height, x.shape[-2]), (width, x.shape[-1]))
+    )
+    x = F.pad(x, (before, right, before, below))
+    phases = F.conv2d(x, _phase_weight(weight, stride, taps, groups), groups=groups)
+    image = F.pixel_shuffle(phases, stride) if stride > 1 else phases
+    return image[..., skip : skip + height, skip : skip + width]
+
+
+def _phase_weight(weight: Tensor, stride: int, taps: int, groups: int) -> Tensor:
+    """(groups·filters, inputs, k, k) → (groups·inputs·stride², filters, taps, taps), flipped."""
+    fill = taps * stride - weight.shape[-1]
+    weight = F.pad(weight, (0, fill, 0, fill)).unflatten(0, (groups, -1))
+    weight = weight.unflatten(-1, (taps, stride)).unflatten(-3, (taps, stride))  # g o i ty py tx px
+    weight = weight.permute(0, 2, 4, 6, 1, 3, 5).flip(-2, -1)  # g i py px o ty tx
+    return weight.flatten(0, 3).contiguous(memory_format=torch.channels_last)
+
+
+# --- the class VAEs -----------------------------------------------------------------------------------------------
+
+
+class ClassEncoders(nn.Module):
+    """E^c of every class c: images → `Latents`."""
+
+    def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if plan.latent is None:
+            raise TwinlatentError(f"the encoder {plan.spec} must end in z(a,b)")
+        self.networks = ClassNetworks(plan, classes, generator)
+        self.robust_size, self.vulnerable_size = plan.latent
+
+    def forward(self, images: Tensor) -> Latents:
+        """Encode the same images (B, channels, H, W) by all classes, or each class its own (C, B, channels, H, W)."""
+        r, v = self.robust_size, self.vulnerable_size
+        means, log_variances = self.networks(images).split(r + v, dim=-1)
+        log_variances = log_variances.clamp(*LOG_VARIANCE_RANGE)
+        return Latents(DiagonalGaussian(means[..., :r], log_variances[..., :r]),
+                       DiagonalGaussian(means[..., r:], log_variances[..., r:]))  # fmt: skip
+
+    def __repr__(self) -> str:
+        return repr(self.networks)
+
+
+class ClassVAEs(nn.Module):
+    """VAE^c of every class c: an encoder with two latent spaces and one decoder that serves both."""
+
+    def __init__(
+        self, encoder: Plan, decoder: Plan, classes: int, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.encoders = ClassEncoders(encoder, classes, generator)
+        self.decoders = ClassNetworks(decoder, classes, generator)
+        self.classes, self.image_shape = classes, encoder.input_shape
+        self._check()
+
+    def _check(self) -> None:
+        latent = self.encoders.networks.plan.latent
+        if latent is None or latent[0] != latent[1]:
+            raise TwinlatentError(f"one decoder serves both latent spaces, so z(a,b) needs a = b; got z{latent}")
+        pixels, units = math.prod(self.image_shape), self.decoders.plan.output_shape[0]
+        if pixels != units:
+            raise TwinlatentError(f"the decoder {self.decoders.plan.spec} gives {units} pixels; images have {pixels}")
+
+    def encode(self, images: Tensor) -> Latents:
+        """See `ClassEncoders.forward`."""
+        latents: Latents = self.encoders(images)
+        return latents
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstruct images from latents (C, B, Z) of either space: (C, B, channels, H, W) in [0, 1]."""
+        images: Tensor = self.decoders(z)
+        return images.unflatten(2, self.image_shape)

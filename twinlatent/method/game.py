@@ -1,0 +1,389 @@
+"""Algorithm 1: the mini-max game between an adversary who knows the detector and the class VAEs.
+
+A round is an adversary's turn (attack images of other classes towards class c, for every c at once) and a defender's
+turn (one step on l^c with benign images of c and the attacked ones). Letters: C classes, B images a class.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from twinlatent.attacks.balls import LInf
+from twinlatent.attacks.iterative import ascend
+from twinlatent.attacks.models import frozen
+from twinlatent.attacks.steps import SignStep
+from twinlatent.data import LabelledImages
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import write_text
+from twinlatent.interrupts import deferred_interrupt
+from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.class_vaes import ClassVAEs
+from twinlatent.method.densities import log_standard_normal
+from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
+from twinlatent.method.networks import plan
+from twinlatent.progress import bar
+
+REFERENCE_MEMORY = 0.9
+"""The benign levels the adversary aims at are running means that keep this much each round."""
+WATCHED_IMAGES = 500
+"""How many benign training images the logged accuracy is taken over."""
+
+
+class AdversarySettings(BaseModel):
+    """The training attack; the defaults are MIM_W of the SPEC's trial."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attack: Literal["mim", "pgd"] = "mim"
+    """MIM_W starts at the image and has momentum; PGD_W starts at a random point of the ball and has none."""
+    epsilon: float = Field(0.4, ge=0, le=1)
+    """L∞ radius after the ramp."""
+    steps: int = Field(12, ge=1)
+    step_size: float | None = Field(None, gt=0)
+    """None for `stride` × ε / steps, which follows the ramp."""
+    stride: float = Field(2.5, gt=0)
+    decay: float = Field(0.9, ge=0)
+    """Momentum of MIM_W."""
+    objective: Literal["bypass", "ratio"] = "bypass"
+    """What it raises: log P_r^c − γ·l_pass (the paper), or log P_r^c − log P_v^c without a reference."""
+    bypass_weight: float = Field(1.0, ge=0)
+    """γ."""
+    reference: Literal["mean", "quantile"] = "mean"
+    """l_pass = max(0, log P_v^c − reference): the benign mean (the paper), or the benign quantile that a detector
+    would use as threshold."""
+    quantile: float = Field(0.95, gt=0, lt=1)
+
+
+class GameSettings(BaseModel):
+    """Everything that decides a training but the images and the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str
+    decoder: str
+    loss: LossSettings = LossSettings()
+    adversary: AdversarySettings = AdversarySettings()
+    rounds: int = Field(1000, ge=1)
+    batch: int = Field(32, ge=1)
+    """Images of each kind, a class and round."""
+    ramp: float = Field(0.3, ge=0, le=1)
+    """Share of the rounds over which ε grows to its full size."""
+    unattacked: float = Field(0.25, ge=0, lt=1)
+    """Share of the other classes' images that the defender gets unattacked."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(2e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """`cosine`: up over the first tenth of the rounds, then down to nothing along half a cosine."""
+    stop_success: float = Field(0.0, ge=0, le=1)
+    """Stop when the adversary succeeds on no more than this share ..."""
+    stop_rounds: int = Field(0, ge=0)
+    """... for this many rounds in a row at full ε; 0 never stops early."""
+    checkpoint_every: int = Field(50, ge=1)
+    watch_every: int = Field(10, ge=1)
+    """Rounds between two measurements of the accuracy."""
+
+
+@dataclass
+class GameState:
+    """Everything a round reads and changes; a checkpoint is this and no more.
+
+    Attributes:
+        vaes: what is trained.
+        optimiser: over all its parameters.
+        generator: of every random number, on the CPU.
+        levels: running benign levels (2, C): log P_r^c that C2 asks for, log P_v^c that C1 allows.
+        round: rounds played.
+        calm: rounds in a row in which the adversary failed.
+        seconds: spent so far, over all resumptions.
+    """
+
+    vaes: ClassVAEs
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    levels: Tensor
+    round: int = 0
+    calm: int = 0
+    seconds: float = 0.0
+
+
+def play(
+    data: LabelledImages,
+    classes: int,
+    settings: GameSettings,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    resume: bool = False,
+    fingerprint: str = "",
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> GameState:
+    """Play the game to its end and return the last state; its `vaes` are trained.
+
+    Args:
+        data: training images; every class must occur.
+        classes: C.
+        settings: of the game.
+        seed: of weights, batches and noise. Same seed, data, settings and machine: same weights.
+        folder: where `state.safetensors` and `log.jsonl` (one line a round) go; None keeps nothing.
+        resume: go on from the state in `folder`, to the weights an uninterrupted game would have reached.
+        fingerprint: of the data; a state of other data or settings is refused.
+        device: where to compute.
+        progress: whether to show a bar.
+
+    Raises:
+        TwinlatentError: a class without images, a state that does not fit, or a loss that is no number any more.
+        KeyboardInterrupt: after Ctrl-C; the state was saved first.
+    """
+    deal = _Dealer(data, classes, settings.batch, torch.device(device))
+    state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, device)
+    identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint}
+    log = _Log(folder)
+    if resume:
+        _restore(state, _state_path(folder), identity)
+    log.keep(state.round)
+    with deferred_interrupt() as interrupted, bar("game", settings.rounds, show=progress, done=state.round) as shown:
+        while state.round < settings.rounds and not _stopped(state, settings):
+            began = time.monotonic()
+            benign, others = deal(state.generator)  # each (C, B, channels, H, W)
+            epsilon = settings.adversary.epsilon * _ramp(state.round, settings)
+            attacked, success = adversary_turn(state, benign, others, epsilon, settings)
+            terms = defender_turn(state, benign, attacked, settings)
+            record = _record(state, terms, settings, epsilon, success, deal.watched)
+            if not math.isfinite(record["loss_total"]):
+                raise TwinlatentError(_diverged(state.round, folder))
+            state.calm = state.calm + 1 if success <= settings.stop_success and epsilon == settings.adversary.epsilon else 0
+            state.round += 1
+            state.seconds += time.monotonic() - began
+            log.write(record | {"seconds": round(state.seconds, 3)})
+            shown.note = f"loss {record['loss_total']:.1f}, adversary {success:.2f}"
+            shown.advance()
+            due = state.round % settings.checkpoint_every == 0 or state.round == settings.rounds
+            if folder is not None and (due or interrupted() or _stopped(state, settings)):
+                _save(state, _state_path(folder), identity)
+            if interrupted():
+                raise KeyboardInterrupt(f"stopped after round {state.round} of {settings.rounds}")
+    log.close()
+    return state
+
+
+def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings, seed: int,
+              device: str | torch.device) -> GameState:  # fmt: skip
+    """Fresh weights and optimiser from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    encoder = plan(settings.encoder, image_shape, "encoder")
+    latent = encoder.latent[0] if encoder.latent else 0
+    vaes = ClassVAEs(encoder, plan(settings.decoder, (latent,), "decoder"), classes, generator).to(device)
+    if settings.optimiser == "adam":
+        optimiser: torch.optim.Optimizer = torch.optim.Adam(vaes.parameters(), lr=settings.learning_rate, fused=True)
+    else:
+        optimiser = torch.optim.SGD(vaes.parameters(), lr=settings.learning_rate, momentum=0.9, fused=True)
+    return GameState(vaes, optimiser, generator, torch.full((2, classes), torch.nan, device=device))
+
+
+# --- the two turns ------------------------------------------------------------------------------------------------
+
+
+def adversary_turn(
+    state: GameState, benign: Tensor, others: Tensor, epsilon: float, settings: GameSettings
+) -> tuple[Tensor, float]:
+    """Attack images of other classes towards each class c: raise log P_r^c, keep log P_v^c under the benign level.
+
+    Returns:
+        the images (C, B, channels, H, W), the first `unattacked` share of them as they were, and the share of the
+        attacked ones that meet C1 and C2 for c: log P_v^c below, log P_r^c above the benign levels.
+    """
+    vaes, adversary = state.vaes, settings.adversary
+    spared = int(settings.unattacked * others.shape[1])
+    step_size = adversary.step_size or adversary.stride * epsilon / adversary.steps
+    step = SignStep(step_size, adversary.decay if adversary.attack == "mim" else 0.0)
+    with frozen(vaes):
+        with torch.no_grad():
+            state.levels = _moved_levels(state.levels, _log_densities(vaes, benign), adversary)
+        allowed = state.levels[1][:, None]
+
+        def gain(images: Tensor) -> Tensor:
+            robust, vulnerable = _log_densities(vaes, images)
+            if adversary.objective == "ratio":
+                return robust - vulnerable
+            return robust - adversary.bypass_weight * (vulnerable - allowed).clamp_min(0)
+
+        attacked = ascend(gain, others[:, spared:], LInf(epsilon), step, adversary.steps,
+                          random_start=adversary.attack == "pgd", generator=state.generator)  # fmt: skip
+        with torch.no_grad():
+            robust, vulnerable = _log_densities(vaes, attacked)
+    passed = (vulnerable < allowed) & (robust > state.levels[0][:, None])
+    return torch.cat([others[:, :spared], attacked], 1), passed.float().mean().item()
+
+
+def defender_turn(state: GameState, benign: Tensor, attacked: Tensor, settings: GameSettings) -> LossTerms:
+    """One step of the optimiser on the sum of l^c over classes."""
+    for group in state.optimiser.param_groups:
+        group["lr"] = settings.learning_rate * _rate(state.round, settings)
+    terms = loss_terms(state.vaes, benign, attacked, settings.loss, state.generator)
+    state.optimiser.zero_grad()
+    terms.total(settings.loss).sum().backward()  # type: ignore[no-untyped-call]
+    state.optimiser.step()
+    return terms
+
+
+def _log_densities(vaes: ClassVAEs, images: Tensor) -> tuple[Tensor, Tensor]:
+    """log P_r^c and log P_v^c, each (C, B)."""
+    latents = vaes.encode(images)
+    return log_standard_normal(latents.robust.mean), log_standard_normal(latents.vulnerable.mean)
+
+
+def _moved_levels(levels: Tensor, densities: tuple[Tensor, Tensor], adversary: AdversarySettings) -> Tensor:
+    """Running benign levels (2, C) after one more batch; the first batch is taken as it is."""
+    robust, vulnerable = densities
+    if adversary.reference == "mean":
+        now = torch.stack([robust.mean(1), vulnerable.mean(1)])
+    else:
+        low, high = robust.quantile(1 - adversary.quantile, 1), vulnerable.quantile(adversary.quantile, 1)
+        now = torch.stack([low, high])
+    return torch.where(levels.isnan(), now, REFERENCE_MEMORY * levels + (1 - REFERENCE_MEMORY) * now)
+
+
+def _ramp(round_: int, settings: GameSettings) -> float:
+    """Share of the full ε in a round."""
+    return min(1.0, (round_ + 1) / (settings.ramp * settings.rounds)) if settings.ramp else 1.0
+
+
+def _rate(round_: int, settings: GameSettings) -> float:
+    """Share of the full learning rate in a round."""
+    if settings.schedule == "constant":
+        return 1.0
+    warm = settings.rounds / 10
+    if round_ < warm:
+        return (round_ + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (round_ - warm) / (settings.rounds - warm)))
+
+
+def _stopped(state: GameState, settings: GameSettings) -> bool:
+    return 0 < settings.stop_rounds <= state.calm
+
+
+class _Dealer:
+    """Deals fresh images: for each class B of its own and B of the others, drawn with replacement."""
+
+    def __init__(self, data: LabelledImages, classes: int, batch: int, device: torch.device) -> None:
+        self._images, self._batch, self._device = data.images, batch, device
+        self._own = [(data.labels == label).nonzero()[:, 0] for label in range(classes)]
+        self._others = [(data.labels != label).nonzero()[:, 0] for label in range(classes)]
+        empty = [label for label, own in enumerate(self._own) if not len(own)]
+        if empty or classes < 2:
+            raise TwinlatentError(f"class {empty[0] if empty else 1} has no training images; give images of at least 2 classes")
+        self.watched = data.subset(slice(WATCHED_IMAGES))
+
+    def __call__(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self._draw(self._own, generator), self._draw(self._others, generator)
+
+    def _draw(self, pools: list[Tensor], generator: torch.Generator) -> Tensor:
+        picked = [pool[torch.randint(len(pool), (self._batch,), generator=generator)] for pool in pools]
+        return self._images[torch.stack(picked)].to(self._device)
+
+
+# --- records and checkpoints --------------------------------------------------------------------------------------
+
+
+def _record(
+    state: GameState, terms: LossTerms, settings: GameSettings, epsilon: float, success: float, watched: LabelledImages
+) -> dict[str, Any]:
+    """One line of the log; the round is counted from 1, the accuracy is null in rounds it is not measured."""
+    number = state.round + 1
+    accuracy = _accuracy(state.vaes, watched) if number % settings.watch_every == 0 else None
+    losses = {f"loss_{name}": value for name, value in terms.means().items()}
+    total = terms.total(settings.loss).mean().item()
+    return {"round": number, "epsilon": epsilon, "loss_total": total, **losses, "success": success, "accuracy": accuracy}
+
+
+@torch.no_grad()
+def _accuracy(vaes: ClassVAEs, watched: LabelledImages) -> float:
+    """Share of benign training images that argmax of log P_r − log P_v classifies rightly."""
+    device = next(vaes.parameters()).device
+    with frozen(vaes):
+        robust, vulnerable = _log_densities(vaes, watched.images.to(device))
+    return ((robust - vulnerable).argmax(0).cpu() == watched.labels).float().mean().item()
+
+
+class _Log:
+    """`log.jsonl` in the folder, one line a round; nothing without a folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "log.jsonl" if folder else None
+        self._file = None
+
+    def keep(self, rounds: int) -> None:
+        """Forget the lines after `rounds`, as of rounds that will be played again."""
+        if self._path is None:
+            return
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        write_text(self._path, "".join(f"{line}\n" for line in lines[:rounds]))
+        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add a line."""
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _state_path(folder: Path | None) -> Path:
+    if folder is None:
+        raise TwinlatentError("resuming needs the folder of the interrupted training")
+    return folder / "state.safetensors"
+
+
+def _diverged(round_: int, folder: Path | None) -> str:
+    saved = _state_path(folder) if folder else None
+    last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
+    return f"the loss is no number in round {round_ + 1}; {last}; lower the learning rate or the penalty weight"
+
+
+def _save(state: GameState, path: Path, identity: Mapping[str, Any]) -> None:
+    tensors = {f"vaes.{name}": tensor for name, tensor in state.vaes.state_dict().items()}
+    moments = state.optimiser.state_dict()["state"]
+    for index, entry in moments.items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in entry.items() if isinstance(value, Tensor)}
+    tensors |= {"levels": state.levels, "generator": state.generator.get_state()}
+    save_tensors(path, "training state", tensors, _counts(state) | dict(identity))
+
+
+def _counts(state: GameState) -> dict[str, Any]:
+    return {"round": state.round, "calm": state.calm, "seconds": state.seconds}
+
+
+def _restore(state: GameState, path: Path, identity: Mapping[str, Any]) -> None:
+    """Put a saved state into a fresh one.
+
+    Raises:
+        TwinlatentError: it is missing, damaged, or of other data, settings or seed.
+    """
+    tensors, description = load_tensors(path, "training state")
+    for name, value in json.loads(json.dumps(identity)).items():
+        if description.get(name) != value:
+            raise TwinlatentError(f"{path} was trained with other {name}; resume with the same, or start anew")
+    vaes = {name.removeprefix("vaes."): value for name, value in tensors.items() if name.startswith("vaes.")}
+    state.vaes.load_state_dict(vaes)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = value
+    state.optimiser.load_state_dict({**state.optimiser.state_dict(), "state": moments})
+    state.levels = tensors["levels"].to(state.levels.device)
+    state.generator.set_state(tensors["generator"])
+    for name in _counts(state):
+        setattr(state, name, description[name])

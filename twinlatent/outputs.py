@@ -1,0 +1,59 @@
+"""What anything that can be attacked answers, and the benign levels its answers are compared with.
+
+An attacked model, ours or a baseline, is a differentiable function images → `Outputs`. Objectives and success
+criteria read these alone. Letters: n images, C classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Answers for n images, one row an image, differentiable with respect to the images.
+
+    Attributes:
+        logits: (n, C), any real numbers; the predicted label is their argmax.
+        suspicion: (n, C), any real numbers, higher is more suspicious; column c holds if c is the prediction.
+        robust: (n, C), log-density of the image under each class's robust features; None where there is none.
+    """
+
+    logits: Tensor
+    suspicion: Tensor
+    robust: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """Predicted labels ŷ, int64 (n,)."""
+        return self.logits.argmax(1)
+
+    @property
+    def suspicion_of_label(self) -> Tensor:
+        """Suspicion at the predicted label, (n,)."""
+        return at_label(self.suspicion, self.labels)
+
+
+Model = Callable[[Tensor], Outputs]
+"""Images (n, channels, H, W) in [0, 1] → `Outputs`."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Benign levels of one model, by predicted class, fixed on held-out benign images before any attack.
+
+    Attributes:
+        suspicion_mean: (C,), benign mean of the suspicion (condition C1 of the paper).
+        robust_mean: (C,), benign mean of the robust log-density (condition C2); None where there is none.
+        thresholds: false-positive rate in (0, 1) → (C,), suspicion above which an image is flagged.
+    """
+
+    suspicion_mean: Tensor
+    robust_mean: Tensor | None
+    thresholds: dict[float, Tensor]
+
+
+def at_label(values: Tensor, labels: Tensor) -> Tensor:
+    """Pick column `labels[i]` of row i: (n, C), (n,) → (n,)."""
+    return values.gather(1, labels[:, None])[:, 0]

@@ -1,0 +1,71 @@
+"""One progress bar for everything that takes long: rich on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_LINE_SECONDS = 30.0
+
+
+class Bar:
+    """Counts towards `total`. Call `advance`, or set `note` to a short text shown beside the count."""
+
+    note: str = ""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done = total, done
+
+    def advance(self, amount: int = 1) -> None:
+        """Count `amount` more units as done."""
+        self.done += amount
+
+
+class _RichBar(Bar):
+    def __init__(self, progress: Progress, description: str, total: int, done: int) -> None:
+        super().__init__(total, done)
+        self._progress = progress
+        self._task = progress.add_task(description, total=total, completed=done, note="")
+
+    def advance(self, amount: int = 1) -> None:
+        super().advance(amount)
+        self._progress.update(self._task, completed=self.done, note=self.note)
+
+
+class _PlainBar(Bar):
+    def __init__(self, stream: TextIO, description: str, total: int, done: int) -> None:
+        super().__init__(total, done)
+        self._stream, self._description, self._first = stream, description, done
+        self._start = self._said = time.monotonic()
+
+    def advance(self, amount: int = 1) -> None:
+        super().advance(amount)
+        now = time.monotonic()
+        if now - self._said < PLAIN_LINE_SECONDS and self.done < self.total:
+            return
+        self._said = now
+        left = (now - self._start) / (self.done - self._first) * (self.total - self.done)
+        print(f"{self._description}: {self.done}/{self.total}, {left:.0f} s left {self.note}".rstrip(),
+              file=self._stream, flush=True)  # fmt: skip
+
+
+@contextmanager
+def bar(description: str, total: int, *, show: bool = True, done: int = 0) -> Iterator[Bar]:
+    """Show progress towards `total` on standard error while the block runs.
+
+    A terminal gets a bar with the time left; anything else gets a plain line every 30 seconds
+    and one at the end; `show=False` gets nothing. `done` units count as finished beforehand.
+    """
+    if not show:
+        yield Bar(total, done)
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                   TextColumn("{task.fields[note]}"))  # fmt: skip
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            yield _RichBar(progress, description, total, done)
+    else:
+        yield _PlainBar(sys.stderr, description, total, done)
