@@ -23,12 +23,12 @@ import twinlatent as tl
 # "name" is that one module, "name.*" a package with all that is in it. A new module goes on the lowest floor that
 # has everything it needs; one that needs a higher floor than its users does not belong where it is.
 FLOORS = (
-    ("errors", "files", "progress", "provenance", "outputs"),
+    ("errors", "files", "interrupts", "progress", "provenance", "outputs"),
     ("data.*", "method.densities", "method.networks", "method.calibration", "method.checkpoints"),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),
     ("method.game", "baselines.*", "evaluation.*"),
-    ("method.fit", "method", "zoo.*"),
+    ("method.presets", "method.fit", "method", "zoo.*"),
     ("report.*",),
     ("demo",),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it

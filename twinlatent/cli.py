@@ -23,6 +23,7 @@ from twinlatent.data.validation import check_images
 from twinlatent.demo import demo_budgets, run_demo, with_log
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.blackbox import BLACK_BOX, evaluate_blackbox
+from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
 from twinlatent.method.fit import DETECTOR_FILE
 from twinlatent.method.presets import checked, override, preset_settings
@@ -97,11 +98,15 @@ def train(
     made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,
                         device=device, progress=progress)  # fmt: skip
     verdict = made.detect(split.test.images) if len(split.test) else None
-    out.print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s", highlight=False)
+    out.print(
+        f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s", highlight=False
+    )
     if verdict is not None:
         accuracy = (verdict.label == split.test.labels).double().mean().item()
         flagged = verdict.adversarial.double().mean().item()
-        out.print(f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged at 5 % {flagged:.4f}", highlight=False)
+        out.print(
+            f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged at 5 % {flagged:.4f}", highlight=False
+        )
 
 
 @app.command()
@@ -150,7 +155,11 @@ def evaluate(
 ) -> None:
     """Judge a detector: accuracy, false positives, and AUC against attacks on a substitute classifier."""
     _set_threads(threads)
-    detector = tl.load(model).using(label_rule=label_rule, score=score)
+    detector = tl.load(model)
+    if label_rule or score:
+        own = detector.settings
+        wanted = detector_settings(label_rule or own.label_rule, score or own.score)
+        detector = detector.using(label_rule=wanted.label_rule, score=wanted.score)
     split = tl.data.load(data or detector.card.get("data", {}).get("name", ""), seed=seed, size=size, progress=progress)
     if epsilon is None:
         budgets = demo_budgets() if split.name == "digits" else BLACK_BOX
@@ -204,7 +213,9 @@ def zoo_list() -> None:
     table = Table("name", "data", "classes", "trained with")
     for name in zoo.names():
         card = tl.load(name).card
-        table.add_row(name, card["data"]["name"], str(len(tl.load(name).class_names)), card["training"]["adversary"]["attack"])
+        table.add_row(
+            name, card["data"]["name"], str(len(tl.load(name).class_names)), card["training"]["adversary"]["attack"]
+        )
     out.print(table)
 
 
@@ -254,7 +265,7 @@ def _read_array(path: Path, image_shape: tuple[int, ...]) -> Tensor:
 
 def detector_settings(label_rule: str, score: str) -> tl.DetectorSettings:
     """Settings of a detector from words, with a one-line error."""
-    return checked(lambda: tl.DetectorSettings(label_rule=label_rule, score=score))  # type: ignore[arg-type]
+    return checked(lambda: tl.DetectorSettings(label_rule=label_rule, score=score))
 
 
 def _set_threads(threads: int | None) -> None:
@@ -264,10 +275,15 @@ def _set_threads(threads: int | None) -> None:
 
 def _print_records(run: EvaluationRun) -> None:
     """Print the numbers: a line for benign images, a row an attack."""
-    by = {(record.metric, record.attack, record.score): record for record in run.records}
+    by: dict[tuple[str, str, str | None], Record] = {}
+    by |= {(record.metric, record.attack, record.score): record for record in run.records}
     score = run.model.score
-    said = ", ".join(f"{metric} {by[metric, 'none', s].value:.4f}" for metric, s in (("accuracy", None), ("fpr", score)))
-    out.print(f"Benign test images: {said} (set to {run.model.fpr:g}), n = {by['accuracy', 'none', None].n}", highlight=False)
+    said = ", ".join(
+        f"{metric} {by[metric, 'none', s].value:.4f}" for metric, s in (("accuracy", None), ("fpr", score))
+    )
+    out.print(
+        f"Benign test images: {said} (set to {run.model.fpr:g}), n = {by['accuracy', 'none', None].n}", highlight=False
+    )
     metrics = [m for m in ("tpr@1", "tpr@5", "tpr@10") if any(record.metric == m for record in run.records)]
     table = Table("attack", "ε", "fooled substitute", "AUC [95 %]", *metrics, "AUC by score", "n")
     for attack in run.suspicion:

@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PLAIN_LINE_SECONDS = 30.0
 
@@ -26,7 +26,7 @@ class Bar:
 
 
 class _RichBar(Bar):
-    def __init__(self, progress: Progress, description: str, total: int, done: int) -> None:
+    def __init__(self, progress: "Progress", description: str, total: int, done: int) -> None:
         super().__init__(total, done)
         self._progress = progress
         self._task = progress.add_task(description, total=total, completed=done, note="")
@@ -44,13 +44,17 @@ class _PlainBar(Bar):
 
     def advance(self, amount: int = 1) -> None:
         super().advance(amount)
-        now = time.monotonic()
-        if now - self._said < PLAIN_LINE_SECONDS and self.done < self.total:
-            return
-        self._said = now
-        left = (now - self._start) / (self.done - self._first) * (self.total - self.done)
-        print(f"{self._description}: {self.done}/{self.total}, {left:.0f} s left {self.note}".rstrip(),
-              file=self._stream, flush=True)  # fmt: skip
+        if time.monotonic() - self._said >= PLAIN_LINE_SECONDS:
+            self.say()
+
+    def say(self) -> None:
+        """Print a line: how far, how long still, and the note."""
+        self._said = time.monotonic()
+        counted = self.done - self._first
+        left = (self._said - self._start) / counted * (self.total - self.done) if counted > 0 else None
+        time_left = f", {left:.0f} s left" if left is not None else ""
+        line = f"{self._description}: {self.done}/{self.total}{time_left} {self.note}"
+        print(line.rstrip(), file=self._stream, flush=True)
 
 
 @contextmanager
@@ -63,9 +67,21 @@ def bar(description: str, total: int, *, show: bool = True, done: int = 0) -> It
     if not show:
         yield Bar(total, done)
     elif sys.stderr.isatty():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                   TextColumn("{task.fields[note]}"))  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with _rich_progress() as progress:
             yield _RichBar(progress, description, total, done)
     else:
-        yield _PlainBar(sys.stderr, description, total, done)
+        plain = _PlainBar(sys.stderr, description, total, done)
+        try:
+            yield plain
+        finally:
+            plain.say()
+
+
+def _rich_progress() -> "Progress":
+    """Columns of the bar; rich is imported here because importing it draws from Python's global random state."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    name, note = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[note]}"))
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note)
+    return Progress(*columns, console=Console(stderr=True))

@@ -33,9 +33,17 @@ def provenance() -> Provenance:
 
 
 def _command() -> str:
-    program = Path(sys.argv[0]).name
-    name = {"__main__.py": "python -m twinlatent", "-c": "python -c", "": "python"}.get(program, program)
-    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
+    """The command line; of absolute paths only the last part, since the rest is one machine's own."""
+    program = Path(sys.argv[0])
+    name = {"-c": "python -c"}.get(program.name, program.name or "python")
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else name
+    return " ".join([name, *(shlex.quote(_without_folders(word)) for word in sys.argv[1:])])
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    prefix, colon, path = value.rpartition(":")
+    return option + equals + prefix + colon + (Path(path).name if Path(path).is_absolute() else path)
 
 
 def _commit() -> str:
@@ -45,8 +53,8 @@ def _commit() -> str:
         return "unknown"
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", "twinlatent") else "")
-    except (OSError, subprocess.CalledProcessError):
+        return head + ("+" if _git(root, "status", "--porcelain", "--", "twinlatent") else "")
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
 
 
@@ -60,8 +68,8 @@ def _machine() -> str:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
+        lines = (line.partition(":") for line in info.read_text().splitlines())
+        model = next((value.strip() for name, _, value in lines if name.strip() == "model name"), model)
     return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 

@@ -1,0 +1,1 @@
+"""Judging detectors: metrics, records, black-box attacks."""

@@ -7,7 +7,7 @@ detector's thresholds were fixed on calibration images before; test images are o
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
-from twinlatent.method.detector import Detector, Verdict
+from twinlatent.method.detector import Detector, Score, Verdict
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.progress import bar
 from twinlatent.provenance import provenance
@@ -68,7 +68,7 @@ def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> P
         for _ in range(SUBSTITUTE_STEPS):
             picked = split.train.subset(torch.randint(len(split.train), (SUBSTITUTE_BATCH,), generator=generator))
             optimiser.zero_grad()
-            F.cross_entropy(network(picked.images), picked.labels).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(network(picked.images), picked.labels).backward()
             optimiser.step()
             schedule.step()
             shown.advance()
@@ -185,8 +185,8 @@ def _attack(seen: _Seen, budget: Budget, substitute: PlainNetwork) -> list[Measu
     name, data = budget.attack, seen.attacked[budget.attack]
     missed = 1 - _accuracy(substitute, data).value
     rows: list[Measured] = [("attack_success", name, budget.epsilon, None, rate(round(missed * len(data)), len(data)))]
-    for score in ("vulnerable", "joint", "ratio"):
-        other = seen.detector.using(score=score)  # type: ignore[arg-type]
+    for score in get_args(Score):
+        other = seen.detector.using(score=score)
         benign, adversarial = (other.detect(x.images, seen.fpr).suspicion.numpy() for x in (seen.drawn, data))
         low, high = auc_interval(benign, adversarial)
         rows.append(("auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), len(data), low, high)))
@@ -224,16 +224,31 @@ def _check_fit(detector: Detector, split: Split) -> None:
         )
 
 
-def _records(
-    measured: Sequence[Measured], detector: Detector, split: Split, seed: int, seconds: float
-) -> list[Record]:
+def _records(measured: Sequence[Measured], detector: Detector, split: Split, seed: int, seconds: float) -> list[Record]:
     origin = provenance()
     adversary = detector.card.get("training", {}).get("adversary", {})
     return [
-        Record(data=split.name, method="twinlatent", trained_with=adversary.get("attack", "none"), attack=attack,
-               epsilon=epsilon, score=score, metric=metric, value=found.value, n=found.n, low=found.low,
-               high=found.high, seed=seed, command=origin.command, commit=origin.commit, seconds=round(seconds, 1),
-               versions=origin.versions, machine=origin.machine, date=origin.date, budget="blackbox")  # type: ignore[arg-type]  # fmt: skip
+        Record(
+            data=split.name,
+            method="twinlatent",
+            trained_with=adversary.get("attack", "none"),
+            attack=attack,
+            epsilon=epsilon,
+            score=score,
+            metric=metric,
+            value=found.value,
+            n=found.n,
+            low=found.low,
+            high=found.high,
+            seed=seed,
+            command=origin.command,
+            commit=origin.commit,
+            seconds=round(seconds, 1),
+            versions=origin.versions,
+            machine=origin.machine,
+            date=origin.date,
+            budget="blackbox",
+        )
         for metric, attack, epsilon, score, found in measured
     ]
 

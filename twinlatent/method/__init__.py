@@ -1,0 +1,1 @@
+"""The method: networks, class VAEs, the game, the detector."""

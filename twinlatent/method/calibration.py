@@ -56,7 +56,8 @@ class Calibration:
         finest = self.finest_fpr
         if fpr < finest:
             raise TwinlatentError(
-                f"fpr {fpr} is finer than the calibration images can tell; give at least {finest:.4f}, or calibrate on more"
+                f"fpr {fpr} is finer than the calibration images can tell; give at least {finest:.4f}, "
+                "or calibrate on more"
             )
 
     @property

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.densities import DiagonalGaussian
@@ -24,8 +25,8 @@ from twinlatent.method.networks import (
     Conv,
     Deconv,
     Dense,
-    Plan,
     PlainNetwork,
+    Plan,
     Pool,
     Reshape,
     activate,
@@ -71,13 +72,13 @@ class ClassNetworks(nn.Module):
         own = x.ndim == len(sample) + 2
         if tuple(x.shape[2 if own else 1 :]) != sample or (own and x.shape[0] != self.classes):
             raise TwinlatentError(f"{self.plan.spec} takes samples of shape {sample}; got {tuple(x.shape)}")
-        first, *rest = range(len(operations))
-        if not own and isinstance(operations[first], Conv):
-            x = self._conv(first, operations[first], x, groups=1)
+        first = operations[0]
+        if not own and isinstance(first, Conv):
+            x = self._conv(0, first, x, groups=1)
         else:
             x = x if own else x.expand(self.classes, *x.shape)
-            x = self._apply_operation(first, _to_map(x) if len(sample) == 3 else x)
-        for index in rest:
+            x = self._apply_operation(0, _to_map(x) if len(sample) == 3 else x)
+        for index in range(1, len(operations)):
             x = self._apply_operation(index, x)
         return x if len(self.plan.output_shape) == 1 else x.unflatten(1, (self.classes, -1)).transpose(0, 1)
 
@@ -144,7 +145,8 @@ class ClassNetworks(nn.Module):
     def _reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         if len(shape) == 3:  # (C, B, features) -> (B, C·channels, H, W)
             return _to_map(x.unflatten(2, shape))
-        return x.unflatten(1, (self.classes, -1)).transpose(0, 1).flatten(2)
+        flat: Tensor = x.unflatten(1, (self.classes, -1)).transpose(0, 1).flatten(2)
+        return flat
 
 
 def _to_map(x: Tensor) -> Tensor:
@@ -157,6 +159,7 @@ def _initialised(plan: Plan, index: int, value: Tensor, name: str, generator: to
     operation = plan.operations[index]
     if isinstance(operation, BatchNorm):
         return value.fill_(1.0 if name == "weight" else 0.0)
+    assert isinstance(operation, Conv | Deconv | Dense)  # nothing else has parameters
     fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
     bound = 1 / math.sqrt(fan_in)
     return value.uniform_(-bound, bound, generator=generator)
@@ -174,13 +177,13 @@ def thin_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tup
     The forward pass and the gradients of weight and bias are the library's own; the gradient of x is
     computed by `_transposed_conv`.
     """
-    result: Tensor = _ThinConv.apply(x, weight, bias, stride, padding, groups)
+    result: Tensor = _ThinConv.apply(x, weight, bias, stride, padding, groups)  # type: ignore[no-untyped-call]
     return result
 
 
 class _ThinConv(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -188,7 +191,7 @@ class _ThinConv(torch.autograd.Function):
         return _padded_conv(x, weight, bias, stride, padding, groups)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding, groups = ctx.settings
         grad_x = grad_weight = grad_bias = None
@@ -196,15 +199,13 @@ class _ThinConv(torch.autograd.Function):
             grad_x = _transposed_conv(grad, weight, stride, padding[0], groups, x.shape[-2:])
         if ctx.needs_input_grad[1]:
             padded = F.pad(x, (*padding, *padding))
-            grad_weight = nn.grad.conv2d_weight(padded, weight.shape, grad, stride, groups=groups)
+            grad_weight = conv2d_weight(padded, weight.shape, grad, stride, groups=groups)
         if ctx.needs_input_grad[2]:
             grad_bias = grad.sum((0, 2, 3))
         return grad_x, grad_weight, grad_bias, None, None, None
 
 
-def _padded_conv(
-    x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int
-) -> Tensor:
+def _padded_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int) -> Tensor:
     before, after = padding
     if before == after:
         return F.conv2d(x, weight, bias, stride, before, groups=groups)
@@ -272,9 +273,7 @@ class ClassEncoders(nn.Module):
 class ClassVAEs(nn.Module):
     """VAE^c of every class c: an encoder with two latent spaces and one decoder that serves both."""
 
-    def __init__(
-        self, encoder: Plan, decoder: Plan, classes: int, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, encoder: Plan, decoder: Plan, classes: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.encoders = ClassEncoders(encoder, classes, generator)
         self.decoders = ClassNetworks(decoder, classes, generator)
@@ -297,4 +296,4 @@ class ClassVAEs(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Reconstruct images from latents (C, B, Z) of either space: (C, B, channels, H, W) in [0, 1]."""
         images: Tensor = self.decoders(z)
-        return images.unflatten(2, self.image_shape)
+        return images.reshape(*images.shape[:2], *self.image_shape)

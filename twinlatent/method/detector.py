@@ -38,9 +38,11 @@ class DetectorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     label_rule: LabelRule = "ratio"
-    """`nearest_mean`: argmin ‖μ_r^c − m_c‖² (the paper); `density`: argmax log P_r^c; `ratio`: argmax log P_r^c − log P_v^c."""
+    """`nearest_mean`: argmin ‖μ_r^c − m_c‖² (the paper); `density`: argmax log P_r^c; `ratio`: argmax of
+    log P_r^c − log P_v^c."""
     score: Score = "ratio"
-    """`vulnerable`: log P_v^ŷ (the paper); `joint`: also high where log P_r^ŷ is low for ŷ; `ratio`: log P_v^ŷ − log P_r^ŷ."""
+    """`vulnerable`: log P_v^ŷ (the paper); `joint`: also high where log P_r^ŷ is unusually low for ŷ; `ratio`:
+    log P_v^ŷ − log P_r^ŷ."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ class Detector:
             return cls(encoders, tensors["class_means"], benign, names, settings, description["card"])
         except (KeyError, TypeError, RuntimeError, ValidationError) as error:
             reason = " ".join(str(error).split())[:120]
-            raise TwinlatentError(f"{path} does not hold a detector of this version; save it again ({reason})") from error
+            raise TwinlatentError(
+                f"{path} does not hold a detector of this version; save it again ({reason})"
+            ) from error
 
     def using(self, *, label_rule: LabelRule | None = None, score: Score | None = None) -> "Detector":
         """The same encoders and calibration images under another label rule or score."""

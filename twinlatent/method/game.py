@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -160,7 +160,9 @@ def play(
             record = _record(state, terms, settings, epsilon, success, deal.watched)
             if not math.isfinite(record["loss_total"]):
                 raise TwinlatentError(_diverged(state.round, folder))
-            state.calm = state.calm + 1 if success <= settings.stop_success and epsilon == settings.adversary.epsilon else 0
+            state.calm = (
+                state.calm + 1 if success <= settings.stop_success and epsilon == settings.adversary.epsilon else 0
+            )
             state.round += 1
             state.seconds += time.monotonic() - began
             log.write(record | {"seconds": round(state.seconds, 3)})
@@ -228,9 +230,10 @@ def defender_turn(state: GameState, benign: Tensor, attacked: Tensor, settings: 
     """One step of the optimiser on the sum of l^c over classes."""
     for group in state.optimiser.param_groups:
         group["lr"] = settings.learning_rate * _rate(state.round, settings)
-    terms = loss_terms(state.vaes, benign, attacked, settings.loss, state.generator)
+    reconstruct = state.round % settings.loss.reconstruct_every == 0
+    terms = loss_terms(state.vaes, benign, attacked, settings.loss, state.generator, reconstruct=reconstruct)
     state.optimiser.zero_grad()
-    terms.total(settings.loss).sum().backward()  # type: ignore[no-untyped-call]
+    terms.total(settings.loss).sum().backward()
     state.optimiser.step()
     return terms
 
@@ -280,7 +283,9 @@ class _Dealer:
         self._others = [(data.labels != label).nonzero()[:, 0] for label in range(classes)]
         empty = [label for label, own in enumerate(self._own) if not len(own)]
         if empty or classes < 2:
-            raise TwinlatentError(f"class {empty[0] if empty else 1} has no training images; give images of at least 2 classes")
+            raise TwinlatentError(
+                f"class {empty[0] if empty else 1} has no training images; give images of at least 2 classes"
+            )
         self.watched = data.subset(slice(WATCHED_IMAGES))
 
     def __call__(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -302,7 +307,14 @@ def _record(
     accuracy = _accuracy(state.vaes, watched) if number % settings.watch_every == 0 else None
     losses = {f"loss_{name}": value for name, value in terms.means().items()}
     total = terms.total(settings.loss).mean().item()
-    return {"round": number, "epsilon": epsilon, "loss_total": total, **losses, "success": success, "accuracy": accuracy}
+    return {
+        "round": number,
+        "epsilon": epsilon,
+        "loss_total": total,
+        **losses,
+        "success": success,
+        "accuracy": accuracy,
+    }
 
 
 @torch.no_grad()
@@ -319,7 +331,7 @@ class _Log:
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / "log.jsonl" if folder else None
-        self._file = None
+        self._file: TextIO | None = None
 
     def keep(self, rounds: int) -> None:
         """Forget the lines after `rounds`, as of rounds that will be played again."""

@@ -32,11 +32,9 @@ class LossSettings(BaseModel):
     """Density of the z-error penalty; `joint` is the literal reading."""
     margin_weight: float = Field(0.0, ge=0)
     """Weight of the margin term, which the paper does not have."""
-    reconstructed: int | None = Field(None, ge=1)
-    """Images of each kind, a class and round, whose reconstruction is computed; None for all.
-
-    The decoder is most of the work of the defender's turn; its error is a mean, so fewer images estimate the same.
-    """
+    reconstruct_every: int = Field(1, ge=1)
+    """Rounds between two that reconstruct. The decoders are most of the work of the defender's turn; with k above 1 the
+    reconstruction terms count k-fold in every k-th round, which is the same in expectation."""
     margin: float = Field(4.0, ge=0)
     """Nats by which log P_r − log P_v should exceed 0 on benign images of the class, and stay under 0 on others."""
 
@@ -46,7 +44,7 @@ class LossTerms:
     """Terms of l^c before weighting, each (C,), a mean over samples; x_b benign of class c, x_a of others.
 
     Attributes:
-        reconstruction_robust: ‖x_b − D(z_r(x_b))‖², summed over pixels.
+        reconstruction_robust: ‖x_b − D(z_r(x_b))‖², summed over pixels; None where nothing was reconstructed.
         reconstruction_vulnerable: ‖x_a − D(z_v(x_a))‖².
         kl_robust: KL(z_r(x_b) ‖ N(0, I)).
         kl_vulnerable: KL(z_v(x_a) ‖ N(0, I)).
@@ -55,8 +53,8 @@ class LossTerms:
         margin: softplus(m − ratio(x_b)) + softplus(m + ratio(x_a)), ratio = log P_r − log P_v.
     """
 
-    reconstruction_robust: Tensor
-    reconstruction_vulnerable: Tensor
+    reconstruction_robust: Tensor | None
+    reconstruction_vulnerable: Tensor | None
     kl_robust: Tensor
     kl_vulnerable: Tensor
     penalty_robust: Tensor
@@ -65,17 +63,19 @@ class LossTerms:
 
     def total(self, settings: LossSettings) -> Tensor:
         """l^c, weighted sum, (C,)."""
-        return (
-            self.reconstruction_robust
-            + self.reconstruction_vulnerable
-            + settings.kl_weight * (self.kl_robust + self.kl_vulnerable)
+        latent = (
+            settings.kl_weight * (self.kl_robust + self.kl_vulnerable)
             + settings.error_penalty_weight * (self.penalty_robust + self.penalty_vulnerable)
             + settings.margin_weight * self.margin
         )
+        if self.reconstruction_robust is None or self.reconstruction_vulnerable is None:
+            return latent
+        return latent + settings.reconstruct_every * (self.reconstruction_robust + self.reconstruction_vulnerable)
 
-    def means(self) -> dict[str, float]:
-        """Mean of every term over classes, for the log."""
-        return {field.name: getattr(self, field.name).mean().item() for field in fields(self)}
+    def means(self) -> dict[str, float | None]:
+        """Mean of every term over classes, for the log; None for a term that was left out."""
+        terms = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: None if value is None else value.mean().item() for name, value in terms.items()}
 
 
 def loss_terms(
@@ -84,6 +84,8 @@ def loss_terms(
     attacked: Tensor,
     settings: LossSettings,
     generator: torch.Generator | None = None,
+    *,
+    reconstruct: bool = True,
 ) -> LossTerms:
     """Terms of eq. 5.
 
@@ -93,23 +95,34 @@ def loss_terms(
         attacked: (C, B, channels, H, W), images of other classes than c, most of them attacked towards c.
         settings: density and margin.
         generator: of the reparameterisation noise.
+        reconstruct: whether to decode at all.
     """
     of_benign, of_attacked = _split(vaes.encode(torch.cat([benign, attacked], 1)), benign.shape[1])
-    some = slice(settings.reconstructed)
-    wanted = torch.cat([benign[:, some], attacked[:, some]], 1)
-    z = torch.cat([of_benign.robust.sample(generator)[:, some], of_attacked.vulnerable.sample(generator)[:, some]], 1)
-    errors = (wanted - vaes.decode(z)).square().flatten(2).sum(-1)
-    error_robust, error_vulnerable = errors.tensor_split([benign[:, some].shape[1]], 1)
+    errors = _errors(vaes, benign, attacked, of_benign, of_attacked, generator) if reconstruct else (None, None)
     margin = F.softplus(settings.margin - log_ratio(of_benign)) + F.softplus(settings.margin + log_ratio(of_attacked))
     return LossTerms(
-        reconstruction_robust=error_robust.mean(1),
-        reconstruction_vulnerable=error_vulnerable.mean(1),
+        reconstruction_robust=errors[0],
+        reconstruction_vulnerable=errors[1],
         kl_robust=kl_to_standard_normal(of_benign.robust).mean(1),
         kl_vulnerable=kl_to_standard_normal(of_attacked.vulnerable).mean(1),
         penalty_robust=-log_one_minus_density(of_attacked.robust.mean, settings.density).mean(1),
         penalty_vulnerable=-log_one_minus_density(of_benign.vulnerable.mean, settings.density).mean(1),
         margin=margin.mean(1),
     )
+
+
+def _errors(
+    vaes: ClassVAEs,
+    benign: Tensor,
+    attacked: Tensor,
+    of_benign: Latents,
+    of_attacked: Latents,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """Squared errors of x_b from z_r and of x_a from z_v, decoded together; each (C,)."""
+    z = torch.cat([of_benign.robust.sample(generator), of_attacked.vulnerable.sample(generator)], 1)
+    errors = (torch.cat([benign, attacked], 1) - vaes.decode(z)).square().flatten(2).sum(-1)
+    return errors[:, : benign.shape[1]].mean(1), errors[:, benign.shape[1] :].mean(1)
 
 
 def log_ratio(latents: Latents) -> Tensor:

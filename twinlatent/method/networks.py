@@ -337,7 +337,9 @@ class _Planner:
         if len(self.shape) == 1:
             side = math.isqrt(self.shape[0])
             if side * side != self.shape[0]:
-                raise _wrong(self.spec.text, token.place, token.name, f"needs a square map, not {self.shape[0]} features")
+                raise _wrong(
+                    self.spec.text, token.place, token.name, f"needs a square map, not {self.shape[0]} features"
+                )
             self.shape = (1, side, side)
             self.operations.append(Reshape(self.shape))
         channels, height, width = self.shape

@@ -1,0 +1,106 @@
+"""Forward pass and image gradient of 10 MNIST encoders on 32 images each: ours against a loop and torch.func.vmap.
+
+Everything is measured in this one process, alternating between the contestants, with the same number of threads.
+The peak is the machine's own, from a large float32 matrix product in the same run.
+
+    python benchmarks/encoder_step.py [--threads 2] [--rounds 60] [--out results/encoder_step.json]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state
+
+from twinlatent.files import write_json
+from twinlatent.method.class_vaes import ClassNetworks
+from twinlatent.method.networks import Conv, Dense, plan
+from twinlatent.provenance import provenance
+
+CLASSES, BATCH = 10, 32
+SPEC = "3(c(4,16)) z(8,8)"
+
+
+def image_gradient(networks: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Gradient of the squared outputs, summed, with respect to the images (C, B, 1, 28, 28)."""
+    x = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(networks(x).square().sum(), x)
+    return gradient
+
+
+def contestants(networks: ClassNetworks) -> dict[str, Callable[[Tensor], Tensor]]:
+    singles = [networks.single(c).requires_grad_(False) for c in range(CLASSES)]
+    parameters, _ = stack_module_state(singles)
+    parameters = {name: value.detach() for name, value in parameters.items()}
+
+    def loop(x: Tensor) -> Tensor:
+        return torch.stack([single(x[c]) for c, single in enumerate(singles)])
+
+    def one(values: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(singles[0], values, (x,))
+
+    def vmap(x: Tensor) -> Tensor:
+        return torch.func.vmap(one)(parameters, x)
+
+    return {"ours": networks, "loop": loop, "vmap": vmap}
+
+
+def operations(networks: ClassNetworks) -> int:
+    """Floating-point operations of one step: two a multiply-add, forward and the gradient with respect to inputs."""
+    total, (_, side, _) = 0, networks.plan.input_shape
+    for operation in networks.plan.operations:
+        if isinstance(operation, Conv):
+            side = -(-side // operation.stride)
+            total += side**2 * operation.filters * operation.inputs * operation.kernel**2
+        elif isinstance(operation, Dense):
+            total += operation.inputs * operation.units
+    return 2 * 2 * total * CLASSES * BATCH
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure, check that all agree, print the ratios, and write them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    generator = torch.Generator().manual_seed(0)
+    networks = ClassNetworks(plan(SPEC, (1, 28, 28), "encoder"), CLASSES, generator).requires_grad_(False)
+    images = torch.rand(CLASSES, BATCH, 1, 28, 28, generator=generator)
+    runs = {name: lambda f=f: image_gradient(f, images) for name, f in contestants(networks).items()}
+    wanted = runs["loop"]()
+    errors = {name: ((run() - wanted).abs().max() / wanted.abs().max()).item() for name, run in runs.items()}
+    matrix = torch.rand(1024, 1024, generator=generator)
+    runs["peak"] = lambda: matrix @ matrix
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(options.rounds):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+    typical = {name: median(values[options.rounds // 5 :]) for name, values in times.items()}
+    peak = 2 * 1024**3 / typical["peak"]
+    speedup = min(typical["loop"], typical["vmap"]) / typical["ours"]
+    share = operations(networks) / typical["ours"] / peak
+    for name in ("loop", "vmap", "ours"):
+        print(f"{name:5} {1e3 * typical[name]:7.2f} ms   largest relative difference to the loop {errors[name]:.1e}")
+    print(f"ours is {speedup:.2f} times as fast as the better of the two")
+    print(f"matrix products reach {peak / 1e9:.0f} GFLOP/s here; ours reaches {100 * share:.1f} % of that")
+    if options.out:
+        milliseconds = {name: round(1e3 * value, 3) for name, value in typical.items()}
+        write_json(options.out, {"threads": options.threads, "milliseconds": milliseconds, "speedup": round(speedup, 3),
+                                 "share_of_peak": round(share, 4), "relative_error": errors,
+                                 "provenance": provenance().model_dump()})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

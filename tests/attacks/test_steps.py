@@ -1,0 +1,67 @@
+"""One step: the sign of momentum whose gradients are normalised image by image."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.steps import SignStep
+from twinlatent.errors import TwinlatentError
+
+
+@pytest.fixture
+def gradients(generator) -> Tensor:
+    """Three gradients of four images, of very different sizes."""
+    sizes = torch.tensor([1.0, 1e-4, 1e6, 1e-12])[:, None, None, None]
+    return sizes * torch.randn(3, 4, 2, 5, 5, generator=generator)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.9, 1.0])
+def test_steps_are_the_formula(decay: float, gradients: Tensor) -> None:
+    step, momentum = SignStep(0.01, decay), torch.zeros_like(gradients[0])
+    expected = torch.zeros_like(gradients[0], dtype=torch.float64)
+    for gradient in gradients:
+        direction, momentum = step.direction(gradient, momentum)
+        for i in range(4):
+            one = gradient[i].double()
+            expected[i] = decay * expected[i] + one / sum(abs(value) for value in one.flatten().tolist())
+        torch.testing.assert_close(momentum.double(), expected, rtol=1e-4, atol=1e-6)
+        assert torch.equal(direction, 0.01 * expected.sign().float())
+
+
+def test_an_image_does_not_feel_the_others(gradients: Tensor) -> None:
+    step = SignStep(0.1, 0.9)
+    whole, alone = torch.zeros_like(gradients[0]), torch.zeros_like(gradients[0, :1])
+    for gradient in gradients:
+        together, whole = step.direction(gradient, whole)
+        by_itself, alone = step.direction(gradient[:1], alone)
+        assert torch.equal(together[:1], by_itself)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-20, 1e-30, 1e-35, 1e20])
+def test_the_scale_of_the_loss_does_not_matter(scale: float, generator) -> None:
+    """Gradients of a saturated softmax are as small as e^−80."""
+    gradients = torch.randn(2, 1, 1, 8, 8, generator=generator)
+    step, momentum, scaled = SignStep(0.1, 0.9), torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    for gradient, factor in zip(gradients, (1.0, scale), strict=True):
+        _, momentum = step.direction(gradient, momentum)
+        _, scaled = step.direction(gradient * factor, scaled)
+    torch.testing.assert_close(scaled, momentum, rtol=1e-4, atol=1e-6)
+
+
+def test_without_a_gradient_there_is_no_step_but_the_momentum(generator) -> None:
+    zero, gradient = torch.zeros(2, 1, 4, 4), torch.randn(2, 1, 4, 4, generator=generator)
+    direction, momentum = SignStep(0.1, 0.5).direction(zero, zero)
+    assert not direction.any()
+    assert not momentum.any()
+    first, momentum = SignStep(0.1, 0.5).direction(gradient, zero)
+    second, _ = SignStep(0.1, 0.5).direction(zero, momentum)
+    assert torch.equal(first, second)
+    assert not SignStep(0.1, 0.0).direction(zero, momentum)[0].any()
+
+
+@pytest.mark.parametrize(("size", "decay"), [(-0.1, 0.0), (0.1, -0.5), (math.nan, 0.0), (0.1, math.nan)])
+def test_negative_steps_are_refused(size: float, decay: float) -> None:
+    with pytest.raises(TwinlatentError, match="must be at least 0"):
+        SignStep(size, decay)

@@ -1,0 +1,57 @@
+"""What the tests share: real images, and one small detector that was trained on them."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twinlatent.data import LabelledImages, Split, load
+from twinlatent.method.detector import Detector
+from twinlatent.method.fit import fit_split
+from twinlatent.method.game import AdversarySettings, GameSettings
+from twinlatent.method.losses import LossSettings
+
+
+@pytest.fixture(scope="session")
+def digits() -> Split:
+    """scikit-learn's 8×8 digits; read only."""
+    return load("digits", progress=False)
+
+
+@pytest.fixture(scope="session")
+def three_digits(digits: Split) -> LabelledImages:
+    """The training images of the digits 0, 1 and 2."""
+    return digits.train.subset((digits.train.labels < 3).nonzero()[:, 0])
+
+
+@pytest.fixture(scope="session")
+def trained_detector(digits: Split) -> Detector:
+    """A detector of all digits, nine in ten right, trained in about a second; tests must not change it."""
+    settings = GameSettings(
+        encoder="c(3,8) z(6,6)",
+        decoder="d(24) d(64)",
+        rounds=100,
+        batch=16,
+        learning_rate=1e-2,
+        loss=LossSettings(margin_weight=50, reconstruct_every=2),
+        adversary=AdversarySettings(steps=2, epsilon=0.2, objective="ratio"),
+    )
+    return fit_split(digits, settings=settings, progress=False)
+
+
+@pytest.fixture(scope="session")
+def real_images(digits: Split):
+    """A function: `count` real test images, resized to `side` pixels, of `channels` equal channels."""
+
+    def images(count: int, side: int = 8, channels: int = 1, first: int = 0) -> Tensor:
+        taken = digits.test.images[first : first + count]
+        sized = F.interpolate(taken, (side, side), mode="bilinear", align_corners=False) if side != 8 else taken
+        return sized.expand(-1, channels, -1, -1).contiguous()
+
+    return images
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A fresh seeded generator."""
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,179 @@
+"""Files of tensors: what was written comes back, or the damage is named."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.method import checkpoints
+from twinlatent.method.checkpoints import load_tensors, save_tensors
+
+DESCRIPTION = {"rounds": 3, "rate": 0.1, "names": ["a", "ü", "<&>"], "nested": {"none": None, "yes": True}}
+
+
+def some_tensors() -> dict[str, Tensor]:
+    base = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    return {
+        "weight": base,
+        "view.of it": base[1:3],
+        "transposed": base.T,
+        "scalar": torch.tensor(2.5),
+        "empty": torch.empty(0, 3),
+        "odd": torch.tensor([float("inf"), -0.0, float("nan")]),
+        "counts": torch.tensor([-(2**62), 7]),
+        "bytes": torch.arange(256, dtype=torch.uint8),
+        "flags": torch.tensor([True, False]),
+        "double": torch.tensor([1 / 3], dtype=torch.float64),
+        "asking": torch.ones(2, requires_grad=True),
+    }
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, "detector", some_tensors(), DESCRIPTION)
+    return path
+
+
+def test_what_was_saved_comes_back(saved: Path) -> None:
+    tensors, description = load_tensors(saved, "detector")
+    assert description == DESCRIPTION
+    expected = some_tensors()
+    assert set(tensors) == set(expected)
+    for name, value in expected.items():
+        assert tensors[name].dtype == value.dtype
+        torch.testing.assert_close(tensors[name], value.detach(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_nothing_but_a_description(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "a", "detector", {}, {"a": 1})
+    assert load_tensors(tmp_path / "a", "detector") == ({}, {"a": 1})
+
+
+def test_equal_contents_are_equal_files(saved: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_tensors(other, "detector", some_tensors(), dict(reversed(DESCRIPTION.items())))
+    tensors, description = load_tensors(saved, "detector")
+    save_tensors(tmp_path / "again.safetensors", "detector", tensors, description)
+    assert load_tensors(other, "detector")[1] == description
+    assert sorted(other.read_bytes()) == sorted((tmp_path / "again.safetensors").read_bytes())
+
+
+def refused(path: Path, kind: str = "detector") -> str:
+    with pytest.raises(TwinlatentError) as caught:
+        load_tensors(path, kind)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_truncated_file_is_refused(saved: Path, tmp_path: Path) -> None:
+    whole = saved.read_bytes()
+    path = tmp_path / "short.safetensors"
+    lengths = {0, 1, 7, 8, 9, len(whole) // 2, *range(len(whole) - 9, len(whole))}
+    for length in sorted(lengths | set(range(0, len(whole), len(whole) // 40))):
+        path.write_bytes(whole[:length])
+        refused(path)
+
+
+def test_a_file_with_something_behind_it_is_refused(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes() + b"\0" * 8)
+    refused(saved)
+
+
+def test_one_flipped_bit_anywhere_is_found(saved: Path, tmp_path: Path) -> None:
+    whole = saved.read_bytes()
+    path = tmp_path / "flipped.safetensors"
+    places = sorted({*range(16), *range(0, len(whole), len(whole) // 120), len(whole) - 1})
+    for number, place in enumerate(places):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << (number % 8)
+        path.write_bytes(damaged)
+        refused(path)
+
+
+def test_swapped_names_and_a_changed_description_are_found(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for old, new in ((b'"asking"', b'"basking"'), (b'\\"rounds\\": 3', b'\\"rounds\\": 4')):
+        assert whole.count(old) == 1
+        damaged = whole.replace(old, new)
+        header = int.from_bytes(whole[:8], "little") + len(new) - len(old)
+        saved.write_bytes(header.to_bytes(8, "little") + damaged[8:])
+        assert "checksum" in refused(saved)
+
+
+def test_a_file_of_another_kind_is_refused(saved: Path) -> None:
+    message = refused(saved, "training state")
+    assert "no training state file" in message
+    assert "'detector'" in message
+
+
+def test_a_file_of_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "FORMAT", "0")
+        save_tensors(tmp_path / "old", "detector", some_tensors(), {})
+    assert "format" in refused(tmp_path / "old")
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "foreign")
+    refused(tmp_path / "foreign")
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    assert "is no file" in refused(tmp_path / "missing")
+    assert "is no file" in refused(tmp_path)
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, (str(Trap.path),)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    Trap.path = tmp_path / "sprung"
+    plain, zipped = tmp_path / "a.pkl", tmp_path / "a.pt"
+    plain.write_bytes(pickle.dumps(Trap()))
+    torch.save(Trap(), zipped)
+    for path in (plain, zipped):
+        refused(path)
+    assert not Trap.path.exists()
+
+
+def test_nothing_in_the_file_is_pickled(saved: Path) -> None:
+    whole = saved.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + length])
+    described = sum(end - start for name, entry in header.items() if name != "__metadata__"
+                    for start, end in [entry["data_offsets"]])  # fmt: skip
+    assert 8 + length + described == len(whole)
+    assert json.loads(header["__metadata__"]["description"]) == DESCRIPTION
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch, error) -> None:
+    def write_half(_tensors: object, path: Path, metadata: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise error
+
+    before = saved.read_bytes()
+    monkeypatch.setattr(checkpoints, "save_file", write_half)
+    with pytest.raises(error):
+        save_tensors(saved, "detector", some_tensors(), {})
+    assert saved.read_bytes() == before
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_description_must_be_finite(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_tensors(tmp_path / "a", "detector", {}, {"a": value})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,61 @@
+"""Every example runs as it is, from any folder, without the network, and says what it should."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+LONGEST = 45  # lines
+SHARE = r"\d+%"
+
+SAID = {  # file -> what its output must match, line by line
+    "01_detect_digits.py": [
+        rf"297 benign images: {SHARE} read correctly, {SHARE} flagged",
+        rf"297 attacked images: {SHARE} read correctly, {SHARE} flagged",
+        *(rf"image {i}: class \d, (benign|adversarial), p = [01]\.\d{{3}}" for i in range(3)),
+        "loaded again, the same verdicts: True",
+    ],
+    "02_own_classifier_attack.py": [
+        r"359 test images: accuracy (9\d|100)%",
+        *(rf"PGD, ε = {epsilon:g}: accuracy {SHARE}, largest change of a pixel {epsilon:.2f}"
+          for epsilon in (0.05, 0.1, 0.2)),
+    ],
+    "03_own_images.py": [
+        r"classes one, two, zero: 322 training, 108 calibration, 107 test images",
+        rf"test images: {SHARE} read correctly, \d+ flagged",
+    ],
+}  # fmt: skip
+LEFT = {"01_detect_digits.py": ["digits.safetensors"]}  # file -> what it writes into the current folder
+
+
+def run(name: str, folder: Path) -> list[str]:
+    """The lines that an example prints; it must succeed and warn of nothing."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**os.environ, **nowhere, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, "-W", "error", str(EXAMPLES / name)], cwd=folder, env=environment,
+                          capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_each_example_is_tested_and_short() -> None:
+    files = sorted(EXAMPLES.glob("*.py"))
+    assert [path.name for path in files] == sorted(SAID)
+    assert {path.name: n for path in files if (n := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST} == {}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_says_what_it_should(name: str, tmp_path: Path) -> None:
+    said = run(name, tmp_path)
+    assert len(said) == len(SAID[name])
+    for line, pattern in zip(said, SAID[name], strict=True):
+        assert re.fullmatch(pattern, line), line
+    assert sorted(path.name for path in tmp_path.iterdir()) == LEFT.get(name, [])
+    if name.startswith("02"):
+        accuracies = [int(re.findall(r"accuracy (\d+)%", line)[0]) for line in said]
+        assert accuracies == sorted(accuracies, reverse=True), "a larger budget must not leave more accuracy"
+        assert accuracies[-1] < 50

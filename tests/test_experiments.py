@@ -1,0 +1,151 @@
+"""The recipes of experiments/ parse, say what a reader needs, and name commands and settings that exist."""
+
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from twinlatent.cli import app
+from twinlatent.data.sources import SOURCES
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.presets import override, preset_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted((ROOT / "experiments").glob("*.toml"))
+KEYS = {"data", "preset", "seed", "settings", "steps"}
+BLANK = "TO BE MEASURED"
+GROUP: Any = typer.main.get_command(app)
+
+Recipe = dict[str, Any]
+
+
+def head(text: str) -> str:
+    """The comment lines a recipe begins with, without their signs."""
+    lines = text.splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join(line.removeprefix("#").strip() for line in lines[:end])
+
+
+def changes(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[str]:
+    """A table of settings as `--set` takes them: {"loss": {"margin": 2}} -> "loss.margin=2"."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from changes(value, (*above, name))
+        else:
+            yield f"{'.'.join((*above, name))}={value}"
+
+
+def parsed(command: str) -> tuple[str, dict[str, Any]]:
+    """Name and values of a command line, as the program itself would read it; it is not run."""
+    program, *words = shlex.split(command)
+    assert program == "twinlatent"
+    found, name = GROUP, ""
+    while hasattr(found, "commands"):
+        name, *words = words
+        assert name in found.commands, f"{command}: there is no {name!r}"
+        found = found.commands[name]
+    return name, found.make_context(name, words).params
+
+
+def check_settings(recipe: Recipe) -> None:
+    side = SOURCES[recipe["data"]].size
+    base = preset_settings(recipe["preset"], (1, side, side), recipe["data"])
+    override(base, list(changes(recipe["settings"])))
+
+
+def disagreements(recipe: Recipe) -> list[str]:
+    """Where a command does something else than the recipe's own keys say."""
+    wrong = []
+    for step in recipe["steps"]:
+        name, values = parsed(step["command"])
+        said = {key: recipe[key] for key in ("preset", "seed")}
+        if name == "train":
+            said |= {"data": recipe["data"], "change": list(changes(recipe["settings"])) or None}
+        wrong += [f"{name}: {key} is {values[key]!r}, not {value!r}" for key, value in said.items()
+                  if key in values and (values[key] or None) != (value or None)]  # fmt: skip
+    return wrong
+
+
+@pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def recipe(path: Path) -> Recipe:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def test_there_are_recipes() -> None:
+    assert {"digits-demo", "fashion-mnist5-mim", "mnist-mim"} <= {path.stem for path in RECIPES}
+
+
+def test_a_recipe_has_its_keys_and_no_others(recipe: Recipe) -> None:
+    assert set(recipe) == KEYS
+    assert recipe["steps"]
+    assert all(set(step) == {"command"} for step in recipe["steps"])
+
+
+def test_its_settings_are_settings(recipe: Recipe) -> None:
+    check_settings(recipe)
+
+
+def test_its_commands_exist_and_do_what_its_keys_say(recipe: Recipe) -> None:
+    assert disagreements(recipe) == []
+
+
+def test_its_head_states_commands_machine_time_and_numbers(path: Path, recipe: Recipe) -> None:
+    said = head(path.read_text(encoding="utf-8"))
+    for wanted in (*(step["command"] for step in recipe["steps"]), "machine ", "time ", "accuracy", "AUC",
+                   f"results/{path.stem}.json"):  # fmt: skip
+        assert wanted in said
+
+
+def test_a_recipe_with_a_result_has_no_blanks(path: Path) -> None:
+    measured = (ROOT / "results" / f"{path.stem}.json").exists()
+    assert not (measured and BLANK in path.read_text(encoding="utf-8"))
+
+
+# --- the checks can fail --------------------------------------------------------------------------------------------
+
+GOOD: Recipe = {
+    "data": "digits", "preset": "smoke", "seed": 3, "settings": {"rounds": 5, "loss": {"margin": 2.0}},
+    "steps": [
+        {"command": "twinlatent train digits --out x --preset smoke --seed 3 --set rounds=5 --set loss.margin=2.0"},
+        {"command": "twinlatent evaluate x --seed 3"},
+    ],
+}  # fmt: skip
+
+
+def test_a_good_recipe_passes() -> None:
+    check_settings(GOOD)
+    assert disagreements(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("seed", 0, "train: seed is 3, not 0"),
+        ("preset", "standard", "train: preset is 'smoke', not 'standard'"),
+        ("data", "mnist", "train: data is 'digits', not 'mnist'"),
+        ("settings", {"rounds": 6}, "train: change is"),
+    ],
+)
+def test_a_command_that_does_something_else_is_found(key: str, value: Any, complaint: str) -> None:
+    assert disagreements({**GOOD, key: value})[0].startswith(complaint)
+
+
+@pytest.mark.parametrize("command", ["twinlatent fly", "twinlatent evaluate x --wings 2", "twinlatent train digits"])
+def test_a_command_that_does_not_exist_is_found(command: str) -> None:
+    with pytest.raises(Exception, match=r"'fly'|--wings|folder"):
+        parsed(command)
+
+
+@pytest.mark.parametrize("settings", [{"round": 5}, {"rounds": 0}, {"loss": {"weight": 1}}])
+def test_settings_that_do_not_exist_are_found(settings: dict[str, Any]) -> None:
+    with pytest.raises(TwinlatentError, match=r"round|weight"):
+        check_settings({**GOOD, "settings": settings})

@@ -1,0 +1,82 @@
+"""Shipped detectors by name, and detectors by path."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from twinlatent import zoo
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.detector import Detector
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, trained_detector: Detector, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo with two detectors, in an empty working directory."""
+    folder = tmp_path / "zoo"
+    for name in ("b-digits", "a-digits"):
+        trained_detector.save(folder / f"{name}.safetensors")
+        (folder / f"{name}.md").write_text(f"# {name}\nε\n", encoding="utf-8")
+    (folder / "notes.txt").write_text("no detector", encoding="utf-8")
+    monkeypatch.setattr(zoo, "FOLDER", folder)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return folder
+
+
+def test_names_and_cards(shelf: Path) -> None:
+    assert zoo.names() == ("a-digits", "b-digits")
+    assert zoo.card("b-digits") == "# b-digits\nε\n"
+
+
+@pytest.mark.parametrize("how", ["name", "file", "text of a file", "folder"])
+def test_ways_to_name_a_detector(how: str, shelf: Path, trained_detector: Detector, digits: Split) -> None:
+    folder = Path("trained")
+    trained_detector.save(folder / "detector.safetensors")
+    given = {
+        "name": "a-digits",
+        "file": shelf / "b-digits.safetensors",
+        "text of a file": str(folder / "detector.safetensors"),
+        "folder": folder,
+    }[how]
+    loaded = zoo.load(given)
+    images = digits.test.images[:20]
+    assert torch.equal(loaded.detect(images).suspicion, trained_detector.detect(images).suspicion)
+
+
+@pytest.mark.parametrize("function", [zoo.load, zoo.card])
+def test_unknown_names_are_told_what_is_known(function, shelf: Path) -> None:
+    with pytest.raises(TwinlatentError) as caught:
+        function("c-digits")
+    assert "'c-digits'" in str(caught.value)
+    assert "(shipped: a-digits, b-digits)" in str(caught.value)
+    for path in shelf.iterdir():
+        path.unlink()
+    with pytest.raises(TwinlatentError, match=r"\(shipped: none\)"):
+        function("a-digits")
+
+
+def test_a_folder_without_a_detector_is_refused(shelf: Path) -> None:
+    with pytest.raises(TwinlatentError, match=r"detector\.safetensors is no file"):
+        zoo.load(shelf)
+
+
+def test_a_file_that_is_no_detector_is_refused(shelf: Path) -> None:
+    with pytest.raises(TwinlatentError, match=r"notes\.txt"):
+        zoo.load(shelf / "notes.txt")
+
+
+def test_a_folder_that_happens_to_have_the_name_does_not_hide_a_shipped_detector(shelf: Path) -> None:
+    Path("a-digits").mkdir()
+    assert zoo.load("a-digits").classes == 10
+
+
+def test_what_is_shipped_can_be_loaded_and_has_a_card() -> None:
+    for name in zoo.names():
+        path = zoo.FOLDER / f"{name}{zoo.SUFFIX}"
+        assert path.stat().st_size < 4e6
+        detector = zoo.load(name)
+        assert detector.detect(torch.zeros(1, *detector.image_shape)).label.shape == (1,)
+        assert detector.card["data"]["fingerprint"]
+        assert zoo.card(name).startswith("#")
