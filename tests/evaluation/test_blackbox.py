@@ -1,0 +1,378 @@
+"""Black-box evaluation: attacks keep their budget, numbers are those of the arrays, test images are only judged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from twinlatent.data import LabelledImages, Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import blackbox
+from twinlatent.evaluation.blackbox import (
+    BLACK_BOX,
+    RATES,
+    Budget,
+    attack_substitute,
+    evaluate_blackbox,
+    substitute_network,
+    train_substitute,
+)
+from twinlatent.evaluation.run_folder import EvaluationRun
+from twinlatent.method.detector import Detector, build_detector
+from twinlatent.method.fit import fit_split
+from twinlatent.method.game import GameSettings
+from twinlatent.method.networks import PlainNetwork
+
+IMAGES, SEED = 40, 5
+BUDGETS = (
+    Budget("fgsm", 0.2),
+    Budget("pgd", 0.3, steps=6, step_size=0.06),
+    Budget("mim", 0.25, steps=5, step_size=0.05, decay=0.3),
+)
+by_attack = pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.attack)
+
+
+def set_steps(patch: pytest.MonkeyPatch, steps: int) -> None:
+    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
+        patch.setattr(blackbox, name, steps)
+
+
+@pytest.fixture(autouse=True)
+def hardly_any_steps(monkeypatch) -> None:
+    """Most tests do not ask how good the substitute is."""
+    set_steps(monkeypatch, 3)
+
+
+@contextmanager
+def enough_steps() -> Iterator[None]:
+    """The substitute is weak, but reads most images."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_steps(patch, 60)
+        yield
+
+
+@pytest.fixture(scope="module")
+def substitute(digits: Split) -> PlainNetwork:
+    with enough_steps():
+        return train_substitute(digits, seed=SEED, progress=False)
+
+
+@pytest.fixture(scope="module")
+def run(trained_detector: Detector, digits: Split) -> EvaluationRun:
+    with enough_steps():
+        return evaluate(trained_detector, digits)
+
+
+def evaluate(detector: Detector, split: Split, **options) -> EvaluationRun:
+    chosen = {"budgets": BUDGETS, "images": IMAGES, "seed": SEED, "progress": False, **options}
+    return evaluate_blackbox(detector, split, **chosen)
+
+
+def value(run: EvaluationRun, metric: str, attack: str = "none", score: str | None = None) -> float:
+    (found,) = (r for r in run.records if (r.metric, r.attack) == (metric, attack) and score in (None, r.score))
+    return found.value
+
+
+def share(flags: Tensor) -> float:
+    return flags.double().mean().item()
+
+
+def settings_of(detector: Detector) -> GameSettings:
+    return GameSettings.model_validate(detector.card["training"])
+
+
+def drawn(split: Split, count: int, seed: int) -> LabelledImages:
+    """The images that an evaluation with this seed attacks."""
+    return split.test.subset(torch.randperm(len(split.test), generator=torch.Generator().manual_seed(seed))[:count])
+
+
+@pytest.fixture(scope="module")
+def attacked(substitute: PlainNetwork, digits: Split) -> dict[str, LabelledImages]:
+    """The attacked images of `run`, made once more."""
+    images = drawn(digits, IMAGES, SEED)
+    return {b.attack: attack_substitute(substitute, images, b, seed=SEED, progress=False) for b in BUDGETS}
+
+
+# --- the substitute -------------------------------------------------------------------------------------------------
+
+
+def test_the_substitute_is_decided_by_its_seed(digits: Split) -> None:
+    a, b, c = (list(train_substitute(digits, seed=seed, progress=False).parameters()) for seed in (1, 1, 2))
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert not torch.equal(a[0], c[0])
+
+
+def test_the_substitute_learns_from_training_images_alone(digits: Split, substitute) -> None:
+    assert share(substitute(digits.test.images).argmax(1) == digits.test.labels) > 0.8
+    nothing = LabelledImages(torch.zeros(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64))
+    a, b = (train_substitute(s, progress=False) for s in (digits, replace(digits, calibration=nothing, test=nothing)))
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "classes", "wanted"),
+    [
+        ("mnist", 28, 10, "c(2,20) mp(2) c(2,50) mp(2) d(500) sm(10)"),  # Table 5
+        ("fashion-mnist5", 28, 5, "c(5,20) mp(2) c(5,50) mp(2) d(500) sm(5)"),
+        ("digits", 8, 10, "c(2,20) c(2,50) mp(2) d(500) sm(10)"),
+    ],
+)
+def test_the_substitute_has_the_networks_of_table_5(name: str, side: int, classes: int, wanted: str) -> None:
+    data = LabelledImages(torch.zeros(classes, 1, side, side), torch.arange(classes))
+    split = Split(name, data, data, data, tuple(map(str, range(classes))))
+    assert str(substitute_network(split)) == wanted
+
+
+def test_the_budgets_are_the_papers() -> None:
+    rows = {b.attack: (b.epsilon, b.steps, b.step_size, b.decay) for b in BLACK_BOX}
+    assert rows == {"fgsm": (0.3, 1, 0, 0), "pgd": (0.4, 90, 0.01, 0), "mim": (0.3, 160, 0.01, 0.3)}  # Table 8
+
+
+# --- attacks on it --------------------------------------------------------------------------------------------------
+
+
+@by_attack
+def test_attacked_images_lie_in_the_ball_and_the_box(budget: Budget, digits: Split, attacked) -> None:
+    found, start = attacked[budget.attack], drawn(digits, IMAGES, SEED)
+    change = (found.images - start.images).abs()
+    assert change.max() <= budget.epsilon + 1e-6
+    assert change.flatten(1).amax(1).min() > budget.epsilon / 4, "an image was left as it was"
+    assert found.images.min() >= 0
+    assert found.images.max() <= 1
+    assert torch.equal(found.labels, start.labels)
+
+
+@by_attack
+def test_attacks_fool_the_substitute(budget: Budget, digits: Split, substitute, attacked) -> None:
+    found, start = attacked[budget.attack], drawn(digits, IMAGES, SEED)
+    with torch.no_grad():
+        before, after = (share(substitute(x.images).argmax(1) == x.labels) for x in (start, found))
+    assert after < before - 0.2
+
+
+@by_attack
+def test_a_radius_of_zero_changes_nothing(budget: Budget, digits: Split, substitute) -> None:
+    data = digits.test.subset(slice(9))
+    found = attack_substitute(substitute, data, replace(budget, epsilon=0.0), progress=False)
+    assert torch.equal(found.images, data.images)
+
+
+@pytest.mark.parametrize("budget", [b for b in BUDGETS if b.attack != "pgd"], ids=lambda budget: budget.attack)
+def test_an_image_is_attacked_alike_in_any_batch(budget: Budget, digits: Split, monkeypatch) -> None:
+    network = substitute_network(digits).double()  # float64, so that no sign of a gradient hangs on rounding
+    data = LabelledImages(digits.test.images[:10].double(), digits.test.labels[:10])
+    whole = attack_substitute(network, data, budget, progress=False)
+    monkeypatch.setattr(blackbox, "BATCH", 3)
+    parts = attack_substitute(network, data, budget, progress=False)
+    torch.testing.assert_close(parts.images, whole.images)
+
+
+def test_random_starts_differ_between_batches_and_hang_on_the_seed(digits: Split, substitute, monkeypatch) -> None:
+    monkeypatch.setattr(blackbox, "BATCH", 1)
+    twice = digits.test.subset(torch.tensor([0, 0]))
+    budget = Budget("pgd", 0.3, steps=1, step_size=0.0)
+    a, b, c = (attack_substitute(substitute, twice, budget, seed=s, progress=False).images for s in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a[0], a[1])
+    assert not torch.equal(a[0], c[0])
+
+
+def test_an_unknown_attack_is_named(digits: Split, substitute) -> None:
+    with pytest.raises(TwinlatentError, match="'magic' is unknown; choose from fgsm, pgd, mim"):
+        attack_substitute(substitute, digits.test.subset(slice(2)), Budget("magic", 0.1), progress=False)
+
+
+# --- the numbers ----------------------------------------------------------------------------------------------------
+
+
+def test_benign_numbers_are_those_of_all_test_images(run: EvaluationRun, trained_detector, substitute, digits) -> None:
+    verdict = trained_detector.detect(digits.test.images, 0.05)
+    assert value(run, "accuracy") == pytest.approx(share(verdict.label == digits.test.labels))
+    assert value(run, "fpr") == pytest.approx(share(verdict.adversarial))
+    with torch.no_grad():
+        right = share(substitute(digits.test.images).argmax(1) == digits.test.labels)
+    assert value(run, "substitute_accuracy") == pytest.approx(right)
+    assert {r.n for r in run.records if r.attack == "none"} == {len(digits.test)}
+
+
+@by_attack
+def test_arrays_of_scores_are_the_detectors(budget: Budget, run: EvaluationRun, trained_detector, digits, attacked):
+    benign = trained_detector.detect(drawn(digits, IMAGES, SEED).images).suspicion
+    adversarial = trained_detector.detect(attacked[budget.attack].images).suspicion
+    np.testing.assert_array_equal(run.benign_suspicion, benign.numpy())
+    np.testing.assert_array_equal(run.suspicion[budget.attack], adversarial.numpy())
+
+
+@by_attack
+@pytest.mark.parametrize("score", ["vulnerable", "joint", "ratio"])
+def test_areas_are_those_that_sklearn_finds(budget, score: str, run: EvaluationRun, trained_detector, digits, attacked):
+    detector = trained_detector.using(score=score)
+    pair = [detector.detect(x.images).suspicion for x in (drawn(digits, IMAGES, SEED), attacked[budget.attack])]
+    truth = np.repeat([0, 1], IMAGES)
+    assert value(run, "auc", budget.attack, score) == pytest.approx(roc_auc_score(truth, torch.cat(pair).numpy()))
+
+
+@by_attack
+def test_detection_rates_are_those_of_detect(budget: Budget, run: EvaluationRun, trained_detector, attacked) -> None:
+    told = [fpr for fpr in RATES if fpr >= trained_detector.calibration.finest_fpr]
+    assert told, "the calibration images can tell no rate at all"
+    for fpr in told:
+        flagged = trained_detector.detect(attacked[budget.attack].images, fpr).adversarial
+        assert value(run, f"tpr@{100 * fpr:.0f}", budget.attack) == pytest.approx(share(flagged))
+    finer = {f"tpr@{100 * fpr:.0f}" for fpr in RATES} - {f"tpr@{100 * fpr:.0f}" for fpr in told}
+    assert not finer & {r.metric for r in run.records}, "a rate is reported that the calibration cannot tell"
+
+
+@by_attack
+def test_success_is_what_the_substitute_misreads(budget: Budget, run: EvaluationRun, substitute, attacked) -> None:
+    found = attacked[budget.attack]
+    with torch.no_grad():
+        missed = share(substitute(found.images).argmax(1) != found.labels)
+    assert value(run, "attack_success", budget.attack) == pytest.approx(missed)
+
+
+def test_records_say_what_was_attacked(run: EvaluationRun, trained_detector: Detector) -> None:
+    for r in run.records:
+        assert (r.data, r.method, r.trained_with, r.seed, r.budget) == ("digits", "twinlatent", "mim", SEED, "blackbox")
+    assert {r.attack: r.epsilon for r in run.records} == {"none": None} | {b.attack: b.epsilon for b in BUDGETS}
+    assert {r.n for r in run.records if r.attack != "none"} == {IMAGES}
+    assert {r.score for r in run.records if r.metric.startswith(("tpr", "fpr"))} == {trained_detector.settings.score}
+
+
+def test_all_images_are_attacked_unless_fewer_are_asked_for(trained_detector, digits: Split) -> None:
+    few = replace(digits, test=digits.test.subset(slice(12)))
+    budgets = BUDGETS[:1]
+    whole = evaluate(trained_detector, few, budgets=budgets, images=None)
+    assert len(whole.benign_suspicion) == len(whole.suspicion["fgsm"]) == 12
+    assert {r.n for r in whole.records} == {12}
+    part = evaluate(trained_detector, few, budgets=budgets, images=5)
+    assert {r.n for r in part.records if r.attack == "fgsm"} == {5}
+    assert {r.n for r in part.records if r.metric in ("accuracy", "fpr")} == {12}
+    assert set(part.benign_suspicion) <= set(whole.benign_suspicion)
+    assert len(set(part.benign_suspicion)) == 5
+
+
+def test_the_same_seed_gives_the_same_numbers(trained_detector: Detector, digits: Split) -> None:
+    first, again, other = (evaluate(trained_detector, digits, images=20, seed=seed) for seed in (1, 1, 2))
+    timeless = {"seconds": 0.0, "date": "2000-01-01"}
+    a, b = ([r.model_copy(update=timeless) for r in x.records] for x in (first, again))
+    assert a == b
+    for name, scores in first.suspicion.items():
+        np.testing.assert_array_equal(again.suspicion[name], scores)
+        assert not np.array_equal(other.suspicion[name], scores)
+
+
+def test_examples_show_what_the_detector_said(run: EvaluationRun, trained_detector, digits: Split, attacked) -> None:
+    shown, each = run.examples, len(run.examples) // len(BUDGETS)
+    start = drawn(digits, IMAGES, SEED)
+    names = np.array(digits.class_names)
+    for place, budget in enumerate(BUDGETS):
+        mine = slice(place * each, (place + 1) * each)
+        verdict = trained_detector.detect(attacked[budget.attack].images[:each])
+        assert set(shown.attack[mine]) == {budget.attack}
+        np.testing.assert_array_equal(shown.benign[mine], start.images[:each, 0])
+        np.testing.assert_array_equal(shown.adversarial[mine], attacked[budget.attack].images[:each, 0])
+        np.testing.assert_array_equal(shown.true[mine], names[start.labels[:each]])
+        np.testing.assert_array_equal(shown.adversarial_label[mine], names[verdict.label])
+        np.testing.assert_array_equal(shown.adversarial_flagged[mine], verdict.adversarial)
+        np.testing.assert_array_equal(shown.adversarial_p[mine], verdict.p_value)
+
+
+def test_the_card_describes_the_detector(run: EvaluationRun, trained_detector: Detector, digits: Split) -> None:
+    card = run.model
+    assert (card.data, card.class_names) == ("digits", digits.class_names)
+    counted = (card.training_images, card.calibration_images, card.test_images)
+    assert counted == (len(digits.train), len(digits.calibration), len(digits.test))
+    assert card.encoder == settings_of(trained_detector).encoder
+    assert card.settings == trained_detector.card["training"]
+    assert (card.score, card.label_rule) == ("ratio", "ratio")
+
+
+# --- test images are only judged ------------------------------------------------------------------------------------
+
+
+def altered(split: Split) -> Split:
+    """The same split with other test images: turned round, in another order, and fewer."""
+    order = torch.randperm(len(split.test), generator=torch.Generator().manual_seed(1))[:100]
+    test = split.test.subset(order)
+    return replace(split, test=LabelledImages(1 - test.images.flip(-1), test.labels))
+
+
+def test_test_images_do_not_influence_the_detector(trained_detector: Detector, digits: Split) -> None:
+    other = fit_split(altered(digits), settings=settings_of(trained_detector), progress=False)
+    for fpr in (0.05, 0.1):
+        assert torch.equal(other.calibration.thresholds(fpr), trained_detector.calibration.thresholds(fpr))
+    assert torch.equal(other.class_means, trained_detector.class_means)
+    mine, others = (d.encoders.state_dict() for d in (trained_detector, other))
+    assert all(torch.equal(mine[name], others[name]) for name in mine)
+
+
+def test_an_evaluation_leaves_detector_and_images_as_they_were(trained_detector: Detector, digits: Split) -> None:
+    split = altered(digits)
+    fingerprint, thresholds = split.fingerprint, trained_detector.calibration.thresholds(0.05)
+    evaluate(trained_detector, split, budgets=BUDGETS[:1])
+    assert replace(split).fingerprint == fingerprint
+    assert torch.equal(trained_detector.calibration.thresholds(0.05), thresholds)
+
+
+@pytest.mark.xfail(reason="building the substitute draws its first weights from the global generator")
+def test_an_evaluation_leaves_the_global_generator_as_it_was(trained_detector: Detector, digits: Split) -> None:
+    before = torch.get_rng_state()
+    evaluate(trained_detector, digits, budgets=BUDGETS[:1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_order_of_test_images_does_not_matter_to_benign_numbers(trained_detector, digits: Split) -> None:
+    turned = replace(digits, test=digits.test.subset(torch.arange(len(digits.test)).flip(0)))
+    a, b = (evaluate(trained_detector, split, budgets=BUDGETS[:1]) for split in (digits, turned))
+    for metric in ("accuracy", "fpr", "substitute_accuracy"):
+        assert value(a, metric) == value(b, metric)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def small(split: Split, count: int) -> Split:
+    return replace(split, test=split.test.subset(slice(count)))
+
+
+@pytest.mark.parametrize("images", [0, -1, 13])
+def test_a_number_of_images_that_are_not_there_is_refused(images: int, trained_detector, digits: Split) -> None:
+    with pytest.raises(TwinlatentError, match=rf"{images} test images are asked for; there are 12"):
+        evaluate(trained_detector, small(digits, 12), images=images)
+
+
+def test_images_of_another_size_are_refused(trained_detector: Detector, digits: Split) -> None:
+    data = LabelledImages(torch.zeros(10, 1, 9, 9), torch.arange(10))
+    with pytest.raises(TwinlatentError, match=r"takes \(1, 8, 8\) images of 10 classes; nines has \(1, 9, 9\) of 10"):
+        evaluate(trained_detector, Split("nines", data, data, data, digits.class_names))
+
+
+def test_other_classes_are_refused(trained_detector: Detector, digits: Split) -> None:
+    with pytest.raises(TwinlatentError, match=r"of 10 classes; digits has \(1, 8, 8\) of 2"):
+        evaluate(trained_detector, replace(digits, class_names=("even", "odd")))
+
+
+@pytest.mark.xfail(reason="the second budget's images are reported under both radii")
+def test_two_budgets_of_one_attack_are_refused(trained_detector: Detector, digits: Split) -> None:
+    with pytest.raises(TwinlatentError, match="fgsm"):
+        evaluate(trained_detector, small(digits, 5), budgets=(Budget("fgsm", 0.1), Budget("fgsm", 0.3)), images=None)
+
+
+@pytest.mark.xfail(raises=ValueError, reason="numpy complains before the run does")
+def test_no_budget_is_refused(trained_detector: Detector, digits: Split) -> None:
+    with pytest.raises(TwinlatentError, match="at least one attack"):
+        evaluate(trained_detector, small(digits, 5), budgets=(), images=None)
+
+
+@pytest.mark.xfail(reason="the card says .05 whatever rate was used")
+def test_the_card_says_which_rate_the_detector_was_set_to(trained_detector: Detector, digits: Split) -> None:
+    few = replace(digits, calibration=digits.calibration.subset(slice(12)))
+    detector = build_detector(trained_detector.encoders, few.train, few.calibration, few.class_names)
+    run = evaluate(detector, few, budgets=BUDGETS[:1], images=5)
+    assert value(run, "fpr") == pytest.approx(share(detector.detect(digits.test.images, run.model.fpr).adversarial))
