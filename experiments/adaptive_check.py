@@ -67,7 +67,8 @@ def main() -> None:
         records.append(Record(data=split.name, method="twinlatent", attack="mim", epsilon=epsilon, metric="sr@5",
                               trained_with=detector.card["training"]["adversary"]["attack"], seed=0,
                               score=detector.settings.score, budget=f"adaptive-{options.steps}-steps-every-class",
-                              seconds=round(time.monotonic() - began, 1), **vars(share), **origin.model_dump()))  # fmt: skip
+                              seconds=round(time.monotonic() - began, 1), **vars(share),
+                              **origin.model_dump()))  # fmt: skip
     write_records(options.out, records)
 
 

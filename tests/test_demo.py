@@ -1,0 +1,58 @@
+"""What lies below the command `demo`, which tests/test_cli.py calls: its attacks, its log, two demos in one folder."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twinlatent import demo
+from twinlatent.data import Split
+from twinlatent.evaluation import blackbox
+from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, evaluate_blackbox
+from twinlatent.evaluation.run_folder import EvaluationRun, read_run
+from twinlatent.method.detector import Detector
+
+
+@pytest.fixture(autouse=True)
+def weak_attacks(monkeypatch) -> None:
+    monkeypatch.setattr(demo, "BLACK_BOX", (Budget("fgsm", 0.1),))
+    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
+        monkeypatch.setattr(blackbox, name, 5)
+
+
+@pytest.fixture
+def run(trained_detector: Detector, digits: Split) -> EvaluationRun:
+    return evaluate_blackbox(trained_detector, digits, budgets=demo.demo_budgets(), images=5, progress=False)
+
+
+def test_the_attacks_are_the_papers_but_for_the_radius(monkeypatch) -> None:
+    monkeypatch.setattr(demo, "BLACK_BOX", BLACK_BOX)
+    assert {budget.epsilon for budget in demo.demo_budgets()} == {demo.EPSILON}
+    for mine, theirs in zip(demo.demo_budgets(), BLACK_BOX, strict=True):
+        named = ("attack", "steps", "step_size", "decay")
+        assert [getattr(mine, name) for name in named] == [getattr(theirs, name) for name in named]
+
+
+def test_a_log_joins_a_run_and_changes_nothing_else(run: EvaluationRun, tmp_path: Path) -> None:
+    lines = [{"round": 1, "loss_total": 2.5, "accuracy": None}, {"round": 2, "loss_total": 1.5, "accuracy": 0.5}]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    joined = demo.with_log(run, path)
+    assert [dict(line) for line in joined.log] == lines
+    assert all(getattr(joined, f.name) is getattr(run, f.name) for f in fields(run) if f.name != "log")
+
+
+def test_without_a_log_a_run_stays_as_it_is(run: EvaluationRun, tmp_path: Path) -> None:
+    assert demo.with_log(run, tmp_path / "log.jsonl") is run
+
+
+def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
+    first = demo.run_demo(tmp_path, preset="smoke", seed=0, progress=False)
+    second = demo.run_demo(tmp_path, preset="smoke", seed=1, progress=False)
+    kept = read_run(tmp_path)
+    assert kept.records == second.records != first.records
+    np.testing.assert_array_equal(kept.benign_suspicion, second.benign_suspicion)
+    assert "twinlatent demo" in kept.model.title
+    assert len((tmp_path / "training" / "log.jsonl").read_text().splitlines()) == len(kept.log) > 0
