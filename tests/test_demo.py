@@ -45,7 +45,7 @@ def test_a_log_joins_a_run_and_changes_nothing_else(run: EvaluationRun, tmp_path
 
 
 def test_without_a_log_a_run_stays_as_it_is(run: EvaluationRun, tmp_path: Path) -> None:
-    assert demo.with_log(run, tmp_path / "log.jsonl") is run
+    assert demo.with_log(run, tmp_path / "log.jsonl").log == run.log == ()
 
 
 def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:

@@ -3,23 +3,19 @@
 import dataclasses
 import json
 import sys
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
-import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor
 
 import twinlatent as tl
 from twinlatent import zoo
-from twinlatent.data.folder import read_image
-from twinlatent.data.validation import check_images
+from twinlatent.data import Split
+from twinlatent.data.files import read_images
 from twinlatent.demo import demo_budgets, run_demo, with_log
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.blackbox import BLACK_BOX, evaluate_blackbox
@@ -47,15 +43,13 @@ Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on standard error and exit status 1."""
+    """Run the command line; bad input ends in one line on standard error and exit status 1, Ctrl-C with 130."""
     try:
         app()
     except TwinlatentError as error:
         _fail(str(error), 1)
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
-    except KeyboardInterrupt as stopped:
-        _fail(f"interrupted {stopped}".strip(), INTERRUPTED)
 
 
 def _fail(line: str, status: int) -> None:
@@ -75,7 +69,7 @@ def demo(
     _set_threads(threads)
     run = run_demo(folder, preset=preset, seed=seed, progress=progress)
     _print_records(run)
-    out.print(f"Page with pictures: {folder / 'report.html'}", highlight=False)
+    print(f"Page with pictures: {folder / 'report.html'}")
 
 
 @app.command()
@@ -98,18 +92,20 @@ def train(
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
     settings = override(preset_settings(preset, split.image_shape, split.name), change or [])
     detector = detector_settings(label_rule, score)
-    made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,
-                        device=device, progress=progress)  # fmt: skip
-    verdict = made.detect(split.test.images) if len(split.test) else None
-    out.print(
-        f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s", highlight=False
+    try:
+        made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,
+                            device=device, progress=progress)  # fmt: skip
+    except KeyboardInterrupt as stopped:
+        saved = f"{stopped}, saved; the same command with --resume goes on" if str(stopped) else "stopped at once"
+        _fail(saved, INTERRUPTED)
+    fpr = max(0.05, made.calibration.finest_fpr)
+    verdict = made.detect(split.test.images, fpr)
+    accuracy = (verdict.label == split.test.labels).double().mean().item()
+    flagged = verdict.adversarial.double().mean().item()
+    print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s")
+    print(
+        f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked for"
     )
-    if verdict is not None:
-        accuracy = (verdict.label == split.test.labels).double().mean().item()
-        flagged = verdict.adversarial.double().mean().item()
-        out.print(
-            f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged at 5 % {flagged:.4f}", highlight=False
-        )
 
 
 @app.command()
@@ -163,17 +159,17 @@ def evaluate(
         own = detector.settings
         wanted = detector_settings(label_rule or own.label_rule, score or own.score)
         detector = detector.using(label_rule=wanted.label_rule, score=wanted.score)
-    split = tl.data.load(data or detector.card.get("data", {}).get("name", ""), seed=seed, size=size, progress=progress)
+    split = _data_of(detector, data, size, progress=progress)
     if epsilon is None:
         budgets = demo_budgets() if split.name == "digits" else BLACK_BOX
     else:
         budgets = tuple(dataclasses.replace(budget, epsilon=epsilon) for budget in BLACK_BOX)
+    folder.mkdir(parents=True, exist_ok=True)
     run = evaluate_blackbox(detector, split, budgets=budgets, images=images, seed=seed, progress=progress)
-    training_log = Path(model) / "log.jsonl"
-    run = with_log(run, training_log) if Path(model).is_dir() else run
+    run = with_log(run, Path(model) / "log.jsonl")
     write_run(folder, run)
     _print_records(run)
-    out.print(f"Page with pictures: {write_page(folder)}", highlight=False)
+    print(f"Page with pictures: {write_page(folder)}")
 
 
 @data_app.command("list")
@@ -192,7 +188,7 @@ def data_fetch(
 ) -> None:
     """Download a data set into the cache, checked, unless it is there."""
     for path in tl.data.fetch(name, progress=progress):
-        out.print(str(path), highlight=False)
+        print(path)
 
 
 @data_app.command("show")
@@ -207,7 +203,7 @@ def data_show(
     split = tl.data.load(name, seed=seed, size=size, progress=progress)
     contact_sheet(split.train, split.class_names, path, rows_per_class=2)
     parts = ", ".join(f"{len(getattr(split, part))} {part}" for part in ("train", "calibration", "test"))
-    out.print(f"{path}: {parts} images of shape {split.image_shape}, {split.classes} classes", highlight=False)
+    print(f"{path}: {parts} images of shape {split.image_shape}, {split.classes} classes")
 
 
 @zoo_app.command("list")
@@ -228,42 +224,23 @@ def zoo_show(name: Annotated[str, typer.Argument(help="Name, see `zoo list`.")])
     print(zoo.card(name))
 
 
-def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> tuple[list[str], Tensor]:
-    """Read image files and arrays as (n, channels, H, W) in [0, 1], with a name for each image.
+def _data_of(detector: tl.Detector, data: str | None, size: int | None, *, progress: bool) -> Split:
+    """The data set a detector was trained on, divided as it was then, or another that is asked for.
 
-    An array is (n, 1, H, W), (n, H, W) or (H, W), floating in [0, 1] or uint8; an .npz must hold one array, or one
-    called `images`. Image files are resized to `image_shape`, arrays must have it.
+    Raises:
+        TwinlatentError: the set cannot be found by the name on the card, or holds other images than then.
     """
-    names, parts = [], []
-    for path in files:
-        if path.suffix in (".npy", ".npz"):
-            part = _read_array(path, image_shape)
-            names += [f"{path}[{i}]" for i in range(len(part))]
-        else:
-            part = torch.from_numpy(np.array(read_image(path, image_shape[-1])))[None, None]
-            names.append(str(path))
-        parts.append(part)
-    return names, torch.cat(parts)
-
-
-def _read_array(path: Path, image_shape: tuple[int, ...]) -> Tensor:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            key = "images" if "images" in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
-            if key is None:
-                raise TwinlatentError(f"{path} holds {', '.join(loaded.files)}; call the array of images 'images'")
-            loaded = loaded[key]
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TwinlatentError(f"{path} is no array file ({' '.join(str(error).split())[:80]})") from error
-    values = loaded.astype(np.float32) / np.float32(255) if loaded.dtype == np.uint8 else loaded
-    height, width = image_shape[1:]
-    if values.shape[-2:] != (height, width) or values.ndim not in (2, 3, 4):
-        raise TwinlatentError(f"{path} has shape {values.shape}; the detector takes (n, 1, {height}, {width})")
-    try:
-        return check_images(values.reshape(-1, 1, height, width), shape=image_shape)[0]
-    except TwinlatentError as error:
-        raise TwinlatentError(f"{path}: {error}") from error
+    card = detector.card.get("data", {})
+    trained_on = card.get("name", "unknown")
+    if data is None and trained_on not in tl.data.names():
+        raise TwinlatentError(f"the detector was trained on {trained_on!r}, which has no name here; give the data set")
+    split = tl.data.load(data or trained_on, seed=detector.card.get("seed", 0), size=size or detector.image_shape[-1],
+                         progress=progress)  # fmt: skip
+    if data in (None, trained_on) and split.fingerprint != card.get("fingerprint"):
+        raise TwinlatentError(
+            f"{split.name} holds other images than the detector was trained on; name the set to go on"
+        )
+    return split
 
 
 def detector_settings(label_rule: str, score: str) -> tl.DetectorSettings:
@@ -282,8 +259,8 @@ def _print_records(run: EvaluationRun) -> None:
     by |= {(record.metric, record.attack, record.score): record for record in run.records}
     own = run.model.score
     accuracy, flagged = by["accuracy", "none", None], by["fpr", "none", own]
-    out.print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
-              f"where {run.model.fpr:g} was asked for, n = {accuracy.n}", highlight=False)  # fmt: skip
+    print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
+          f"where {run.model.fpr:.4g} was asked for, n = {accuracy.n}")  # fmt: skip
     rates = [metric for metric in ("tpr@1", "tpr@5", "tpr@10") if any(r.metric == metric for r in run.records)]
     areas = [f"AUC {score}{'*' if score == own else ''}" for score in get_args(Score)]
     table = Table("attack", "ε", "fooled substitute", *areas, *(f"flagged at {rate[4:]} %" for rate in rates), "n")

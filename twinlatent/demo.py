@@ -1,12 +1,13 @@
 """The whole method on the embedded digits, in about two minutes: train, attack, judge, show."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 from twinlatent.data import load
 from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, evaluate_blackbox
-from twinlatent.evaluation.run_folder import EvaluationRun, write_run
-from twinlatent.method.fit import fit_split
+from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
+from twinlatent.method.fit import TRAINING_FILES, fit_split
+from twinlatent.method.presets import preset_settings
 from twinlatent.report.page import write_page
 
 EPSILON = 0.3
@@ -16,16 +17,17 @@ def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress:
     """Train a detector on scikit-learn's 8×8 digits, attack it through a substitute, write `report.html`.
 
     Args:
-        folder: gets `training/`, the results and the page; an earlier demo there is replaced.
+        folder: gets `training/`, the results and the page; an earlier demo's files there are replaced.
         preset: of the training.
         seed: of everything.
         progress: whether to show bars.
     """
     training = folder / "training"
-    for old in training.glob("*"):
-        old.unlink()
     split = load("digits", seed=seed)
-    detector = fit_split(split, preset=preset, seed=seed, folder=training, progress=progress)
+    settings = preset_settings(preset, split.image_shape, split.name)
+    for name in TRAINING_FILES:
+        (training / name).unlink(missing_ok=True)
+    detector = fit_split(split, settings=settings, seed=seed, folder=training, progress=progress)
     run = evaluate_blackbox(detector, split, budgets=demo_budgets(), seed=seed, title="twinlatent demo: 8×8 digits",
                             progress=progress)  # fmt: skip
     run = with_log(run, training / "log.jsonl")
@@ -41,7 +43,4 @@ def demo_budgets() -> tuple[Budget, ...]:
 
 def with_log(run: EvaluationRun, path: Path) -> EvaluationRun:
     """`run` with the training log of `path`, if there is one."""
-    if not path.exists():
-        return run
-    log = tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return EvaluationRun(run.records, run.model, run.benign_suspicion, run.suspicion, run.examples, run.threshold, log)
+    return replace(run, log=read_log(path))

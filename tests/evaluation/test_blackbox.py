@@ -320,7 +320,6 @@ def test_an_evaluation_leaves_detector_and_images_as_they_were(trained_detector:
     assert torch.equal(trained_detector.calibration.thresholds(0.05), thresholds)
 
 
-@pytest.mark.xfail(reason="building the substitute draws its first weights from the global generator")
 def test_an_evaluation_leaves_the_global_generator_as_it_was(trained_detector: Detector, digits: Split) -> None:
     before = torch.get_rng_state()
     evaluate(trained_detector, digits, budgets=BUDGETS[:1])
@@ -358,19 +357,16 @@ def test_other_classes_are_refused(trained_detector: Detector, digits: Split) ->
         evaluate(trained_detector, replace(digits, class_names=("even", "odd")))
 
 
-@pytest.mark.xfail(reason="the second budget's images are reported under both radii")
 def test_two_budgets_of_one_attack_are_refused(trained_detector: Detector, digits: Split) -> None:
     with pytest.raises(TwinlatentError, match="fgsm"):
         evaluate(trained_detector, small(digits, 5), budgets=(Budget("fgsm", 0.1), Budget("fgsm", 0.3)), images=None)
 
 
-@pytest.mark.xfail(raises=ValueError, reason="numpy complains before the run does")
 def test_no_budget_is_refused(trained_detector: Detector, digits: Split) -> None:
     with pytest.raises(TwinlatentError, match="at least one attack"):
         evaluate(trained_detector, small(digits, 5), budgets=(), images=None)
 
 
-@pytest.mark.xfail(reason="the card says .05 whatever rate was used")
 def test_the_card_says_which_rate_the_detector_was_set_to(trained_detector: Detector, digits: Split) -> None:
     few = replace(digits, calibration=digits.calibration.subset(slice(12)))
     detector = build_detector(trained_detector.encoders, few.train, few.calibration, few.class_names)

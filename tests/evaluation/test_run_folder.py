@@ -51,7 +51,7 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path, k: int) -> None:
 def test_threshold_and_log_may_be_absent(tmp_path: Path) -> None:
     write_run(tmp_path, a_run())
     write_run(tmp_path, replace(a_run(), threshold=None, log=()))
-    assert not (tmp_path / "log.jsonl").exists()
+    assert not (tmp_path / "training-log.jsonl").exists()
     assert (read_run(tmp_path).threshold, read_run(tmp_path).log) == (None, ())
 
 
@@ -113,7 +113,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 def test_a_bad_model_card_or_log_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, a_run())
-    (tmp_path / "log.jsonl").write_text('{"round": 1}\nhello\n')
+    (tmp_path / "training-log.jsonl").write_text('{"round": 1}\nhello\n')
     with pytest.raises(TwinlatentError, match=r"log\.jsonl: line 2 is not JSON"):
         read_run(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({**CARD.model_dump(), "fpr": 5}))

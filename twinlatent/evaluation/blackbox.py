@@ -1,4 +1,4 @@
-"""Black-box evaluation (SPEC section 7, table 3): attacks on a substitute classifier, judged by a detector.
+"""Black-box evaluation (paper section 5.1, table 3): attacks on a substitute classifier, judged by a detector.
 
 The adversary has the data but not the detector: it trains a plain classifier of its own and attacks that. The
 detector's thresholds were fixed on calibration images before; test images are only judged.
@@ -59,11 +59,10 @@ def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> P
 
     Same seed, split and machine: same weights.
     """
-    network = substitute_network(split)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = substitute_network(split)
     generator = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():  # as PyTorch's default, but from our generator
-        bound = (parameter[0].numel() if parameter.ndim > 1 else len(parameter)) ** -0.5
-        torch.nn.init.uniform_(parameter, -bound, bound, generator=generator)
     optimiser = torch.optim.Adam(network.parameters(), SUBSTITUTE_RATE)
     steps = SMALL_STEPS if split.image_shape[-1] <= SMALL_SIDE else SUBSTITUTE_STEPS
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SUBSTITUTE_RATE, total_steps=steps)
@@ -137,6 +136,7 @@ def evaluate_blackbox(
         TwinlatentError: the detector was made for images or classes of another kind.
     """
     _check_fit(detector, split)
+    _check_budgets(budgets)
     began = time.monotonic()
     drawn = _draw(split.test, images, seed)
     substitute = train_substitute(split, seed=seed, progress=progress)
@@ -148,7 +148,7 @@ def evaluate_blackbox(
     records = _records(measured, detector, split, seed, time.monotonic() - began)
     return EvaluationRun(
         records=tuple(records),
-        model=model_card(detector, title or f"Detector for {split.name}", len(split.test)),
+        model=model_card(detector, title or f"Detector for {split.name}", len(split.test), seen.fpr),
         benign_suspicion=seen.benign.suspicion.numpy(),
         suspicion={name: verdict.suspicion.numpy() for name, verdict in seen.verdicts.items()},
         examples=_examples(seen),
@@ -163,7 +163,7 @@ class _Seen:
     ) -> None:
         self.detector, self.test, self.drawn, self.attacked = detector, test, drawn, attacked
         self.rates = [rate_ for rate_ in RATES if rate_ >= detector.calibration.finest_fpr]
-        self.fpr = 0.05 if 0.05 in self.rates else max(detector.calibration.finest_fpr, 0.05)
+        self.fpr = max(0.05, detector.calibration.finest_fpr)
         self.everything = detector.detect(test.images, self.fpr)
         self.benign = detector.detect(drawn.images, self.fpr)
         self.verdicts = {name: detector.detect(data.images, self.fpr) for name, data in attacked.items()}
@@ -227,6 +227,15 @@ def _check_fit(detector: Detector, split: Split) -> None:
         )
 
 
+def _check_budgets(budgets: Sequence[Budget]) -> None:
+    names = [budget.attack for budget in budgets]
+    if not names:
+        raise TwinlatentError("0 budgets; give at least one attack")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise TwinlatentError(f"attack {twice!r} is given twice; evaluate each budget of an attack by itself")
+
+
 def _records(measured: Sequence[Measured], detector: Detector, split: Split, seed: int, seconds: float) -> list[Record]:
     origin = provenance()
     adversary = detector.card.get("training", {}).get("adversary", {})
@@ -256,7 +265,7 @@ def _records(measured: Sequence[Measured], detector: Detector, split: Split, see
     ]
 
 
-def model_card(detector: Detector, title: str, test_images: int) -> ModelCard:
+def model_card(detector: Detector, title: str, test_images: int, fpr: float) -> ModelCard:
     """What the report says of the detector, from its card."""
     card = detector.card
     training, counts = card.get("training", {}), card.get("data", {}).get("images", {})
@@ -273,7 +282,7 @@ def model_card(detector: Detector, title: str, test_images: int) -> ModelCard:
         parameters=sum(parameter.numel() for parameter in detector.encoders.parameters()),
         score=detector.settings.score,
         label_rule=detector.settings.label_rule,
-        fpr=0.05,
+        fpr=fpr,
         seconds=card.get("seconds", 0.0),
         settings=training,
     )

@@ -1,7 +1,7 @@
 """The folder an evaluation leaves behind: everything its report is made from, no pickles.
 
 `results.json` holds the records, `model.json` what was trained and how, `evaluation.npz` scores and example
-images, and `log.jsonl`, where it was kept, the training log, one JSON object a round.
+images, and `training-log.jsonl`, where it was kept, the training log, one JSON object a round.
 """
 
 import json
@@ -19,7 +19,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import Record, complaint, read_json, read_records, write_records
 from twinlatent.files import replacing, write_json, write_text
 
-RECORDS, MODEL, ARRAYS, LOG = "results.json", "model.json", "evaluation.npz", "log.jsonl"
+RECORDS, MODEL, ARRAYS, LOG = "results.json", "model.json", "evaluation.npz", "training-log.jsonl"
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -148,7 +148,7 @@ class EvaluationRun:
 
 
 def write_run(folder: str | Path, run: EvaluationRun) -> None:
-    """Write `run` into `folder`, each file whole or not at all. An empty log leaves no log.jsonl behind.
+    """Write `run` into `folder`, each file whole or not at all. An empty log leaves no training-log.jsonl behind.
 
     The same run always gives the same bytes.
     """
@@ -169,7 +169,7 @@ def read_run(folder: str | Path) -> EvaluationRun:
     Errors: `TwinlatentError` naming the file, and the array or field, when one is missing or wrong.
     """
     folder = Path(folder)
-    records, model, log = read_records(folder / RECORDS), _read_model(folder / MODEL), _read_log(folder / LOG)
+    records, model, log = read_records(folder / RECORDS), _read_model(folder / MODEL), read_log(folder / LOG)
     path = folder / ARRAYS
     arrays = _read_arrays(path)
     try:
@@ -219,7 +219,11 @@ def _read_model(path: Path) -> ModelCard:
         raise TwinlatentError(f"{path}: {complaint(error)}") from error
 
 
-def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
+def read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Read a training log, one mapping a round; empty if there is no such file.
+
+    Errors: `TwinlatentError` naming the file and the line that is no JSON object.
+    """
     if not path.exists():
         return ()
     rounds = []

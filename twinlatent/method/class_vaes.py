@@ -84,7 +84,8 @@ class ClassNetworks(nn.Module):
 
     def single(self, index: int) -> PlainNetwork:
         """Copy the network of one class out, as an ordinary module."""
-        network = PlainNetwork(self.plan)
+        with torch.random.fork_rng(devices=[]):  # its first weights are drawn and thrown away
+            network = PlainNetwork(self.plan)
         state = {f"layers.{name.replace('_', '.', 1)}": value[index] for name, value in self.state_dict().items()}
         network.load_state_dict(state, strict=False)
         return network.train(self.training)

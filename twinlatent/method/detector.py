@@ -1,4 +1,4 @@
-"""The detector: classify by z_r, tell adversarial inputs by z_v (SPEC section 1, paper sections 4.2 and 4.3).
+"""The detector: classify by z_r, tell adversarial inputs by z_v (paper, sections 4.2 and 4.3).
 
 Letters: n images, C classes, ŷ the predicted label, μ_r and μ_v the encoders' means, log P = log N(μ | 0, I).
 """

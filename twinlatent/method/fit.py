@@ -16,6 +16,8 @@ from twinlatent.provenance import provenance
 
 DETECTOR_FILE = "detector.safetensors"
 SETTINGS_FILE = "training.json"
+TRAINING_FILES = ("state.safetensors", "log.jsonl", DETECTOR_FILE, SETTINGS_FILE)
+"""All that a training leaves in its folder."""
 
 
 def fit(
@@ -95,8 +97,8 @@ def fit_split(
 def check_device(device: str) -> None:
     """Raise `TwinlatentError` unless PyTorch can compute on `device`."""
     try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:80]
         raise TwinlatentError(f"device {device!r} cannot be used ({reason}); leave it out to use the CPU") from error
 
@@ -110,7 +112,9 @@ def _start(folder: Path) -> None:
 def _card(split: Split, settings: GameSettings, seed: int, rounds: int, seconds: float, device: str) -> dict[str, Any]:
     """What a detector file says of its origin."""
     images = {part: len(getattr(split, part)) for part in ("train", "calibration", "test")}
-    data = {"name": split.name, "fingerprint": split.fingerprint, "images": images}
+    kind, _, path = split.name.partition(":")
+    name = f"{kind}:{Path(path).name}" if path else split.name  # of a folder only its last part: the rest is private
+    data = {"name": name, "fingerprint": split.fingerprint, "images": images}
     machine = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     origin = provenance().model_dump() | {"device": machine}
     return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,

@@ -38,7 +38,7 @@ WATCHED_IMAGES = 500
 
 
 class AdversarySettings(BaseModel):
-    """The training attack; the defaults are MIM_W of the SPEC's trial."""
+    """The training attack; by default a short MIM_W."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

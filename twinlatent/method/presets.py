@@ -11,11 +11,12 @@ from twinlatent.method.game import GameSettings
 Preset = Literal["smoke", "standard", "paper"]
 
 _SMOKE: dict[str, Any] = {
-    "rounds": 30,
+    "rounds": 100,
     "batch": 8,
-    "loss": {"margin_weight": 50.0, "reconstruct_every": 2},
+    "learning_rate": 1e-2,
+    "loss": {"margin_weight": 50.0, "reconstruct_every": 4},
     "adversary": {"steps": 3, "epsilon": 0.2},
-    "checkpoint_every": 10,
+    "checkpoint_every": 25,
 }
 """Seconds: shows that everything works, not what it reaches."""
 
@@ -73,7 +74,7 @@ SMALL_SIDE = 12
 
 
 def _networks(image_shape: tuple[int, ...], data: str) -> dict[str, str]:
-    """Encoder and decoder in the paper's notation (SPEC section 2)."""
+    """Encoder and decoder in the paper's notation (its table 7)."""
     _, height, width = image_shape
     if height <= SMALL_SIDE:
         return {"encoder": "2(c(3,16)) z(8,8)", "decoder": f"d(24) d(16) 2(ct(3,16)) d({height * width})"}
@@ -92,6 +93,8 @@ def checked(make: Callable[[], Settings]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise TwinlatentError(f"setting {name!r} is unknown; docs/symbols.md lists them all") from error
         raise TwinlatentError(f"setting {name} = {first['input']!r}: {first['msg']}") from error
 
 

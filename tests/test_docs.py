@@ -1,0 +1,147 @@
+"""The tables of docs/ name what is there: modules on their floors, files, settings with their defaults."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+from twinlatent.cli import app
+from twinlatent.method.detector import DetectorSettings
+from twinlatent.method.game import GameSettings
+from twinlatent.method.presets import override, preset_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")
+SYMBOLS = (DOCS / "symbols.md").read_text(encoding="utf-8")
+BASE = preset_settings("smoke", (1, 28, 28))
+STANDARD = preset_settings("standard", (1, 28, 28), "mnist")
+NONE_GIVEN = {"–", "by data set"}
+
+Row = list[str]
+
+
+def tables(text: str) -> Iterator[list[Row]]:
+    """Every table of a Markdown text as rows of cells, the heading first, the rule left out."""
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
+        yield [lines[0], *lines[2:]]
+
+
+def table(text: str, heading: str) -> list[Row]:
+    """The rows of the first table whose heading starts so, without it."""
+    return next(rows for rows in tables(text) if rows[0][:2] == heading.split(", "))[1:]
+
+
+def words(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+SETTINGS = [row for row in table(SYMBOLS, "choice, setting") if not row[1].startswith("`--")]
+OPTIONS = [row for row in table(SYMBOLS, "choice, setting") if row[1].startswith("`--")]
+
+
+def default_of(model: type[BaseModel], name: str) -> object:
+    first, _, rest = name.partition(".")
+    field = model.model_fields[first]
+    return default_of(type(field.default), rest) if rest else field.default
+
+
+def value_of(settings: BaseModel, name: str) -> object:
+    for part in name.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
+def same(said: str, value: object) -> bool:
+    """Whether a cell says this value, as `--set` would read it."""
+    (text,) = words(said)
+    if value is None or isinstance(value, str):
+        return text == ("none" if value is None else value)
+    assert isinstance(value, int | float)
+    return float(text) == value
+
+
+def test_every_line_of_a_table_has_all_its_cells() -> None:
+    for text in (ARCHITECTURE, SYMBOLS):
+        for rows in tables(text):
+            assert {len(row) for row in rows} == {len(rows[0])}, rows[0]
+
+
+def test_the_floors_are_those_that_are_enforced() -> None:
+    tree = ast.parse((ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8"))
+    (assigned,) = (n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "FLOORS")
+    enforced = [{entry for entry in floor if is_there(entry)} for floor in ast.literal_eval(assigned)]
+    said = [set(words(modules)) for _, modules, _ in table(ARCHITECTURE, "floor, modules")]
+    assert said[::-1] == enforced
+    assert [int(number) for number, *_ in table(ARCHITECTURE, "floor, modules")] == list(range(len(enforced)))[::-1]
+
+
+def is_there(entry: str) -> bool:
+    """Whether an entry of FLOORS, a module or all in a package, exists; packages by themselves are left out."""
+    path = ROOT / "twinlatent" / entry.removesuffix(".*").replace(".", "/")
+    return entry == "twinlatent" or (path.is_dir() if entry.endswith(".*") else path.with_suffix(".py").is_file())
+
+
+def test_files_and_names_of_symbols_are_there() -> None:
+    for symbol, _, ours, files in table(SYMBOLS, "paper, what it is"):
+        paths = [ROOT / "twinlatent" / name for name in words(files)]
+        assert paths or files in ("–", "everywhere"), symbol
+        assert [path.name for path in paths if not path.is_file()] == [], symbol
+        source = "".join(path.read_text(encoding="utf-8") for path in paths)
+        parts = [part for name in words(ours) for part in re.findall(r"[A-Za-z_]+", name)] if paths else []
+        assert [part for part in parts if not re.search(rf"\b{part}\b", source)] == [], symbol
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row[1].strip("`"))
+def test_settings_have_the_defaults_that_are_said(row: Row) -> None:
+    _, setting, default, standard, _ = row
+    (name,) = words(setting)
+    if default not in NONE_GIVEN:
+        assert same(default, default_of(GameSettings, name))
+    in_standard = value_of(STANDARD, name)
+    if standard == "–":
+        assert in_standard == default_of(GameSettings, name), f"the preset says {in_standard}"
+    else:
+        assert same(standard, in_standard), f"the preset says {in_standard}"
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row[1].strip("`"))
+def test_literal_alternatives_can_be_chosen(row: Row) -> None:
+    (name,) = words(row[1])
+    for value in words(row[4]):
+        assert same(f"`{value}`", value_of(override(BASE, [f"{name}={value}"]), name))
+
+
+def test_every_setting_is_in_the_table() -> None:
+    def names(model: type[BaseModel]) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            if isinstance(field.default, BaseModel):
+                yield from (f"{name}.{inner}" for inner in names(type(field.default)))
+            else:
+                yield name
+
+    machinery = {"checkpoint_every", "watch_every"}  # decide nothing of the result
+    assert {words(row[1])[0] for row in SETTINGS} == set(names(GameSettings)) - machinery
+
+
+def test_options_have_the_defaults_that_are_said() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for _, option, default, _, literal in OPTIONS:
+        command = "detect" if "detect" in option else "train"
+        (found,) = (p for p in commands[command].params if words(option)[0] in p.opts)
+        assert same(default, found.default)
+        for value in words(literal):
+            DetectorSettings(**{found.name: value})
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "agree"),
+    [("`4`", 4.0, True), ("`4`", 5, False), ("`none`", None, True), ("`adam`", "sgd", False), ("`0.002`", 2e-3, True)],
+)
+def test_a_cell_can_disagree(cell: str, value: object, agree: bool) -> None:
+    assert same(cell, value) is agree
