@@ -27,7 +27,10 @@ class Provenance(BaseModel):
 
 
 def provenance() -> Provenance:
-    """Describe the running process: its command line, the package's commit, the machine, the versions."""
+    """Describe the running process: its command line, the package's commit, the machine, the versions.
+
+    Long work asks when it begins: a commit made while it runs is not the code it runs.
+    """
     return Provenance(command=_command(), commit=_commit(), date=datetime.now(UTC).strftime("%Y-%m-%d"),
                       machine=_machine(), versions=_versions())  # fmt: skip
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from twinlatent.errors import TwinlatentError
 
-TINY = 1e-30
-"""Keeps a zero gradient from dividing by zero; far under any gradient that float32 tells from zero."""
+TINY = torch.finfo(torch.float32).tiny
+"""Keeps a zero gradient from dividing by zero."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class SignStep:
 
     def direction(self, gradient: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
         """The step to add to the images, and the new momentum (zeros at the start)."""
+        largest = gradient.abs().amax((-1, -2, -3), keepdim=True)
+        gradient = gradient / largest.clamp_min(TINY)  # first, so that no sum of tiny numbers underflows
         norm = gradient.abs().sum((-1, -2, -3), keepdim=True)
         momentum = self.decay * momentum + gradient / norm.clamp_min(TINY)
         return self.size * torch.sign(momentum), momentum

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -63,6 +64,12 @@ class Split:
     class_names: tuple[str, ...]
 
     @property
+    def short_name(self) -> str:
+        """`name` for results and cards: of a folder's path only the last part, since the rest is one machine's own."""
+        kind, colon, path = self.name.partition(":")
+        return kind + colon + Path(path).name if colon else self.name
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
@@ -113,7 +120,7 @@ def split_calibration(data: LabelledImages, *, share: float, seed: int) -> tuple
     Raises:
         TwinlatentError: `share` or `seed` out of range, no images, or a class with a single image.
     """
-    return _split_off(data, share, _generator(seed))
+    return _split_off(data, share, seeded(seed))
 
 
 def split_three_ways(
@@ -124,13 +131,14 @@ def split_three_ways(
     Raises:
         TwinlatentError: as `split_calibration`, or a class with fewer than three images.
     """
-    generator = _generator(seed)
+    generator = seeded(seed)
     rest, test = _split_off(data, test_share, generator)
     train, calibration = _split_off(rest, calibration_share / (1 - test_share), generator)
     return train, calibration, test
 
 
-def _generator(seed: int) -> torch.Generator:
+def seeded(seed: int) -> torch.Generator:
+    """A generator of its own from a seed, at least 0 and below 2**63; `TwinlatentError` otherwise."""
     if not 0 <= seed < SEED_LIMIT:
         raise TwinlatentError(f"seed is {seed}; give a whole number from 0 to 2**63 - 1")
     return torch.Generator().manual_seed(seed)

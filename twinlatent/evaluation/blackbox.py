@@ -24,7 +24,7 @@ from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 from twinlatent.method.detector import Detector, Score, Verdict
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.progress import bar
-from twinlatent.provenance import provenance
+from twinlatent.provenance import Provenance, provenance
 
 RATES = (0.01, 0.05, 0.10)
 """False-positive rates at which detection is reported, where the calibration images can tell them."""
@@ -137,7 +137,7 @@ def evaluate_blackbox(
     """
     _check_fit(detector, split)
     _check_budgets(budgets)
-    began = time.monotonic()
+    began, origin = time.monotonic(), provenance()
     drawn = _draw(split.test, images, seed)
     substitute = train_substitute(split, seed=seed, progress=progress)
     attacked = {b.attack: attack_substitute(substitute, drawn, b, seed=seed, progress=progress) for b in budgets}
@@ -145,10 +145,10 @@ def evaluate_blackbox(
     measured = [*_benign(seen), ("substitute_accuracy", "none", None, None, _accuracy(substitute, split.test))]
     for budget in budgets:
         measured += _attack(seen, budget, substitute)
-    records = _records(measured, detector, split, seed, time.monotonic() - began)
+    records = _records(measured, detector, split, seed, time.monotonic() - began, origin)
     return EvaluationRun(
         records=tuple(records),
-        model=model_card(detector, title or f"Detector for {split.name}", len(split.test), seen.fpr),
+        model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
         benign_suspicion=seen.benign.suspicion.numpy(),
         suspicion={name: verdict.suspicion.numpy() for name, verdict in seen.verdicts.items()},
         examples=_examples(seen),
@@ -236,12 +236,13 @@ def _check_budgets(budgets: Sequence[Budget]) -> None:
         raise TwinlatentError(f"attack {twice!r} is given twice; evaluate each budget of an attack by itself")
 
 
-def _records(measured: Sequence[Measured], detector: Detector, split: Split, seed: int, seconds: float) -> list[Record]:
-    origin = provenance()
+def _records(
+    measured: Sequence[Measured], detector: Detector, split: Split, seed: int, seconds: float, origin: Provenance
+) -> list[Record]:
     adversary = detector.card.get("training", {}).get("adversary", {})
     return [
         Record(
-            data=split.name,
+            data=split.short_name,
             method="twinlatent",
             trained_with=adversary.get("attack", "none"),
             attack=attack,

@@ -1,5 +1,6 @@
 """Operating points: quantiles and conformal p-values of benign suspicion, by predicted class."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Calibration:
             TwinlatentError: fpr is not in (0, 1), or finer than a class's number of scores can tell.
         """
         self.check(fpr)
-        ranks = [len(scores) - int(fpr * (len(scores) + 1) + 1e-9) for scores in self.scores]
+        ranks = [max(len(scores) - int(fpr * (len(scores) + 1) + 1e-9), 0) for scores in self.scores]
         return torch.stack([scores[rank] for scores, rank in zip(self.scores, ranks, strict=True)])
 
     def check(self, fpr: float) -> None:
@@ -55,8 +56,9 @@ class Calibration:
             raise TwinlatentError(f"fpr is {fpr}; give a rate between 0 and 1, such as 0.05")
         finest = self.finest_fpr
         if fpr < finest:
+            rounded_up = math.ceil(finest * 1e6) / 1e6
             raise TwinlatentError(
-                f"fpr {fpr} is finer than the calibration images can tell; give at least {finest:.4f}, "
+                f"fpr {fpr} is finer than the calibration images can tell; give at least {rounded_up}, "
                 "or calibrate on more"
             )
 

@@ -46,7 +46,8 @@ def log_standard_normal(z: Tensor) -> Tensor:
 
 def kl_to_standard_normal(q: DiagonalGaussian) -> Tensor:
     """KL(q ‖ N(0, I)) = −½ Σ (1 + log σ² − μ² − σ²), shape (..., Z) → (...), never negative."""
-    return -0.5 * (1 + q.log_variance - q.mean.square() - q.log_variance.exp()).sum(-1)
+    excess = torch.expm1(q.log_variance) - q.log_variance  # σ² − 1 − log σ², without the rounding error near σ = 1
+    return 0.5 * (excess.clamp_min(0) + q.mean.square()).sum(-1)
 
 
 def log_one_minus_density(z: Tensor, density: Density = "per_dimension") -> Tensor:

@@ -148,7 +148,7 @@ class Detector:
         try:
             names = tuple(description["class_names"])
             plan = network_plan(description["encoder"], tuple(description["image_shape"]), "encoder")
-            encoders = ClassEncoders(plan, len(names))
+            encoders = ClassEncoders(plan, len(names), torch.Generator())  # replaced at once
             encoders.load_state_dict(_under("encoders", tensors))
             benign = {rule: _table(_under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
             settings = DetectorSettings(**description["settings"])
@@ -212,15 +212,14 @@ class Detector:
         )
 
     def _checked(self, images: Array) -> Tensor:
-        if images.ndim == 4 and images.shape[0] == 0 and tuple(images.shape[1:]) == self.image_shape:
+        if tuple(getattr(images, "shape", ())) == (0, *self.image_shape):
             return torch.empty(0, *self.image_shape)
         return check_images(images, shape=self.image_shape)[0]
 
     def _labels_and_suspicion(self, images: Tensor) -> tuple[Tensor, Tensor]:
         labels, suspicions = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
         for chunk in images.split(CHUNK) if len(images) else ():
-            filled = F.pad(chunk.to(self.device), (0, 0, 0, 0, 0, 0, 0, CHUNK - len(chunk)))
-            answers = self.outputs(filled)
+            answers = self.outputs(filled(chunk).to(self.device))
             labels.append(answers.labels[: len(chunk)].cpu())
             suspicions.append(answers.suspicion_of_label[: len(chunk)].cpu())
         return torch.cat(labels), torch.cat(suspicions)
@@ -322,14 +321,19 @@ def build_detector(
 
 
 def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """log P_r (n, C), log P_v (n, C) and μ_r (C, n, Z) of images, on the CPU."""
-    means_r, means_v = [], []
-    for chunk in images.split(8 * CHUNK):
-        latents = encoders(chunk.to(device))
-        means_r.append(latents.robust.mean.cpu())
-        means_v.append(latents.vulnerable.mean.cpu())
-    robust, vulnerable = torch.cat(means_r, 1), torch.cat(means_v, 1)
-    return log_standard_normal(robust).T, log_standard_normal(vulnerable).T, robust
+    """log P_r (n, C), log P_v (n, C) and μ_r (C, n, Z) of images, on the CPU, computed exactly as `detect` does."""
+    robust, vulnerable, means = [], [], []
+    for chunk in images.split(CHUNK):
+        n, latents = len(chunk), encoders(filled(chunk).to(device))
+        robust.append(log_standard_normal(latents.robust.mean).T[:n].cpu())
+        vulnerable.append(log_standard_normal(latents.vulnerable.mean).T[:n].cpu())
+        means.append(latents.robust.mean[:, :n].cpu())
+    return torch.cat(robust), torch.cat(vulnerable), torch.cat(means, 1)
+
+
+def filled(chunk: Tensor) -> Tensor:
+    """A chunk of images with black ones added, so that all chunks are computed in exactly the same way."""
+    return F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, CHUNK - len(chunk)))
 
 
 def _class_means(encoders: ClassEncoders, train: LabelledImages) -> Tensor:

@@ -10,9 +10,9 @@ from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.detector import Detector, DetectorSettings, build_detector
-from twinlatent.method.game import GameSettings, play
+from twinlatent.method.game import GameSettings, GameState, play
 from twinlatent.method.presets import preset_settings
-from twinlatent.provenance import provenance
+from twinlatent.provenance import Provenance, provenance
 
 DETECTOR_FILE = "detector.safetensors"
 SETTINGS_FILE = "training.json"
@@ -80,12 +80,13 @@ def fit_split(
     """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`."""
     settings = settings or preset_settings(preset, split.image_shape, split.name)
     check_device(device)
+    origin = provenance()
     folder = Path(folder) if folder is not None else None
     if folder is not None and not resume:
         _start(folder)
     state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
                  fingerprint=split.fingerprint, device=device, progress=progress)  # fmt: skip
-    card = _card(split, settings, seed, state.round, state.seconds, device)
+    card = _card(split, settings, seed, state, origin, device)
     made = build_detector(state.vaes.encoders, split.train, split.calibration, split.class_names, detector, card)
     made = made.to("cpu")
     if folder is not None:
@@ -109,13 +110,12 @@ def _start(folder: Path) -> None:
         raise TwinlatentError(f"{folder} holds a training already; resume it, or give another folder")
 
 
-def _card(split: Split, settings: GameSettings, seed: int, rounds: int, seconds: float, device: str) -> dict[str, Any]:
+def _card(
+    split: Split, settings: GameSettings, seed: int, state: GameState, origin: Provenance, device: str
+) -> dict[str, Any]:
     """What a detector file says of its origin."""
     images = {part: len(getattr(split, part)) for part in ("train", "calibration", "test")}
-    kind, _, path = split.name.partition(":")
-    name = f"{kind}:{Path(path).name}" if path else split.name  # of a folder only its last part: the rest is private
-    data = {"name": name, "fingerprint": split.fingerprint, "images": images}
+    data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
     machine = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
-    origin = provenance().model_dump() | {"device": machine}
-    return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,
-            "seconds": round(seconds, 1), "provenance": origin}  # fmt: skip
+    return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": state.round,
+            "seconds": round(state.seconds, 1), "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip

@@ -7,7 +7,8 @@ turn (one step on l^c with benign images of c and the attacked ones). Letters: C
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -21,6 +22,7 @@ from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
 from twinlatent.attacks.steps import SignStep
 from twinlatent.data import LabelledImages
+from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_text
 from twinlatent.interrupts import deferred_interrupt
@@ -149,8 +151,11 @@ def play(
     log = _Log(folder)
     if resume:
         _restore(state, _state_path(folder), identity)
-    log.keep(state.round)
-    with deferred_interrupt() as interrupted, bar("game", settings.rounds, show=progress, done=state.round) as shown:
+    with (
+        log.keeping(state.round),
+        deferred_interrupt() as interrupted,
+        bar("game", settings.rounds, show=progress, done=state.round) as shown,
+    ):
         while state.round < settings.rounds and not _stopped(state, settings):
             began = time.monotonic()
             benign, others = deal(state.generator)  # each (C, B, channels, H, W)
@@ -169,18 +174,19 @@ def play(
             shown.note = f"loss {record['loss_total']:.1f}, adversary {success:.2f}"
             shown.advance()
             due = state.round % settings.checkpoint_every == 0 or state.round == settings.rounds
-            if folder is not None and (due or interrupted() or _stopped(state, settings)):
+            asked_to_stop = interrupted()
+            if folder is not None and (due or asked_to_stop or _stopped(state, settings)):
+                _check_finite(state, folder)
                 _save(state, _state_path(folder), identity)
-            if interrupted():
+            if asked_to_stop:
                 raise KeyboardInterrupt(f"stopped after round {state.round} of {settings.rounds}")
-    log.close()
     return state
 
 
 def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings, seed: int,
               device: str | torch.device) -> GameState:  # fmt: skip
     """Fresh weights and optimiser from a seed."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     encoder = plan(settings.encoder, image_shape, "encoder")
     latent = encoder.latent[0] if encoder.latent else 0
     vaes = ClassVAEs(encoder, plan(settings.decoder, (latent,), "decoder"), classes, generator).to(device)
@@ -286,7 +292,8 @@ class _Dealer:
             raise TwinlatentError(
                 f"class {empty[0] if empty else 1} has no training images; give images of at least 2 classes"
             )
-        self.watched = data.subset(slice(WATCHED_IMAGES))
+        spread = torch.linspace(0, len(data) - 1, min(WATCHED_IMAGES, len(data))).long()
+        self.watched = data.subset(spread)  # over all the images, which may be sorted by class
 
     def __call__(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self._draw(self._own, generator), self._draw(self._others, generator)
@@ -333,23 +340,21 @@ class _Log:
         self._path = folder / "log.jsonl" if folder else None
         self._file: TextIO | None = None
 
-    def keep(self, rounds: int) -> None:
-        """Forget the lines after `rounds`, as of rounds that will be played again."""
+    @contextmanager
+    def keeping(self, rounds: int) -> Iterator[None]:
+        """Open the log for the block, without the lines after `rounds`: those rounds will be played again."""
         if self._path is None:
+            yield
             return
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         write_text(self._path, "".join(f"{line}\n" for line in lines[:rounds]))
-        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        with self._path.open("a", encoding="utf-8", buffering=1) as self._file:
+            yield
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add a line."""
         if self._file is not None:
             self._file.write(json.dumps(record) + "\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
 
 
 def _state_path(folder: Path | None) -> Path:
@@ -362,6 +367,11 @@ def _diverged(round_: int, folder: Path | None) -> str:
     saved = _state_path(folder) if folder else None
     last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
     return f"the loss is no number in round {round_ + 1}; {last}; lower the learning rate or the penalty weight"
+
+
+def _check_finite(state: GameState, folder: Path) -> None:
+    if not all(parameter.isfinite().all() for parameter in state.vaes.parameters()):
+        raise TwinlatentError(_diverged(state.round - 1, folder))
 
 
 def _save(state: GameState, path: Path, identity: Mapping[str, Any]) -> None:

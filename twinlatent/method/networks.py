@@ -60,7 +60,7 @@ class NetworkSpec:
 
 _ARGUMENTS = {"c": (2, 3), "ct": (2, 3), "mp": (1,), "d": (1,), "sm": (1,), "z": (2,), "bn": (0,), "relu": (0,)}
 _LEXEME = re.compile(r"(?P<repeat>\d+)\s*\(|(?P<name>[a-z]+)\s*(?:\((?P<arguments>[^()]*)\))?|(?P<close>\))")
-_MAX_LAYERS = 1000
+_MAX_LAYERS, _MAX_DEPTH, _MAX_DIGITS = 1000, 20, 7
 
 
 def parse(text: str) -> NetworkSpec:
@@ -72,16 +72,19 @@ def parse(text: str) -> NetworkSpec:
     >>> [token.name for token in parse("2(c(3,8)-bn-relu) z(4,4)").tokens]
     ['c', 'bn', 'relu', 'c', 'bn', 'relu', 'z']
     """
+    text = " ".join(text.split())
     tokens, place = _sequence(text, 0, depth=0)
     if place != len(text):
         raise _wrong(text, place, ")", "closes a bracket that was never opened")
     if not tokens:
         raise TwinlatentError("the network notation is empty; write layers such as 'c(4,16) z(8,8)'")
-    return NetworkSpec(" ".join(text.split()), tuple(tokens))
+    return NetworkSpec(text, tuple(tokens))
 
 
 def _sequence(text: str, place: int, depth: int) -> tuple[list[Token], int]:
     """Read layers from `place` to the end or to the bracket that closes `depth`; return them and where they end."""
+    if depth > _MAX_DEPTH:
+        raise _wrong(text, place, _word(text, place), f"is nested deeper than {_MAX_DEPTH} brackets")
     tokens: list[Token] = []
     while True:
         place = _skip_separators(text, place)
@@ -94,16 +97,22 @@ def _sequence(text: str, place: int, depth: int) -> tuple[list[Token], int]:
             body, end = _sequence(text, found.end(), depth + 1)
             if end == len(text):
                 raise _wrong(text, place, found[0], "opens a bracket that is never closed")
-            tokens += _repeated(text, place, int(found["repeat"]), body)
+            tokens += _repeated(text, place, found["repeat"], body)
             place = end + 1
         else:
             tokens.append(_token(text, place, found["name"], found["arguments"]))
             place = found.end()
 
 
-def _repeated(text: str, place: int, times: int, body: list[Token]) -> list[Token]:
+def _repeated(text: str, place: int, digits: str, body: list[Token]) -> list[Token]:
+    times = int(digits[:_MAX_DIGITS])
     if times < 1 or not body or times * len(body) > _MAX_LAYERS:
-        raise _wrong(text, place, f"{times}(...)", f"must repeat at least one layer, and give {_MAX_LAYERS} at most")
+        raise _wrong(
+            text,
+            place,
+            f"{digits[:_MAX_DIGITS]}(...)",
+            f"must repeat at least one layer, and give {_MAX_LAYERS} at most",
+        )
     return body * times
 
 
@@ -112,8 +121,8 @@ def _token(text: str, place: int, name: str, arguments: str | None) -> Token:
         raise _wrong(text, place, name, f"is no layer; known are {', '.join(_ARGUMENTS)}")
     words = [word.strip() for word in arguments.split(",")] if arguments is not None else []
     whole = f"{name}({arguments})" if arguments is not None else name
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise _wrong(text, place, whole, "takes positive whole numbers")
+    if not all(word.isdecimal() and len(word) <= _MAX_DIGITS and int(word) > 0 for word in words):
+        raise _wrong(text, place, whole[:20], f"takes positive whole numbers of up to {_MAX_DIGITS} digits")
     if len(words) not in _ARGUMENTS[name]:
         raise _wrong(text, place, whole, f"takes {' or '.join(map(str, _ARGUMENTS[name]))} numbers, not {len(words)}")
     return Token(name, tuple(map(int, words)), place)

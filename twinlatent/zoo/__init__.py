@@ -27,10 +27,10 @@ def load(model: str | Path) -> Detector:
         TwinlatentError: neither; or the file is damaged.
     """
     path = Path(model)
-    if path.is_dir():
-        path = path / "detector.safetensors"
-    elif str(model) in names():
+    if str(model) in names():
         path = FOLDER / f"{model}{SUFFIX}"
+    elif path.is_dir():
+        path = path / "detector.safetensors"
     elif not path.is_file():
         _check(str(model))
     return Detector.load(path)
