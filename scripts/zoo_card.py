@@ -60,12 +60,11 @@ def main() -> None:
     """Write twinlatent/zoo/NAME.md."""
     name = sys.argv[1]
     detector = tl.load(name)
-    data = detector.card["data"]["name"]
-    seen, known = (list(read_records(ROOT / "results" / f"{data}-{kind}.json")) for kind in ("blackbox", "adaptive"))
+    seen, known = (list(read_records(ROOT / "results" / f"{file}.json")) for file in (name, f"{name}-adaptive"))
     lines = [
         f"# {name}",
         "",
-        f"Detector for {TITLES[data]} ({', '.join(detector.class_names)}), images {detector.image_shape} in [0, 1]. "
+        f"Detector for {TITLES[name]} ({', '.join(detector.class_names)}), images {detector.image_shape} in [0, 1]. "
         f"Label rule `{detector.settings.label_rule}`, score `{detector.settings.score}`.",
         *("", "## Training", "", *training(detector.card)),
         *("", "## Measured, black box", "", f"`{seen[0].command}`, {seen[0].date}, 95 % intervals in brackets.", ""),

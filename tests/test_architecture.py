@@ -27,8 +27,8 @@ FLOORS = (
     ("data.*", "method.densities", "method.networks", "method.calibration", "method.checkpoints"),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),
-    ("method.game", "baselines.*", "evaluation.*"),
-    ("method.presets", "method.fit", "method", "zoo.*"),
+    ("method.game", "method.presets", "baselines.*", "evaluation.*"),
+    ("method.fit", "method", "zoo.*"),
     ("report.*",),
     ("demo",),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it

@@ -10,27 +10,27 @@ import pytest
 from twinlatent import demo
 from twinlatent.data import Split
 from twinlatent.evaluation import blackbox
-from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, evaluate_blackbox
+from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.run_folder import EvaluationRun, read_run
 from twinlatent.method.detector import Detector
 
 
 @pytest.fixture(autouse=True)
 def weak_attacks(monkeypatch) -> None:
-    monkeypatch.setattr(demo, "BLACK_BOX", (Budget("fgsm", 0.1),))
+    monkeypatch.setattr(blackbox, "BLACK_BOX", (Budget("fgsm", 0.1),))
     for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
         monkeypatch.setattr(blackbox, name, 5)
 
 
 @pytest.fixture
 def run(trained_detector: Detector, digits: Split) -> EvaluationRun:
-    return evaluate_blackbox(trained_detector, digits, budgets=demo.demo_budgets(), images=5, progress=False)
+    return evaluate_blackbox(trained_detector, digits, budgets=at_epsilon(0.3), images=5, progress=False)
 
 
 def test_the_attacks_are_the_papers_but_for_the_radius(monkeypatch) -> None:
-    monkeypatch.setattr(demo, "BLACK_BOX", BLACK_BOX)
-    assert {budget.epsilon for budget in demo.demo_budgets()} == {demo.EPSILON}
-    for mine, theirs in zip(demo.demo_budgets(), BLACK_BOX, strict=True):
+    monkeypatch.setattr(blackbox, "BLACK_BOX", BLACK_BOX)
+    assert {budget.epsilon for budget in at_epsilon(demo.EPSILON)} == {demo.EPSILON}
+    for mine, theirs in zip(at_epsilon(demo.EPSILON), BLACK_BOX, strict=True):
         named = ("attack", "steps", "step_size", "decay")
         assert [getattr(mine, name) for name in named] == [getattr(theirs, name) for name in named]
 

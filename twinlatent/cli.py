@@ -1,6 +1,5 @@
 """The command line. Thin: every command is a call into the library and a table of what it returned."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,16 +13,15 @@ from rich.table import Table
 
 import twinlatent as tl
 from twinlatent import zoo
-from twinlatent.data import Split
 from twinlatent.data.files import read_images
-from twinlatent.demo import demo_budgets, run_demo, with_log
+from twinlatent.demo import EPSILON, run_demo, with_log
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import BLACK_BOX, evaluate_blackbox
+from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
-from twinlatent.method.detector import Score
-from twinlatent.method.fit import DETECTOR_FILE
-from twinlatent.method.presets import checked, override, preset_settings
+from twinlatent.evaluation.split_of import split_of
+from twinlatent.method.detector import DETECTOR_FILE, Score
+from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
 
@@ -78,8 +76,8 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="Folder for the state, the log and the detector file.")],
     preset: Annotated[str, typer.Option(help="Settings: smoke, standard or paper.")] = "standard",
     change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")] = None,
-    label_rule: Annotated[str, typer.Option(help="nearest_mean, density or ratio.")] = "ratio",
-    score: Annotated[str, typer.Option(help="vulnerable, joint or ratio.")] = "ratio",
+    label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
+    score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted training in --out.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
@@ -91,7 +89,7 @@ def train(
     _set_threads(threads)
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
     settings = override(preset_settings(preset, split.image_shape, split.name), change or [])
-    detector = detector_settings(label_rule, score)
+    detector = detector_settings(preset_detector(preset), label_rule, score)
     try:
         made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,
                             device=device, progress=progress)  # fmt: skip
@@ -155,17 +153,17 @@ def evaluate(
     """Judge a detector: accuracy, false positives, and AUC against attacks on a substitute classifier."""
     _set_threads(threads)
     detector = tl.load(model)
-    if label_rule or score:
-        own = detector.settings
-        wanted = detector_settings(label_rule or own.label_rule, score or own.score)
-        detector = detector.using(label_rule=wanted.label_rule, score=wanted.score)
-    split = _data_of(detector, data, size, progress=progress)
-    if epsilon is None:
-        budgets = demo_budgets() if split.name == "digits" else BLACK_BOX
-    else:
-        budgets = tuple(dataclasses.replace(budget, epsilon=epsilon) for budget in BLACK_BOX)
+    wanted = detector_settings(detector.settings, label_rule, score)
+    detector = detector.using(label_rule=wanted.label_rule, score=wanted.score)
+    split = split_of(detector, data, size=size, progress=progress)
+    if epsilon is None and split.name == "digits":
+        epsilon = EPSILON
+    budgets = BLACK_BOX if epsilon is None else at_epsilon(epsilon)
+    called = "blackbox" if epsilon is None else f"blackbox at {epsilon:g}"
     folder.mkdir(parents=True, exist_ok=True)
-    run = evaluate_blackbox(detector, split, budgets=budgets, images=images, seed=seed, progress=progress)
+    run = evaluate_blackbox(
+        detector, split, budgets=budgets, budget=called, images=images, seed=seed, progress=progress
+    )
     run = with_log(run, Path(model) / "log.jsonl")
     write_run(folder, run)
     _print_records(run)
@@ -224,28 +222,10 @@ def zoo_show(name: Annotated[str, typer.Argument(help="Name, see `zoo list`.")])
     print(zoo.card(name))
 
 
-def _data_of(detector: tl.Detector, data: str | None, size: int | None, *, progress: bool) -> Split:
-    """The data set a detector was trained on, divided as it was then, or another that is asked for.
-
-    Raises:
-        TwinlatentError: the set cannot be found by the name on the card, or holds other images than then.
-    """
-    card = detector.card.get("data", {})
-    trained_on = card.get("name", "unknown")
-    if data is None and trained_on not in tl.data.names():
-        raise TwinlatentError(f"the detector was trained on {trained_on!r}, which has no name here; give the data set")
-    split = tl.data.load(data or trained_on, seed=detector.card.get("seed", 0), size=size or detector.image_shape[-1],
-                         progress=progress)  # fmt: skip
-    if data in (None, trained_on) and split.fingerprint != card.get("fingerprint"):
-        raise TwinlatentError(
-            f"{split.name} holds other images than the detector was trained on; name the set to go on"
-        )
-    return split
-
-
-def detector_settings(label_rule: str, score: str) -> tl.DetectorSettings:
-    """Settings of a detector from words, with a one-line error."""
-    return checked(lambda: tl.DetectorSettings(label_rule=label_rule, score=score))
+def detector_settings(own: tl.DetectorSettings, label_rule: str | None, score: str | None) -> tl.DetectorSettings:
+    """`own` with what was asked for on the command line."""
+    asked = {"label_rule": label_rule, "score": score}
+    return checked(lambda: tl.DetectorSettings(**own.model_dump() | {k: v for k, v in asked.items() if v is not None}))
 
 
 def _set_threads(threads: int | None) -> None:

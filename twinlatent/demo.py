@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from twinlatent.data import load
-from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, evaluate_blackbox
+from twinlatent.evaluation.blackbox import at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
 from twinlatent.method.fit import TRAINING_FILES, fit_split
 from twinlatent.method.presets import preset_settings
@@ -28,17 +28,12 @@ def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress:
     for name in TRAINING_FILES:
         (training / name).unlink(missing_ok=True)
     detector = fit_split(split, settings=settings, seed=seed, folder=training, progress=progress)
-    run = evaluate_blackbox(detector, split, budgets=demo_budgets(), seed=seed, title="twinlatent demo: 8×8 digits",
-                            progress=progress)  # fmt: skip
+    run = evaluate_blackbox(detector, split, budgets=at_epsilon(EPSILON), budget=f"blackbox at {EPSILON:g}", seed=seed,
+                            title="twinlatent demo: 8×8 digits", progress=progress)  # fmt: skip
     run = with_log(run, training / "log.jsonl")
     write_run(folder, run)
     write_page(folder)
     return run
-
-
-def demo_budgets() -> tuple[Budget, ...]:
-    """The paper's black-box attacks, all at ε = 0.3."""
-    return tuple(Budget(b.attack, EPSILON, b.steps, b.step_size, b.decay) for b in BLACK_BOX)
 
 
 def with_log(run: EvaluationRun, path: Path) -> EvaluationRun:

@@ -125,7 +125,7 @@ def test_the_adversary_raises_its_objective_within_ball_and_box(change, epsilon:
     state, benign, others = start(settings)
     kept = others.clone()
     modes = [(p.requires_grad, p.grad) for p in state.vaes.parameters()]
-    attacked, _ = adversary_turn(state, benign, others, epsilon, settings)
+    attacked, _, _ = adversary_turn(state, benign, others, epsilon, settings)
     assert torch.equal(others, kept)
     assert [(p.requires_grad, p.grad) for p in state.vaes.parameters()] == modes == [(True, None)] * len(modes)
     assert state.vaes.training
@@ -146,7 +146,7 @@ def test_the_adversary_raises_its_objective_within_ball_and_box(change, epsilon:
 def test_one_step_is_the_sign_of_the_gradient(objective: str, start) -> None:
     settings = tiny({"steps": 1, "objective": objective, "step_size": 0.03, "bypass_weight": 2.0}, unattacked=0.0)
     state, benign, others = start(settings)
-    attacked, _ = adversary_turn(state, benign, others, 0.25, settings)
+    attacked, _, _ = adversary_turn(state, benign, others, 0.25, settings)
     x = others.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(gain_of(settings, *literal_densities(state, x), state.levels[1]).sum(), x)
     certain = gradient.abs() > 1e-5
@@ -159,14 +159,14 @@ def test_without_a_step_size_the_steps_reach_the_edge_of_the_ball(start) -> None
     settings = tiny({"objective": "ratio", "decay": 0.0, "steps": 5, "stride": 1.0}, unattacked=0.0)
     state, benign, others = start(settings)
     for epsilon in (0.02, 0.1):
-        attacked, _ = adversary_turn(state, benign, others, epsilon, settings)
+        attacked, _, _ = adversary_turn(state, benign, others, epsilon, settings)
         assert (attacked - others).abs().max().item() == pytest.approx(epsilon, rel=1e-3)
 
 
 def test_no_ball_no_change(start) -> None:
     for change in ADVERSARIES:
         state, benign, others = start(tiny(change))
-        attacked, _ = adversary_turn(state, benign, others, 0.0, tiny(change))
+        attacked, _, _ = adversary_turn(state, benign, others, 0.0, tiny(change))
         assert torch.equal(attacked, others)
 
 
@@ -175,7 +175,7 @@ def test_success_is_c1_and_c2_of_the_attacked_images(reference: str, start) -> N
     settings = tiny({"reference": reference, "quantile": 0.6}, batch=40)
     state, benign, others = start(settings)
     for epsilon in (0.02, 0.05):  # small: some images meet both conditions, some one of them alone
-        attacked, success = adversary_turn(state, benign, others, epsilon, settings)
+        attacked, success, _ = adversary_turn(state, benign, others, epsilon, settings)
         robust, vulnerable = (values[:, 10:] for values in literal_densities(state, attacked))
         c1, c2 = vulnerable < state.levels[1][:, None], robust > state.levels[0][:, None]
         shares = [condition.double().mean().item() for condition in (c1 & c2, c1 & ~c2, ~c1 & c2)]
@@ -205,7 +205,7 @@ def test_batch_normalisation_learns_nothing_from_the_adversary(start) -> None:
     state, benign, others = start(settings)
     before = {name: value.clone() for name, value in state.vaes.named_buffers()}
     assert before
-    attacked, _ = adversary_turn(state, benign, others, 0.1, settings)
+    attacked, _, _ = adversary_turn(state, benign, others, 0.1, settings)
     assert all(torch.equal(value, before[name]) for name, value in state.vaes.named_buffers())
     defender_turn(state, benign, attacked, settings)
     assert not any(torch.equal(value, before[name]) for name, value in state.vaes.named_buffers())
@@ -328,7 +328,7 @@ def test_every_round_is_a_line_of_the_log(three_digits: LabelledImages, tmp_path
     )}  # fmt: skip
     assert [line["round"] for line in lines] == list(range(1, 13))
     for line in lines:
-        assert set(line) == {"round", "epsilon", "success", "accuracy", "seconds"} | losses
+        assert set(line) == {"round", "epsilon", "success", "passed", "accuracy", "seconds"} | losses
         assert all(math.isfinite(line[name]) for name in losses)
         assert 0 <= line["success"] <= 1
         # ε grows over the first half: sixths of it in the first six rounds
@@ -518,7 +518,7 @@ def test_resuming_needs_a_state(three_digits, tmp_path: Path) -> None:
 @pytest.mark.parametrize("every", [1, 100])
 def test_divergence_stops_and_names_the_last_state(every: int, three_digits, tmp_path: Path) -> None:
     settings = tiny(learning_rate=1e20, schedule="constant", checkpoint_every=every)
-    with pytest.raises(TwinlatentError, match="loss is no number in round") as caught:
+    with pytest.raises(TwinlatentError, match="is no number any more in round") as caught:
         playing(three_digits, settings, tmp_path)
     message = str(caught.value)
     assert "learning rate" in message
@@ -535,7 +535,7 @@ def test_divergence_stops_and_names_the_last_state(every: int, three_digits, tmp
 
 def test_the_state_called_good_is_finite(three_digits, tmp_path: Path) -> None:
     settings = tiny(learning_rate=1e39, schedule="constant", checkpoint_every=1)
-    with pytest.raises(TwinlatentError, match="loss is no number in round") as caught:
+    with pytest.raises(TwinlatentError, match="is no number any more in round") as caught:
         playing(three_digits, settings, tmp_path)
     if "last good state" in str(caught.value):
         tensors = load_tensors(tmp_path / "state.safetensors", "training state")[0]
@@ -555,7 +555,7 @@ def test_the_game_stops_when_the_adversary_keeps_failing(ramp: float, expected: 
 
 def test_one_success_starts_the_count_again(three_digits, monkeypatch) -> None:
     turn, successes = game.adversary_turn, iter([0.0, 0.05, 0.2, 0.1, 0.0, 0.1, 1.0])
-    monkeypatch.setattr(game, "adversary_turn", lambda *arguments: (turn(*arguments)[0], next(successes)))
+    monkeypatch.setattr(game, "adversary_turn", lambda *arguments: (turn(*arguments)[0], next(successes), 0.0))
     state = playing(three_digits, tiny(ramp=0.0, stop_success=0.1, stop_rounds=3))
     assert state.round == 6
 

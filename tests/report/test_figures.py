@@ -105,7 +105,7 @@ def test_training_curves_skip_missing_values_and_average_long_logs() -> None:
     assert above.get_yscale() == "log"
     drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in below.get_lines()}
     assert drawn["accuracy"] == pytest.approx(0.9)
-    assert len(drawn["adversary's success"]) == figures.POINTS
+    assert len(drawn["C1 and C2 met"]) == figures.POINTS
     short = figures.training_curves([{"round": 1, "loss_total": -1.0}, {"round": 2, "loss_total": 2.0}]).axes[0]
     assert short.get_yscale() == "linear"
     assert list(short.get_lines()[0].get_ydata()) == [-1, 2]

@@ -18,7 +18,7 @@ class AttackResult:
     """What an attack found for n images.
 
     Attributes:
-        images: (n, channels, H, W), attacked images inside ball and box.
+        images: (n, channels, H, W), attacked images inside ball and box; the last iterate, as in the papers.
         labels: int64 (n,), what the model predicts for them.
         success: bool (n,), whether that differs from the true label; computed from `images`.
     """

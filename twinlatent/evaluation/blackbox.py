@@ -6,7 +6,7 @@ detector's thresholds were fixed on calibration images before; test images are o
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -23,6 +23,7 @@ from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 from twinlatent.method.detector import Detector, Score, Verdict
 from twinlatent.method.networks import PlainNetwork, build_classifier
+from twinlatent.method.presets import SMALL_SIDE
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
 
@@ -31,8 +32,8 @@ RATES = (0.01, 0.05, 0.10)
 BATCH = 250
 EXAMPLES_PER_ATTACK = 6
 SUBSTITUTE_STEPS, SUBSTITUTE_BATCH, SUBSTITUTE_RATE = 2000, 64, 2e-3
-SMALL_SIDE, SMALL_STEPS = 12, 600
-"""Images up to this side need fewer steps, and are pooled once instead of twice."""
+SMALL_STEPS = 600
+"""For images up to `SMALL_SIDE`, which are pooled once instead of twice."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,18 @@ BLACK_BOX = (
 """The paper's budgets against a substitute (Table 8)."""
 
 
+def at_epsilon(epsilon: float) -> tuple[Budget, ...]:
+    """The paper's black-box attacks, all with one L∞ radius."""
+    return tuple(replace(budget, epsilon=epsilon) for budget in BLACK_BOX)
+
+
 def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> PlainNetwork:
     """Train the plain classifier F_p of Table 5 on the training images, with Adam on cross-entropy.
 
     Same seed, split and machine: same weights.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network = substitute_network(split)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(network.parameters(), SUBSTITUTE_RATE)
@@ -115,6 +121,7 @@ def evaluate_blackbox(
     split: Split,
     *,
     budgets: Sequence[Budget] = BLACK_BOX,
+    budget: str = "blackbox",
     images: int | None = None,
     seed: int = 0,
     title: str = "",
@@ -126,6 +133,7 @@ def evaluate_blackbox(
         detector: calibrated on held-out images.
         split: its data set; `test` is judged, `train` trains the substitute.
         budgets: the attacks.
+        budget: what the records call them; `blackbox` is `BLACK_BOX`, the paper's.
         images: how many test images to attack, drawn by `seed`; None for all. Accuracy and false positives are
             always taken over all test images.
         seed: of the substitute, the draw and the random starts.
@@ -143,9 +151,9 @@ def evaluate_blackbox(
     attacked = {b.attack: attack_substitute(substitute, drawn, b, seed=seed, progress=progress) for b in budgets}
     seen = _Seen(detector, split.test, drawn, attacked)
     measured = [*_benign(seen), ("substitute_accuracy", "none", None, None, _accuracy(substitute, split.test))]
-    for budget in budgets:
-        measured += _attack(seen, budget, substitute)
-    records = _records(measured, detector, split, seed, time.monotonic() - began, origin)
+    for spent in budgets:
+        measured += _attack(seen, spent, substitute)
+    records = _records(measured, detector, split, seed, time.monotonic() - began, origin, budget)
     return EvaluationRun(
         records=tuple(records),
         model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
@@ -237,7 +245,13 @@ def _check_budgets(budgets: Sequence[Budget]) -> None:
 
 
 def _records(
-    measured: Sequence[Measured], detector: Detector, split: Split, seed: int, seconds: float, origin: Provenance
+    measured: Sequence[Measured],
+    detector: Detector,
+    split: Split,
+    seed: int,
+    seconds: float,
+    origin: Provenance,
+    budget: str,
 ) -> list[Record]:
     adversary = detector.card.get("training", {}).get("adversary", {})
     return [
@@ -260,7 +274,7 @@ def _records(
             versions=origin.versions,
             machine=origin.machine,
             date=origin.date,
-            budget="blackbox",
+            budget=budget,
         )
         for metric, attack, epsilon, score, found in measured
     ]

@@ -27,7 +27,8 @@ class Calibration:
         """Conformal p-value (1 + #{benign scores of ŷ ≥ s}) / (n_ŷ + 1) of each image, in (0, 1].
 
         For a benign image, exchangeable with the calibration images of its predicted class, P(p ≤ a) ≤ a
-        (Vovk et al. 2005).
+        (Vovk et al. 2005). Two exceptions: a class that was pooled (see `calibrate`) only has this on average over
+        classes, and under the score `joint`, whose scale is measured on the same images, it holds approximately.
 
         Args:
             suspicion: (n,), at the predicted label.
@@ -70,6 +71,8 @@ class Calibration:
 
 def calibrate(suspicion: Tensor, labels: Tensor, classes: int) -> Calibration:
     """Sort benign suspicion by predicted class.
+
+    A class with fewer than 20 scores of its own is pooled: it gets those of all classes together.
 
     Args:
         suspicion: float (n,), at the predicted label, n at least 1.

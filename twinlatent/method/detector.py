@@ -24,6 +24,8 @@ from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.networks import plan as network_plan
 from twinlatent.outputs import Bounds, Outputs, at_label
 
+DETECTOR_FILE = "detector.safetensors"
+"""Name of the detector file in a training folder."""
 CHUNK = 32
 """`detect` encodes this many images at a time, always exactly, so that an image's verdict is the same bit for bit
 whatever images come with it."""
@@ -53,7 +55,8 @@ class Verdict:
         label: int64 (n,), predicted class ŷ.
         adversarial: bool (n,), whether the suspicion passes the threshold of ŷ.
         suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class.
-        p_value: float32 (n,) in (0, 1], share of benign calibration images of ŷ at least as suspicious.
+        p_value: float32 (n,) in (0, 1], conformal: (1 + k) / (1 + m), k of the m benign calibration images of ŷ being
+            at least as suspicious; see `Calibration` for when that is exact.
     """
 
     label: Tensor
@@ -123,7 +126,7 @@ class Detector:
         return self._calibration
 
     def to(self, device: str | torch.device) -> "Detector":
-        """A copy of the detector on another device."""
+        """A copy of the detector on another device; its thresholds stay those that were measured on the CPU."""
         encoders = copy.deepcopy(self.encoders).to(device)
         return Detector(encoders, self.class_means.to(device), self.benign, self.class_names, self.settings, self.card)
 
@@ -145,6 +148,9 @@ class Detector:
             TwinlatentError: the file is missing, damaged, or no detector file; the line names it.
         """
         tensors, description = load_tensors(path, "detector")
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise TwinlatentError(f"{path} holds values in {name} that are no numbers; train the detector again")
         try:
             names = tuple(description["class_names"])
             plan = network_plan(description["encoder"], tuple(description["image_shape"]), "encoder")
@@ -200,7 +206,8 @@ class Detector:
         thresholds = self.calibration.thresholds(fpr)
         label, suspicion = self._labels_and_suspicion(self._checked(images))
         p_value = self.calibration.p_values(suspicion, label)
-        return Verdict(label, suspicion > thresholds[label], suspicion, p_value)
+        flagged = ~(suspicion <= thresholds[label])  # so that what is no number is flagged
+        return Verdict(label, flagged, suspicion, p_value)
 
     def bounds(self, *fprs: float) -> Bounds:
         """Benign levels by predicted class, for criteria and objectives (C1, C2, undetected at a rate)."""

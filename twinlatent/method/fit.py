@@ -9,12 +9,11 @@ from twinlatent.data import LabelledImages, Split, split_calibration
 from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
-from twinlatent.method.detector import Detector, DetectorSettings, build_detector
+from twinlatent.method.detector import DETECTOR_FILE, Detector, DetectorSettings, build_detector
 from twinlatent.method.game import GameSettings, GameState, play
-from twinlatent.method.presets import preset_settings
+from twinlatent.method.presets import preset_detector, preset_settings
 from twinlatent.provenance import Provenance, provenance
 
-DETECTOR_FILE = "detector.safetensors"
 SETTINGS_FILE = "training.json"
 TRAINING_FILES = ("state.safetensors", "log.jsonl", DETECTOR_FILE, SETTINGS_FILE)
 """All that a training leaves in its folder."""
@@ -43,7 +42,7 @@ def fit(
         class_names: C names; default "0", "1", ...
         preset: `smoke`, `standard` or `paper`, for the settings.
         settings: of the game, instead of a preset.
-        detector: label rule and score.
+        detector: label rule and score, instead of the preset's.
         calibration_share: of the images, held out from training to fix thresholds, in (0, 1).
         seed: of the hold-out, weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
@@ -54,7 +53,7 @@ def fit(
     Raises:
         TwinlatentError: bad images, labels, names, preset or device, or a training that diverges.
     """
-    checked, of_class = check_images(images, labels)
+    checked, of_class = (values.cpu() for values in check_images(images, labels))
     classes = int(of_class.max()) + 1
     names = class_names or tuple(map(str, range(classes)))
     if len(names) != classes:
@@ -79,6 +78,7 @@ def fit_split(
 ) -> Detector:
     """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`."""
     settings = settings or preset_settings(preset, split.image_shape, split.name)
+    detector = detector or preset_detector(preset)
     check_device(device)
     origin = provenance()
     folder = Path(folder) if folder is not None else None
@@ -87,8 +87,7 @@ def fit_split(
     state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
                  fingerprint=split.fingerprint, device=device, progress=progress)  # fmt: skip
     card = _card(split, settings, seed, state, origin, device)
-    made = build_detector(state.vaes.encoders, split.train, split.calibration, split.class_names, detector, card)
-    made = made.to("cpu")
+    made = build_detector(state.vaes.encoders.cpu(), split.train, split.calibration, split.class_names, detector, card)
     if folder is not None:
         made.save(folder / DETECTOR_FILE)
         write_json(folder / SETTINGS_FILE, made.card)

@@ -85,7 +85,7 @@ class GameSettings(BaseModel):
     schedule: Literal["constant", "cosine"] = "cosine"
     """`cosine`: up over the first tenth of the rounds, then down to nothing along half a cosine."""
     stop_success: float = Field(0.0, ge=0, le=1)
-    """Stop when the adversary succeeds on no more than this share ..."""
+    """Stop when the adversary meets C1 and C2 on no more than this share of images ..."""
     stop_rounds: int = Field(0, ge=0)
     """... for this many rounds in a row at full ε; 0 never stops early."""
     checkpoint_every: int = Field(50, ge=1)
@@ -151,35 +151,33 @@ def play(
     log = _Log(folder)
     if resume:
         _restore(state, _state_path(folder), identity)
-    with (
-        log.keeping(state.round),
-        deferred_interrupt() as interrupted,
-        bar("game", settings.rounds, show=progress, done=state.round) as shown,
-    ):
+    with log.keeping(state.round), deferred_interrupt() as interrupted, \
+            bar("game", settings.rounds, show=progress, done=state.round) as shown:  # fmt: skip
+        started = time.monotonic() - state.seconds
         while state.round < settings.rounds and not _stopped(state, settings):
-            began = time.monotonic()
             benign, others = deal(state.generator)  # each (C, B, channels, H, W)
             epsilon = settings.adversary.epsilon * _ramp(state.round, settings)
-            attacked, success = adversary_turn(state, benign, others, epsilon, settings)
+            attacked, success, passed = adversary_turn(state, benign, others, epsilon, settings)
             terms = defender_turn(state, benign, attacked, settings)
-            record = _record(state, terms, settings, epsilon, success, deal.watched)
+            record = _record(state, terms, settings, epsilon, deal.watched) | {"success": success, "passed": passed}
             if not math.isfinite(record["loss_total"]):
-                raise TwinlatentError(_diverged(state.round, folder))
-            state.calm = (
-                state.calm + 1 if success <= settings.stop_success and epsilon == settings.adversary.epsilon else 0
-            )
+                raise TwinlatentError(_diverged("the loss", state.round + 1, folder))
+            at_full = epsilon == settings.adversary.epsilon
+            state.calm = state.calm + 1 if at_full and success <= settings.stop_success else 0
             state.round += 1
-            state.seconds += time.monotonic() - began
+            state.seconds = time.monotonic() - started
             log.write(record | {"seconds": round(state.seconds, 3)})
-            shown.note = f"loss {record['loss_total']:.1f}, adversary {success:.2f}"
+            shown.note = f"loss {record['loss_total']:.1f}, adversary {passed:.2f}"
             shown.advance()
-            due = state.round % settings.checkpoint_every == 0 or state.round == settings.rounds
+            last = state.round == settings.rounds or _stopped(state, settings)
             asked_to_stop = interrupted()
-            if folder is not None and (due or asked_to_stop or _stopped(state, settings)):
+            if last or asked_to_stop or state.round % settings.checkpoint_every == 0:
                 _check_finite(state, folder)
-                _save(state, _state_path(folder), identity)
+                if folder is not None:
+                    _save(state, _state_path(folder), identity)
             if asked_to_stop:
                 raise KeyboardInterrupt(f"stopped after round {state.round} of {settings.rounds}")
+        state.seconds = time.monotonic() - started
     return state
 
 
@@ -202,12 +200,13 @@ def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings
 
 def adversary_turn(
     state: GameState, benign: Tensor, others: Tensor, epsilon: float, settings: GameSettings
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, float, float]:
     """Attack images of other classes towards each class c: raise log P_r^c, keep log P_v^c under the benign level.
 
     Returns:
-        the images (C, B, channels, H, W), the first `unattacked` share of them as they were, and the share of the
-        attacked ones that meet C1 and C2 for c: log P_v^c below, log P_r^c above the benign levels.
+        the images (C, B, channels, H, W), the first `unattacked` share of them as they were; the share of the
+        attacked ones that meet C1 and C2 for c, log P_v^c below and log P_r^c above the benign levels; and the share
+        whose log P_v^c − log P_r^c is within the lower 95 % of this batch's benign images of c.
     """
     vaes, adversary = state.vaes, settings.adversary
     spared = int(settings.unattacked * others.shape[1])
@@ -215,7 +214,8 @@ def adversary_turn(
     step = SignStep(step_size, adversary.decay if adversary.attack == "mim" else 0.0)
     with frozen(vaes):
         with torch.no_grad():
-            state.levels = _moved_levels(state.levels, _log_densities(vaes, benign), adversary)
+            of_benign = _log_densities(vaes, benign)
+            state.levels = _moved_levels(state.levels, of_benign, adversary)
         allowed = state.levels[1][:, None]
 
         def gain(images: Tensor) -> Tensor:
@@ -228,8 +228,10 @@ def adversary_turn(
                           random_start=adversary.attack == "pgd", generator=state.generator)  # fmt: skip
         with torch.no_grad():
             robust, vulnerable = _log_densities(vaes, attacked)
-    passed = (vulnerable < allowed) & (robust > state.levels[0][:, None])
-    return torch.cat([others[:, :spared], attacked], 1), passed.float().mean().item()
+    success = (vulnerable < allowed) & (robust > state.levels[0][:, None])
+    threshold = (of_benign[1] - of_benign[0]).quantile(0.95, 1, keepdim=True)
+    passed = vulnerable - robust <= threshold
+    return torch.cat([others[:, :spared], attacked], 1), success.float().mean().item(), passed.float().mean().item()
 
 
 def defender_turn(state: GameState, benign: Tensor, attacked: Tensor, settings: GameSettings) -> LossTerms:
@@ -307,21 +309,14 @@ class _Dealer:
 
 
 def _record(
-    state: GameState, terms: LossTerms, settings: GameSettings, epsilon: float, success: float, watched: LabelledImages
+    state: GameState, terms: LossTerms, settings: GameSettings, epsilon: float, watched: LabelledImages
 ) -> dict[str, Any]:
     """One line of the log; the round is counted from 1, the accuracy is null in rounds it is not measured."""
     number = state.round + 1
     accuracy = _accuracy(state.vaes, watched) if number % settings.watch_every == 0 else None
     losses = {f"loss_{name}": value for name, value in terms.means().items()}
     total = terms.total(settings.loss).mean().item()
-    return {
-        "round": number,
-        "epsilon": epsilon,
-        "loss_total": total,
-        **losses,
-        "success": success,
-        "accuracy": accuracy,
-    }
+    return {"round": number, "epsilon": epsilon, "loss_total": total, **losses, "accuracy": accuracy}
 
 
 @torch.no_grad()
@@ -363,24 +358,28 @@ def _state_path(folder: Path | None) -> Path:
     return folder / "state.safetensors"
 
 
-def _diverged(round_: int, folder: Path | None) -> str:
+def _diverged(what: str, number: int, folder: Path | None) -> str:
     saved = _state_path(folder) if folder else None
     last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
-    return f"the loss is no number in round {round_ + 1}; {last}; lower the learning rate or the penalty weight"
+    return f"{what} is no number any more in round {number}; {last}; lower the learning rate or the penalty weight"
 
 
-def _check_finite(state: GameState, folder: Path) -> None:
-    if not all(parameter.isfinite().all() for parameter in state.vaes.parameters()):
-        raise TwinlatentError(_diverged(state.round - 1, folder))
+def _check_finite(state: GameState, folder: Path | None) -> None:
+    """Raise `TwinlatentError` if a weight, a running statistic or a moment of the optimiser is not finite."""
+    for name, tensor in _tensors(state).items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TwinlatentError(_diverged(name, state.round, folder))
+
+
+def _tensors(state: GameState) -> dict[str, Tensor]:
+    tensors = {f"vaes.{name}": tensor for name, tensor in state.vaes.state_dict().items()}
+    for index, entry in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in entry.items() if isinstance(value, Tensor)}
+    return tensors | {"levels": state.levels, "generator": state.generator.get_state()}
 
 
 def _save(state: GameState, path: Path, identity: Mapping[str, Any]) -> None:
-    tensors = {f"vaes.{name}": tensor for name, tensor in state.vaes.state_dict().items()}
-    moments = state.optimiser.state_dict()["state"]
-    for index, entry in moments.items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in entry.items() if isinstance(value, Tensor)}
-    tensors |= {"levels": state.levels, "generator": state.generator.get_state()}
-    save_tensors(path, "training state", tensors, _counts(state) | dict(identity))
+    save_tensors(path, "training state", _tensors(state), _counts(state) | dict(identity))
 
 
 def _counts(state: GameState) -> dict[str, Any]:

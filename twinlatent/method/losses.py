@@ -20,7 +20,7 @@ from twinlatent.method.densities import (
 
 
 class LossSettings(BaseModel):
-    """Weights of the terms; the defaults up to `margin_weight` are the paper's."""
+    """Weights of the terms. α and β are the paper's; the density and the margin term are ours."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +34,8 @@ class LossSettings(BaseModel):
     """Weight of the margin term, which the paper does not have."""
     reconstruct_every: int = Field(1, ge=1)
     """Rounds between two that reconstruct. The decoders are most of the work of the defender's turn; with k above 1 the
-    reconstruction terms count k-fold in every k-th round, which is the same in expectation."""
+    reconstruction terms count k-fold in every k-th round: the same gradient on average, though Adam takes that
+    many fewer steps with the decoders."""
     margin: float = Field(4.0, ge=0)
     """Nats by which log P_r − log P_v should exceed 0 on benign images of the class, and stay under 0 on others."""
 

@@ -169,7 +169,7 @@ class Deconv:
 
 @dataclass(frozen=True)
 class Dense:
-    """Affine map of the flattened sample; `map_shape` is the (channels, height, width) it flattens, if any."""
+    """Affine map of the flattened sample; from `inputs` to `units` features."""
 
     inputs: int
     units: int
@@ -382,11 +382,14 @@ class PlainNetwork(nn.Module):
 
 class _SamePadConv(nn.Conv2d):
     def __init__(self, conv: Conv) -> None:
-        super().__init__(conv.inputs, conv.filters, conv.kernel, conv.stride)
-        self._pad = (*conv.padding, *conv.padding)
+        before, after = conv.padding
+        super().__init__(conv.inputs, conv.filters, conv.kernel, conv.stride, padding=before)
+        self._padding = (before, after, before, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, self._pad))
+        if self._padding[0] == self._padding[1]:
+            return super().forward(x)
+        return F.conv2d(F.pad(x, self._padding), self.weight, self.bias, self.stride)
 
 
 class _SameDeconv(nn.ConvTranspose2d):

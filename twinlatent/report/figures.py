@@ -170,7 +170,12 @@ def training_curves(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     losses = sorted({key for line in rounds for key in line if key.startswith("loss_")}, key=_total_first)
     terms = {key: key.removeprefix("loss_").replace("_", " ") for key in losses}
     _series(above, rounds, terms, log_scale=True).set_ylabel("loss")
-    shares = {"success": "adversary's success", "accuracy": "accuracy", "epsilon": "ε of the attack"}
+    shares = {
+        "success": "C1 and C2 met",
+        "passed": "adversary passed",
+        "accuracy": "accuracy",
+        "epsilon": "ε of the attack",
+    }
     _series(below, rounds, shares).set(xlabel="round", ylabel="share, or ε", ylim=(-0.03, 1.03))
     return figure
 

@@ -309,8 +309,10 @@ def _training(log: Sequence[Mapping[str, Any]]) -> str:
     if not log:
         return ""
     caption = (
-        "Above, the loss and its terms. Below, the share of attacked images that got past the detector in training, "
-        "the accuracy where it was measured, and the size ε of the attack."
+        "Above, the loss and its terms. Below, of the images attacked in training: the share that met C1 and C2 at the "
+        "running benign levels, and the share that passed as the class they were attacked towards at a threshold for "
+        "5&nbsp;% false alarms; the accuracy on 500 training images; and the size ε of the attack. The training attack "
+        "is weak: what it does not find may still be there."
     )
     plot = _plot(figures.svg(figures.training_curves(log)), "Loss, success and accuracy over training", caption, "side")
     return _section("training", "How training went", plot)
@@ -406,7 +408,7 @@ def _meaning(run: EvaluationRun) -> str:
         "What this shows and what it does not",
         "<p><b>It shows</b> how well the detector notices attacks made on another classifier, the substitute, by "
         "someone who cannot see the detector (black-box transfer attacks), at thresholds fixed beforehand on benign "
-        "images that were used for nothing else.</p>"
+        "images that the training did not see.</p>"
         f"<p><b>It does not show</b> that the detector is safe. {aimed} A high AUC does not mean few misses: where "
         "false alarms must be rare, the column for 1&nbsp;% is the one to read. Images from another source than the "
         "training images may be flagged more often. The intervals say how much the numbers would move with other test "

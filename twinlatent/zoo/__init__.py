@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.detector import Detector
+from twinlatent.method.detector import DETECTOR_FILE, Detector
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -30,7 +30,7 @@ def load(model: str | Path) -> Detector:
     if str(model) in names():
         path = FOLDER / f"{model}{SUFFIX}"
     elif path.is_dir():
-        path = path / "detector.safetensors"
+        path = path / DETECTOR_FILE
     elif not path.is_file():
         _check(str(model))
     return Detector.load(path)
