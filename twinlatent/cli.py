@@ -242,8 +242,11 @@ def _print_records(run: EvaluationRun) -> None:
     print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
           f"where {run.model.fpr:.4g} was asked for, n = {accuracy.n}")  # fmt: skip
     rates = [metric for metric in ("tpr@1", "tpr@5", "tpr@10") if any(r.metric == metric for r in run.records)]
-    areas = [f"AUC {score}{'*' if score == own else ''}" for score in get_args(Score)]
-    table = Table("attack", "ε", "fooled substitute", *areas, *(f"flagged at {rate[4:]} %" for rate in rates), "n")
+    areas = [f"{score}{'*' if score == own else ''}" for score in get_args(Score)]
+    print(
+        "AUC under each score (* the detector's own), and the share of attacked images flagged at k % false positives:"
+    )
+    table = Table("attack", "ε", "fooled", *areas, *(f"{rate[4:]} %" for rate in rates), "n")
     for attack in run.suspicion:
         area = by["auc", attack, own]
         row = [by["attack_success", attack, None], *(by["auc", attack, score] for score in get_args(Score))]

@@ -41,6 +41,7 @@ class _PlainBar(Bar):
         super().__init__(total, done)
         self._stream, self._description, self._first = stream, description, done
         self._start = self._said = time.monotonic()
+        self.said_at: int | None = None
 
     def advance(self, amount: int = 1) -> None:
         super().advance(amount)
@@ -49,7 +50,7 @@ class _PlainBar(Bar):
 
     def say(self) -> None:
         """Print a line: how far, how long still, and the note."""
-        self._said = time.monotonic()
+        self._said, self.said_at = time.monotonic(), self.done
         counted = self.done - self._first
         left = (self._said - self._start) / counted * (self.total - self.done) if counted > 0 else None
         time_left = f", {left:.0f} s left" if left is not None else ""
@@ -74,7 +75,8 @@ def bar(description: str, total: int, *, show: bool = True, done: int = 0) -> It
         try:
             yield plain
         finally:
-            plain.say()
+            if plain.said_at != plain.done:
+                plain.say()
 
 
 def _rich_progress() -> "Progress":

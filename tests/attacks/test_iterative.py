@@ -173,6 +173,17 @@ def test_any_objective_can_be_raised(name: str, trained_detector: Detector, batc
     assert (after > before).double().mean() > 0.8
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_large_logits_hide_nothing(name: str, network: nn.Module, digits: Split) -> None:
+    """Log-densities as logits are 20 to 100 apart, where float32's softmax is 0 and 1; decisions stay the same."""
+    images, labels = digits.test.images[:100], digits.test.labels[:100]
+    plain, large = (
+        ATTACKS[name].attack(model, images, labels, epsilon=0.1).success.double().mean().item()
+        for model in (network, lambda x: 30 * network(x))
+    )
+    assert large >= plain - 0.03
+
+
 @pytest.mark.parametrize("attack", [pgd, mim])
 @pytest.mark.parametrize(
     ("settings", "complaint"),

@@ -13,7 +13,7 @@ from twinlatent.errors import TwinlatentError
 @pytest.fixture
 def gradients(generator) -> Tensor:
     """Three gradients of four images, of very different sizes."""
-    sizes = torch.tensor([1.0, 1e-4, 1e6, 1e-12])[:, None, None, None]
+    sizes = torch.tensor([1.0, 1e-4, 1e6, 1e-35])[:, None, None, None]
     return sizes * torch.randn(3, 4, 2, 5, 5, generator=generator)
 
 
@@ -32,14 +32,16 @@ def test_steps_are_the_formula(decay: float, gradients: Tensor) -> None:
 
 def test_an_image_does_not_feel_the_others(gradients: Tensor) -> None:
     step = SignStep(0.1, 0.9)
-    whole, alone = torch.zeros_like(gradients[0]), torch.zeros_like(gradients[0, :1])
+    whole, alone = torch.zeros_like(gradients[0]), [torch.zeros_like(gradients[0, :1])] * 4
     for gradient in gradients:
         together, whole = step.direction(gradient, whole)
-        by_itself, alone = step.direction(gradient[:1], alone)
-        assert torch.equal(together[:1], by_itself)
+        for i in range(4):
+            by_itself, alone[i] = step.direction(gradient[i : i + 1], alone[i])
+            assert torch.equal(together[i : i + 1], by_itself)
+            torch.testing.assert_close(whole[i : i + 1], alone[i])
 
 
-@pytest.mark.parametrize("scale", [1e-8, 1e-20, 1e-30, 1e-35, 1e20])
+@pytest.mark.parametrize("scale", [1e-8, 1e-20, 1e-30, 1e-35, 1e-40, 1e20])
 def test_the_scale_of_the_loss_does_not_matter(scale: float, generator) -> None:
     """Gradients of a saturated softmax are as small as e^−80."""
     gradients = torch.randn(2, 1, 1, 8, 8, generator=generator)
@@ -47,7 +49,7 @@ def test_the_scale_of_the_loss_does_not_matter(scale: float, generator) -> None:
     for gradient, factor in zip(gradients, (1.0, scale), strict=True):
         _, momentum = step.direction(gradient, momentum)
         _, scaled = step.direction(gradient * factor, scaled)
-    torch.testing.assert_close(scaled, momentum, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(scaled, momentum, rtol=1e-3, atol=1e-5)
 
 
 def test_without_a_gradient_there_is_no_step_but_the_momentum(generator) -> None:

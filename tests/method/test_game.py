@@ -183,6 +183,33 @@ def test_success_is_c1_and_c2_of_the_attacked_images(reference: str, start) -> N
         assert success == pytest.approx(shares[0])
 
 
+def test_passing_is_a_ratio_that_most_benign_images_of_the_class_reach(start) -> None:
+    settings = tiny(batch=40, loss={"margin_weight": 50}, learning_rate=1e-2, schedule="constant")
+    state, benign, others = start(settings)
+    for _ in range(25):  # some know-how, so that not everything passes
+        defender_turn(state, benign, others, settings)
+    attacked, _, passed = adversary_turn(state, benign, others, 0.1, settings)
+    (robust_b, vulnerable_b), (robust_a, vulnerable_a) = (literal_densities(state, x) for x in (benign, attacked))
+    thresholds = np.quantile((vulnerable_b - robust_b).detach().numpy(), 0.95, axis=1)
+    within = (vulnerable_a - robust_a)[:, 10:].detach().numpy() <= thresholds[:, None]
+    assert passed == pytest.approx(within.mean())
+    assert len(set(within.mean(1))) > 1, "the classes differ, so that each threshold counts"
+    assert 0 < passed < 1
+
+
+@pytest.mark.parametrize(("attack", "spread"), [("pgd", 0.25), ("mim", 1e-4)])
+def test_pgd_alone_starts_at_random(attack: str, spread: float, start) -> None:
+    settings = tiny({"attack": attack, "steps": 1, "step_size": 1e-4}, unattacked=0.0)
+    state, benign, others = start(settings)
+    generator = torch.Generator()
+    generator.set_state(state.generator.get_state())
+    attacked, _, _ = adversary_turn(state, benign, others, 0.25, settings)
+    assert (attacked - others).abs().max().item() == pytest.approx(spread, rel=0.05)
+    if attack == "pgd":  # from the game's own generator, so that a resumed game starts at the same points
+        noise = 0.25 * (2 * torch.rand(others.shape, generator=generator) - 1)
+        assert (attacked - (others + noise).clamp(0, 1)).abs().max() < 2e-4
+
+
 @pytest.mark.parametrize("reference", ["mean", "quantile"])
 def test_the_levels_follow_the_benign_images_of_each_class(reference: str, start) -> None:
     settings = tiny({"reference": reference, "quantile": 0.8})

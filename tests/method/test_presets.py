@@ -8,7 +8,7 @@ import pytest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.game import GameSettings
 from twinlatent.method.networks import Conv, plan
-from twinlatent.method.presets import Preset, preset_settings
+from twinlatent.method.presets import Preset, override, preset_detector, preset_settings
 
 PRESETS = get_args(Preset)
 
@@ -45,6 +45,43 @@ def test_settings_survive_being_written_down(preset: str) -> None:
     settings = preset_settings(preset, (1, 28, 28), "mnist")
     assert GameSettings(**settings.model_dump()) == settings
     assert GameSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_the_paper_preset_decides_as_the_paper_does() -> None:
+    paper = preset_detector("paper")
+    assert (paper.label_rule, paper.score) == ("nearest_mean", "vulnerable")
+
+
+def test_single_settings_can_be_changed() -> None:
+    before = preset_settings("smoke", (1, 8, 8))
+    after = override(before, ["rounds=7", " adversary.epsilon=0.125", "adversary.attack=pgd", "loss.margin=2"])
+    told = before.model_dump()
+    told["rounds"] = 7
+    told["adversary"] |= {"epsilon": 0.125, "attack": "pgd"}
+    told["loss"]["margin"] = 2
+    assert after.model_dump() == told
+    assert override(before, []) == before
+    assert before.rounds != 7
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("rounds", "no value"),
+        ("rounds=0", "rounds = '0'"),
+        ("rounds=many", "rounds = 'many'"),
+        ("adversary.epsilon=2", "adversary.epsilon = '2'"),
+        ("epsilon=0.1", "'epsilon' is unknown"),
+        ("adversary.alpha=0.1", "'adversary.alpha' is unknown"),
+        ("nothing.alpha=0.1", "nothing"),
+        ("rounds.alpha=0.1", "rounds"),
+    ],
+)
+def test_a_change_without_sense_is_named(change: str, complaint: str) -> None:
+    with pytest.raises(TwinlatentError) as caught:
+        override(preset_settings("smoke", (1, 8, 8)), [change])
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "fast", "Smoke"])
