@@ -154,3 +154,24 @@ def test_settings_refuse_what_they_do_not_know() -> None:
     for wrong in ({"kl_weight": -1}, {"beta": 100}, {"density": "both"}, {"reconstruct_every": 0}):
         with pytest.raises(ValueError, match="validation error"):
             LossSettings(**wrong)
+
+
+def test_the_penalty_can_be_taken_at_samples(generator) -> None:
+    """At a mean of 0 with next to no variance a sample is the mean; with a large variance it strays and costs less."""
+    vaes = ClassVAEs(plan("d(4) z(3,3)", (1, 4, 4), "encoder"), plan("d(4) d(16)", (3,), "decoder"), 2, generator)
+    images = torch.zeros(2, 2000, 1, 4, 4)
+    with torch.no_grad():
+        for name, parameter in vaes.encoders.named_parameters():
+            parameter.zero_()
+            if name.endswith("bias") and parameter.shape[-1] == 12:
+                parameter[:, 6:] = 4.0  # log-variances: standard deviation e²
+    at = {
+        where: loss_terms(vaes, images, images, LossSettings(error_penalty_at=where), generator).penalty_robust
+        for where in ("mean", "sample")
+    }
+    deviation, z = math.exp(2), torch.linspace(-60, 60, 200_001, dtype=torch.float64)
+    weight = torch.exp(-0.5 * (z / deviation) ** 2)
+    density = torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+    expected = 3 * (weight * -torch.log1p(-density)).sum() / weight.sum()
+    torch.testing.assert_close(at["sample"], expected.float().expand(2), rtol=0.1, atol=0)
+    torch.testing.assert_close(at["mean"], torch.full((2,), -3 * math.log(1 - 1 / math.sqrt(2 * math.pi))))

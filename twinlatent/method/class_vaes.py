@@ -156,7 +156,7 @@ def _to_map(x: Tensor) -> Tensor:
 
 
 def _initialised(plan: Plan, index: int, value: Tensor, name: str, generator: torch.Generator | None) -> Tensor:
-    """PyTorch's default, uniform in ±1/√fan-in; batch normalisation starts as the identity."""
+    """Uniform in ±1/√fan-in, as PyTorch does for most layers; batch normalisation starts as the identity."""
     operation = plan.operations[index]
     if isinstance(operation, BatchNorm):
         return value.fill_(1.0 if name == "weight" else 0.0)

@@ -143,7 +143,7 @@ def play(
 
     Raises:
         TwinlatentError: a class without images, a state that does not fit, or a loss that is no number any more.
-        KeyboardInterrupt: after Ctrl-C; the state was saved first.
+        KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
     deal = _Dealer(data, classes, settings.batch, torch.device(device))
     state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, device)

@@ -4,6 +4,7 @@ Letters: C classes, B images of each kind, Z latent dimensions.
 """
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +31,8 @@ class LossSettings(BaseModel):
     """β of eq. 5."""
     density: Density = "per_dimension"
     """Density of the z-error penalty; `joint` is the literal reading."""
+    error_penalty_at: Literal["mean", "sample"] = "mean"
+    """Where the z-error penalty is taken: at the encoder's mean, as the scores are, or at a sample (eq. 3)."""
     margin_weight: float = Field(0.0, ge=0)
     """Weight of the margin term, which the paper does not have."""
     reconstruct_every: int = Field(1, ge=1)
@@ -49,8 +52,8 @@ class LossTerms:
         reconstruction_vulnerable: ‖x_a − D(z_v(x_a))‖².
         kl_robust: KL(z_r(x_b) ‖ N(0, I)).
         kl_vulnerable: KL(z_v(x_a) ‖ N(0, I)).
-        penalty_robust: −log(1 − N(z_r(x_a) | 0, I)).
-        penalty_vulnerable: −log(1 − N(z_v(x_b) | 0, I)).
+        penalty_robust: −log(1 − N(z_r(x_a) | 0, I)), at the mean of z_r or at a sample.
+        penalty_vulnerable: −log(1 − N(z_v(x_b) | 0, I)), likewise.
         margin: softplus(m − ratio(x_b)) + softplus(m + ratio(x_a)), ratio = log P_r − log P_v.
     """
 
@@ -100,14 +103,16 @@ def loss_terms(
     """
     of_benign, of_attacked = _split(vaes.encode(torch.cat([benign, attacked], 1)), benign.shape[1])
     errors = _errors(vaes, benign, attacked, of_benign, of_attacked, generator) if reconstruct else (None, None)
+    strays = (of_attacked.robust, of_benign.vulnerable)
+    penalised = [q.mean if settings.error_penalty_at == "mean" else q.sample(generator) for q in strays]
     margin = F.softplus(settings.margin - log_ratio(of_benign)) + F.softplus(settings.margin + log_ratio(of_attacked))
     return LossTerms(
         reconstruction_robust=errors[0],
         reconstruction_vulnerable=errors[1],
         kl_robust=kl_to_standard_normal(of_benign.robust).mean(1),
         kl_vulnerable=kl_to_standard_normal(of_attacked.vulnerable).mean(1),
-        penalty_robust=-log_one_minus_density(of_attacked.robust.mean, settings.density).mean(1),
-        penalty_vulnerable=-log_one_minus_density(of_benign.vulnerable.mean, settings.density).mean(1),
+        penalty_robust=-log_one_minus_density(penalised[0], settings.density).mean(1),
+        penalty_vulnerable=-log_one_minus_density(penalised[1], settings.density).mean(1),
         margin=margin.mean(1),
     )
 

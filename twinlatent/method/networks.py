@@ -6,7 +6,7 @@
     bn       batch normalisation                            relu     ReLU
     3(...)   the bracket three times, nestable              -, space separate layers; both may be left out
 
-Padding is 'same' everywhere. The notation has no strides; ours, a choice after a widely used
+Convolutions pad 'same'; `mp` drops what is left over. The notation has no strides; ours, a choice after a widely used
 MNIST autoencoder: without `mp` the first two convolutions have stride 2, the first transposed one has
 stride 2, all others 1. `c(k,n,s)` and `ct(k,n,s)` state a stride themselves. The ReLU that `c` implies is
 left to an explicit `bn` or `relu` that follows it.

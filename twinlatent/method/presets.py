@@ -38,6 +38,7 @@ _PAPER: dict[str, Any] = {
     "rounds": 10_000,
     "stop_success": 0.01,
     "stop_rounds": 10,
+    "loss": {"error_penalty_at": "sample"},
     "adversary": {"epsilon": 0.5, "steps": 3000, "step_size": 1e-3, "decay": 0.9},
 }
 """The paper's attack budget and weights (Table 7). Optimiser, batch and stop rule are not stated; these are ours."""
