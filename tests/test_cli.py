@@ -20,7 +20,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import twinlatent as tl
-from twinlatent import cli, demo, zoo
+from twinlatent import cli, zoo
 from twinlatent.data import Split
 from twinlatent.evaluation import blackbox
 from twinlatent.evaluation.records import read_records
@@ -109,7 +109,7 @@ def weak_attacks(monkeypatch) -> None:
     """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
     for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
         monkeypatch.setattr(blackbox, name, 10)
-    for module in (cli, demo):
+    for module in (cli, blackbox):
         monkeypatch.setattr(module, "BLACK_BOX", FEW)
 
 

@@ -108,6 +108,8 @@ class ClassNetworks(nn.Module):
                 return F.max_pool2d(x, size)
             case Reshape(shape):
                 return self._reshape(x, shape)
+            case Activation("relu") if isinstance(self.plan.operations[index - 1], Conv):
+                return F.relu(x, inplace=True)  # nobody needs a convolution's own output; new memory costs more
             case Activation():
                 return activate(x, operation)
 
@@ -231,8 +233,11 @@ def _transposed_conv(x: Tensor, weight: Tensor, stride: int, crop: int, groups: 
         math.ceil((skip + wanted) / stride) + taps - 1 - before - have
         for wanted, have in ((height, x.shape[-2]), (width, x.shape[-1]))
     )
-    x = F.pad(x, (before, right, before, below))
-    phases = F.conv2d(x, _phase_weight(weight, stride, taps, groups), groups=groups)
+    phase_weight = _phase_weight(weight, stride, taps, groups)
+    if before == below == right:  # the usual case, without a copy
+        phases = F.conv2d(x, phase_weight, padding=before, groups=groups)
+    else:
+        phases = F.conv2d(F.pad(x, (before, right, before, below)), phase_weight, groups=groups)
     image = F.pixel_shuffle(phases, stride) if stride > 1 else phases
     return image[..., skip : skip + height, skip : skip + width]
 
