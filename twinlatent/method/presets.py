@@ -58,7 +58,7 @@ def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "") -
     """The game settings of a preset for images of a shape (channels, H, W).
 
     Args:
-        preset: `smoke` (seconds), `standard`, or `paper` (the literal budgets: days on a CPU).
+        preset: `smoke` (seconds), `standard`, or `paper` (the literal budgets: very long on a CPU).
         image_shape: decides the networks.
         data: name of the data set; Fashion MNIST's networks have twice the filters, as in the paper.
 
