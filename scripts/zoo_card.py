@@ -52,8 +52,9 @@ def black_box(records: list[Record]) -> list[str]:
 
 
 def adaptive(records: list[Record]) -> list[str]:
-    """What an attacker who knows the detector reaches."""
-    return [f"- ε {record.epsilon:g}: {share(record)} of {record.n} images, {record.budget}" for record in records]
+    """What attackers who know the detector reach, each image being given the worst of the standard suite."""
+    known = [r for r in records if (r.attack, r.metric, r.budget) == ("worst", "sr@5", "standard")]
+    return [f"- ε {record.epsilon:g}: {share(record)} of {record.n} images" for record in known]
 
 
 def main() -> None:
@@ -70,8 +71,9 @@ def main() -> None:
         *("", "## Measured, black box", "", f"`{seen[0].command}`, {seen[0].date}, 95 % intervals in brackets.", ""),
         *black_box(seen),
         *("", "## Known weaknesses", ""),
-        "An attacker who knows the detector gets past it: share of test images that become misread *and* pass the 5 %",
-        f"threshold (`{known[0].command}`, {known[0].date}; a stronger attack would find more):",
+        "Attackers who know the detector get past it: share of test images for which any attack of the suite",
+        "`standard` finds one that is misread *and* passes the 5 % threshold (SR@5 %, worst of the suite; L∞;",
+        f"`{known[0].command}`, {known[0].date}; ε 0 is no attack at all; a stronger suite would find more):",
         *("", *adaptive(known), ""),
         "Images of another kind than the training data (noise, other symbols, photographs) get a label and a p-value",
         "too; the p-value is calibrated only for images like the calibration images. Grey images of this size only.",

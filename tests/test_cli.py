@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import twinlatent as tl
 from twinlatent import cli, zoo
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox
+from twinlatent.evaluation import blackbox, whitebox
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
 from twinlatent.method.checkpoints import load_tensors
@@ -152,7 +152,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_help_names_every_command(ok: Program) -> None:
     for words, commands in (
-        ([], ["demo", "train", "detect", "evaluate", "data", "zoo"]),
+        ([], ["demo", "train", "detect", "evaluate", "attack", "data", "zoo"]),
         (["data"], ["list", "fetch", "show"]),
         (["zoo"], ["list", "show"]),
     ):
@@ -161,7 +161,7 @@ def test_help_names_every_command(ok: Program) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "train", "detect", "evaluate", "data list", "data fetch", "data show", "zoo list", "zoo show"],
+    ["demo", "train", "detect", "evaluate", "attack", "data list", "data fetch", "data show", "zoo list", "zoo show"],
 )
 def test_every_command_explains_itself(command: str, ok: Program) -> None:
     assert re.search(rf"Usage: .*twinlatent {command} ", ok(*command.split(), "--help").text)
@@ -463,6 +463,184 @@ def test_numbers_on_the_screen_are_those_of_the_records(trained: Path, ok: Progr
             assert f"{records[key[0], attack, key[1]]:.3f}" in row
 
 
+# --- attack ---------------------------------------------------------------------------------------------------------
+
+QUICK = ["--suite", "quick", "--steps", "2", "--images", "6"]
+
+
+def arrays(path: str | Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def asked(saved: dict[str, np.ndarray]) -> dict:
+    return json.loads(str(saved["about"]))["asked"]
+
+
+def cells(done: Done) -> dict[str, list[str]]:
+    """The rows of the table of attacks, by name: the cells that are not empty."""
+    words = [line.split() for line in done.out.splitlines()]
+    return {row[0]: row[1:] for row in words if len(row) > 3 and re.fullmatch(r"\d\.\d{3}", row[1])}
+
+
+def test_an_attack_prints_a_table_and_leaves_its_images(trained: Path, detector: Detector, digits: Split, ok: Program):
+    before = contents(trained)
+    done = ok("attack", trained, *QUICK, "--save", "new/a.npz", "--records", "new/a.json", "--no-progress")
+    assert done.out.startswith("Success: misread and not flagged at 5 %; linf radius 0.3; 95 % intervals\n")
+    assert done.out.endswith("\nImages: new/a.npz\n")
+    saved, records = arrays("new/a.npz"), read_records("new/a.json")
+    table = cells(done)
+    assert list(table) == [record.attack for record in records] == [*saved_attacks(saved), "worst"]
+    for record in records:
+        row = table[record.attack]
+        assert row[:2] == [f"{record.value:.3f}", f"{record.low:.2f}–{record.high:.2f}"]
+        assert row[-1] == "6"
+        if record.attack != "worst":
+            verdict = detector.detect(saved[f"{record.attack}.images"])
+            misread = verdict.label != torch.from_numpy(saved["labels"])
+            assert row[2] == f"{misread.double().mean():.3f}"
+            assert record.value == pytest.approx((misread & ~verdict.adversarial).double().mean().item())
+    assert {record.metric for record in records} == {"sr@5"}
+    assert {record.command.split()[0] for record in records} == {"twinlatent"}
+    assert {path.name for path in Path("new").iterdir()} == {"a.npz", "a.json"}
+    assert contents(trained) == before, "an attack must not touch the training"
+
+
+def saved_attacks(saved: dict[str, np.ndarray]) -> list[str]:
+    """Names of the attacks in a file, in the order of the suite."""
+    names = ["none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective"]
+    assert {name.partition(".")[0] for name in saved if "." in name} == set(names)
+    return names
+
+
+def test_an_attack_alone_goes_by_its_defaults(trained: Path, ok: Program) -> None:
+    done = ok("attack", trained, "--steps", 1, "--images", 3, "--no-progress")
+    assert {"transfer", "square", "bypass-targets", "latent-targets", "worst"} <= set(cells(done))
+    defaults = {"suite": "standard", "epsilon": 0.3, "norm": "linf", "goal": "undetected", "fpr": 0.05, "seed": 0}
+    assert defaults.items() <= asked(arrays("adversarial.npz")).items()
+
+
+def test_options_of_an_attack_arrive(trained: Path, detector: Detector, digits: Split, ok: Program) -> None:
+    done = ok("attack", trained, "digits", *QUICK, "--save", "a.npz", "--records", "a.json", "--epsilon", 1.5,
+              "--norm", "l2", "--goal", "misclassified", "--fpr", 0.1, "--remaining-only", "--seed", 3,
+              "--device", "cpu", "--label-rule", "density", "--score", "vulnerable", "--no-progress")  # fmt: skip
+    assert done.out.startswith("Success: misread; l2 radius 1.5; 95 % intervals\n")
+    saved, records = arrays("a.npz"), read_records("a.json")
+    wanted = {"suite": "quick", "steps": 2, "images": 6, "epsilon": 1.5, "norm": "l2", "goal": "misclassified",
+              "fpr": 0.1, "remaining_only": True, "seed": 3}  # fmt: skip
+    assert wanted.items() <= asked(saved).items()
+    assert {(r.metric, r.score, r.epsilon, r.seed) for r in records} == {("attack_success", "vulnerable", None, 3)}
+    order = torch.randperm(len(digits.test), generator=torch.Generator().manual_seed(3))[:6]
+    np.testing.assert_array_equal(saved["labels"], digits.test.labels[order].numpy())
+    labels = detector.using(label_rule="density").detect(saved["worst"]).label.numpy()
+    np.testing.assert_array_equal(labels != saved["labels"], saved["worst_attack"] != "")
+    assert not all(saved[f"{record.attack}.tried"].all() for record in records if record.attack != "worst")
+
+
+@pytest.mark.parametrize(
+    ("goal", "fpr", "said", "metric"),
+    [
+        ("undetected", 0.1, "misread and not flagged at 10 %", "sr@10"),
+        ("c1c2", 0.05, "misread, C1 and C2", "sr_c1c2"),
+    ],
+)
+def test_the_goal_is_said_and_measured(goal: str, fpr: float, said: str, metric: str, trained: Path, ok: Program):
+    words = ["attack", trained, *QUICK, "--goal", goal, "--fpr", fpr, "--records", "a.json", "--no-progress"]
+    assert ok(*words).out.startswith(f"Success: {said}; ")
+    assert {record.metric for record in read_records("a.json")} == {metric}
+
+
+def test_records_that_cannot_be_written_cost_no_work(trained: Path, tmp_path: Path, program: Program) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    is_one_line(program("attack", trained, *QUICK, "--records", "file/a.json", "--no-progress"), "file")
+    assert program("attack", trained, *QUICK, "--records", "a.json", "--no-progress").status == 0
+    assert read_records("a.json")[-1].attack == "worst"
+
+
+def test_progress_of_an_attack_goes_to_standard_error(trained: Path, program: Program) -> None:
+    done = program("attack", trained, *QUICK)
+    assert done.status == 0
+    assert [line.split(":")[0] for line in done.err.splitlines()] == list(cells(done))[:-1]
+
+
+def test_the_help_of_an_attack_names_its_options(ok: Program) -> None:
+    said = ok("attack", "--help").text
+    options = ["save", "records", "suite", "epsilon", "norm", "goal", "fpr", "images", "steps", "remaining-only",
+               "seed", "label-rule", "score", "size", "device", "threads", "no-progress"]  # fmt: skip
+    assert [option for option in options if f"--{option} " not in said] == []
+    assert "Interrupted, the same command goes on." in said
+
+
+@dataclass(frozen=True)
+class InterruptedAttack:
+    """An attack that got Ctrl-C after its first few batches."""
+
+    path: Path
+    words: list[str]
+    done: Done
+    kept: frozenset[str]
+
+
+@pytest.fixture
+def interrupted_attack(trained: Path, tmp_path: Path) -> InterruptedAttack:
+    path = tmp_path / "sub" / "a.npz"
+    words = ["attack", str(trained), "--suite", "quick", "--steps", "30", "--images", "150", "--epsilon", "0.02",
+             "--threads", "1", "--no-progress", "--save"]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "twinlatent", *words, str(path)], env=environment(), text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    unfinished = path.with_name("a.npz.unfinished")
+    try:
+        patience = time.monotonic() + 60
+        while not (unfinished / "pgd-000050.npz").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < patience, "the attack did not start"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    done = Done(process.returncode, out, err)
+    return InterruptedAttack(path, words, done, frozenset(file.name for file in unfinished.iterdir()))
+
+
+def test_an_interrupted_attack_goes_on_to_the_same_images(interrupted_attack: InterruptedAttack, ok: Program) -> None:
+    stopped = interrupted_attack
+    assert stopped.done == Done(
+        130, "", "twinlatent: stopped; finished batches are kept, and the same command goes on\n"
+    )
+    assert {"identity.json", "none-000000.npz", "pgd-000050.npz"} <= stopped.kept
+    assert "selective-000100.npz" not in stopped.kept, "it was done already"
+    assert not [name for name in stopped.kept if name.startswith(".")], "there must be no scraps"
+    assert not stopped.path.exists()
+    threads = torch.get_num_threads()
+    try:
+        resumed = ok(*stopped.words, stopped.path)
+        whole = ok(*stopped.words, "whole.npz")
+    finally:
+        torch.set_num_threads(threads)
+    first, second = arrays(stopped.path), arrays("whole.npz")
+    assert first.keys() == second.keys()
+    for name in first.keys() - {"about"}:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    assert [file.name for file in stopped.path.parent.iterdir()] == ["a.npz"]
+    seconds = 2  # from the right, the one column that may differ
+    shown = [{name: row[:-seconds] for name, row in cells(done).items()} for done in (resumed, whole)]
+    assert shown[0] == shown[1]
+
+
+def test_unfinished_work_of_other_options_is_refused(trained: Path, tmp_path: Path, program: Program, monkeypatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whitebox, "save_run", stop)
+        assert program("attack", trained, *QUICK, "--no-progress").status == 130
+    done = program("attack", trained, *QUICK, "--no-progress", "--epsilon", 0.1)
+    is_one_line(done, "adversarial.npz.unfinished holds unfinished work with other asked")
+    assert program("attack", trained, *QUICK, "--no-progress").status == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"adversarial.npz"}
+
+
 # --- demo -----------------------------------------------------------------------------------------------------------
 
 
@@ -565,6 +743,7 @@ def bad(trained: Path, images: Tensor, tmp_path: Path) -> dict[str, Path]:
     np.savez("nothing.npz")
     pieces = {
         "text.npy": b"hello", "zero.npy": b"", "text.npz": b"hello", "cut.npz": Path("two.npz").read_bytes()[:900],
+        "there.npz": b"years of work",
         "text.png": b"hello", "cut.png": b"\x89PNG\r\n\x1a\n", "flipped.safetensors": bytes(flipped),
         "cut.safetensors": detector_file.read_bytes()[:5000], "zero.safetensors": b"",
     }  # fmt: skip
@@ -647,6 +826,33 @@ BAD = [  # words, what the line must name
     ("evaluate {run} --label-rule guess", "'guess'"),
     ("evaluate {run} --size 9", "size is 9"),
     ("evaluate {run} digits --images 2 --out ok.npy", "ok.npy"),
+    # attack
+    ("attack nosuch", "'nosuch'"),
+    ("attack empty", "empty/detector.safetensors is no file"),
+    ("attack cut.safetensors", "cut.safetensors is truncated"),
+    ("attack {run} nosuch", "'nosuch'"),
+    ("attack {run} --suite huge", "suite = 'huge'"),
+    ("attack {run} --norm l1", "norm = 'l1'"),
+    ("attack {run} --goal win", "goal = 'win'"),
+    ("attack {run} --fpr 0.2", "fpr = 0.2"),
+    ("attack {run} --fpr 0", "fpr = 0.0"),
+    ("attack {run} --fpr nan", "fpr = nan"),
+    ("attack {run} --fpr 0.01", "finer"),
+    ("attack {run} --epsilon inf", "epsilon = inf"),
+    ("attack {run} --suite quick --steps 1 --images 2 --epsilon 1.5", "1.5"),
+    ("attack {run} --images 360", "360 test images"),
+    ("attack {run} --score guess", "'guess'"),
+    ("attack {run} --label-rule guess", "'guess'"),
+    ("attack {run} --size 9", "size is 9"),
+    ("attack {run} --device nosuch", "'nosuch'"),
+    ("attack {run} --device meta", "'meta'"),
+    ("attack {run} --suite quick --steps 1 --images 2 --seed 18446744073709551616", "18446744073709551616"),
+    ("attack {run} --save there.npz", "there.npz is there already"),
+    ("attack {run} --save a.npy", "a.npy is written as .npz; name it a.npz"),
+    ("attack {run} --save a", "name it a.npz"),
+    ("attack {run} --suite quick --steps 1 --images 2 --save ok.npy/a.npz", "ok.npy"),
+    ("attack {run} --suite quick --steps 1 --images 2 --records ok.npy/a.json", "ok.npy"),
+    ("attack {run} --suite quick --steps 1 --images 2 --records empty", "empty"),
     # demo, data and zoo
     ("demo --preset huge", "'huge'"),
     ("demo --preset smoke --out ok.npy", "ok.npy"),
@@ -671,6 +877,14 @@ USAGE = [  # words, what the message must name; these are refused before anythin
     ("evaluate {run} --images 0", "--images"),
     ("evaluate {run} --epsilon 2", "--epsilon"),
     ("evaluate {run} --epsilon nan", "--epsilon"),
+    ("attack", "model"),
+    ("attack {run} --images 0", "--images"),
+    ("attack {run} --images few", "--images"),
+    ("attack {run} --epsilon -0.1", "--epsilon"),
+    ("attack {run} --epsilon nan", "--epsilon"),
+    ("attack {run} --steps 0", "--steps"),
+    ("attack {run} --seed -1", "--seed"),
+    ("attack {run} --threads 0", "--threads"),
     ("nonsense", "nonsense"),
     ("data nonsense", "nonsense"),
 ]
@@ -714,7 +928,9 @@ def test_a_process_of_its_own_prints_no_traceback_either(words: str, named: str,
 def test_nothing_is_written_where_the_input_was_bad(bad: dict[str, Path], program: Program, tmp_path: Path) -> None:
     for words in ("train nosuch --out x", "train digits --out x --preset huge", "train digits --out x --set rounds=0",
                   "train digits --out x --score guess", "train digits --out x --device nosuch",
-                  "evaluate {run} nosuch --out x", "data show nosuch --out x"):  # fmt: skip
+                  "evaluate {run} nosuch --out x", "data show nosuch --out x",
+                  "attack {run} nosuch --save x/a.npz", "attack {run} --suite huge --save x/a.npz",
+                  "attack {run} --images 360 --save x/a.npz", "attack {run} --fpr 0.01 --save x/a.npz"):  # fmt: skip
         assert program(*words.format(**bad).split()).status == 1
         assert not (tmp_path / "x").exists(), words
 

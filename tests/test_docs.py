@@ -3,12 +3,16 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import typer
 from pydantic import BaseModel
 
+import twinlatent as tl
 from twinlatent.cli import app
 from twinlatent.method.detector import DetectorSettings
 from twinlatent.method.game import GameSettings
@@ -18,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")
 SYMBOLS = (DOCS / "symbols.md").read_text(encoding="utf-8")
+ADDING = (DOCS / "adding_an_attack.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASE = preset_settings("smoke", (1, 28, 28))
 STANDARD = preset_settings("standard", (1, 28, 28), "mnist")
 NONE_GIVEN = {"–", "by data set"}
@@ -34,7 +40,8 @@ def tables(text: str) -> Iterator[list[Row]]:
 
 def table(text: str, heading: str) -> list[Row]:
     """The rows of the first table whose heading starts so, without it."""
-    return next(rows for rows in tables(text) if rows[0][:2] == heading.split(", "))[1:]
+    wanted = heading.split(", ")
+    return next(rows for rows in tables(text) if rows[0][: len(wanted)] == wanted)[1:]
 
 
 def words(cell: str) -> list[str]:
@@ -67,7 +74,7 @@ def same(said: str, value: object) -> bool:
 
 
 def test_every_line_of_a_table_has_all_its_cells() -> None:
-    for text in (ARCHITECTURE, SYMBOLS):
+    for text in (ARCHITECTURE, SYMBOLS, ADDING):
         for rows in tables(text):
             assert {len(row) for row in rows} == {len(rows[0])}, rows[0]
 
@@ -93,8 +100,49 @@ def test_files_and_names_of_symbols_are_there() -> None:
         assert paths or files in ("–", "everywhere"), symbol
         assert [path.name for path in paths if not path.is_file()] == [], symbol
         source = "".join(path.read_text(encoding="utf-8") for path in paths)
-        parts = [part for name in words(ours) for part in re.findall(r"[A-Za-z_]+", name)] if paths else []
+        parts = [part for name in words(ours) for part in re.findall(r"[A-Za-z_]\w*", name)] if paths else []
         assert [part for part in parts if not re.search(rf"\b{part}\b", source)] == [], symbol
+
+
+def test_budgets_have_the_fields_and_names_that_are_said() -> None:
+    rows = table(SYMBOLS, "paper, what it is, in an attack")
+    said = {name.removeprefix("Budget.") for _, _, _, budget, _ in rows for name in words(budget)}
+    assert said <= {field.name for field in fields(tl.attacks.Budget)}
+    assert len(said) == len(rows)
+    tables_of_the_paper = {name.split(".")[1] for name in tl.attacks.BUDGETS}
+    assert tables_of_the_paper == set(re.findall(r"`paper\.(\w+)\.DATA\.ATTACK`", SYMBOLS))
+
+
+def run_blocks(blocks: list[str], names: dict[str, Any]) -> dict[str, Any]:
+    """Run pieces of code one after the other with common names, leaving the global random state alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for number, block in enumerate(blocks):
+            exec(compile(block, f"block {number}", "exec"), names)
+    return names
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_code_of_adding_an_attack_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = python_blocks(ADDING)
+    assert len(blocks) > 8
+    names = run_blocks(blocks, {"__name__": "adding_an_attack"})
+    assert "sign-flips: " in capsys.readouterr().out
+    attack, network = names["SignFlips"](0.2, queries=50), names["network"]
+    images, labels = names["images"], names["labels"]
+    whole = tl.attacks.run(attack, network, images, labels)
+    single = tl.attacks.run(attack, network, images[3:4], labels[3:4])
+    torch.testing.assert_close(single.images, whole.images[3:4], msg="the example must not depend on the batch")
+
+
+def test_the_suite_of_the_readme_runs(trained_detector: tl.Detector, digits: tl.data.Split) -> None:
+    (block,) = (block for block in python_blocks(README) if "run_suite" in block)
+    images, labels = digits.test.images[:8], digits.test.labels[:8]
+    names = run_blocks([block], {"tl": tl, "detector": trained_detector, "images": images, "labels": labels})
+    assert names["worst"].success.shape == names["found"].success.shape == (8,)
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row[1].strip("`"))

@@ -24,7 +24,16 @@ SAID = {  # file -> what its output must match, line by line
         *(rf"PGD, ε = {epsilon:g}: accuracy {SHARE}, largest change of a pixel {epsilon:.2f}"
           for epsilon in (0.05, 0.1, 0.2)),
     ],
-    "03_own_images.py": [
+    "03_attack_a_detector.py": [
+        *(rf"selective PGD, ε = {epsilon:g}: {SHARE} misread and not flagged" for epsilon in (0.05, 0.1, 0.2)),
+        *(rf"{name}: {SHARE} misread, {SHARE} not flagged either"
+          for name in ("none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective")),
+        rf"worst: {SHARE}",
+        rf"detect agrees: {SHARE}",
+        "Look at: is the worst far above each single attack.*",
+        "Does noise, which knows nothing, come near.*",
+    ],
+    "04_own_images.py": [
         r"classes one, two, zero: 322 training, 108 calibration, 107 test images",
         rf"test images: {SHARE} read correctly, \d+ flagged",
     ],
@@ -55,6 +64,12 @@ def test_an_example_says_what_it_should(name: str, tmp_path: Path) -> None:
     for line, pattern in zip(said, SAID[name], strict=True):
         assert re.fullmatch(pattern, line), line
     assert sorted(path.name for path in tmp_path.iterdir()) == LEFT.get(name, [])
+    if name == "03_attack_a_detector.py":
+        selective = [int(re.findall(r"(\d+)% misread", line)[0]) for line in said[:3]]
+        assert selective == sorted(selective), "a larger budget must not succeed less often"
+        worst, agreed = (int(re.findall(r"(\d+)%", line)[0]) for line in said[10:12])
+        assert abs(worst - agreed) <= 1, "`detect` computes in other batches: rounding may decide at most one image"
+        assert worst >= max(int(re.findall(r"(\d+)% not", line)[0]) for line in said[3:10])
     if name.startswith("02"):
         accuracies = [int(re.findall(r"accuracy (\d+)%", line)[0]) for line in said]
         assert accuracies == sorted(accuracies, reverse=True), "a larger budget must not leave more accuracy"

@@ -6,7 +6,7 @@
 torch.Size([1, 8, 8])
 """
 
-from twinlatent import attacks, data
+from twinlatent import attacks, criteria, data
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.detector import Detector, DetectorSettings, Verdict
 from twinlatent.method.fit import fit, fit_split
@@ -29,6 +29,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attacks",
+    "criteria",
     "data",
     "fit",
     "fit_split",

@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,10 +18,12 @@ from twinlatent.data.files import read_images
 from twinlatent.demo import EPSILON, run_demo, with_log
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.records import Record, write_records
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
 from twinlatent.evaluation.split_of import split_of
+from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings, attack_to_file
 from twinlatent.method.detector import DETECTOR_FILE, Score
+from twinlatent.method.fit import check_device
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
@@ -33,6 +36,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
 
 INTERRUPTED = 130
+DEAD_STEPS = 0.01
+"""Above this share of steps without a gradient an attack is called out."""
 out = Console(soft_wrap=False)
 
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
@@ -170,6 +175,56 @@ def evaluate(
     print(f"Page with pictures: {write_page(folder)}")
 
 
+@app.command()
+def attack(
+    model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
+    data: Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")] = None,
+    path: Annotated[Path, typer.Option("--save", help="File for the attacked images.")] = Path("adversarial.npz"),
+    records: Annotated[Path | None, typer.Option(help="JSON file for the success rates.")] = None,
+    suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
+    epsilon: Annotated[float, typer.Option(help="Radius.", min=0)] = 0.3,
+    norm: Annotated[str, typer.Option(help="Of the radius: linf or l2.")] = "linf",
+    goal: Annotated[str, typer.Option(help="Beyond being misread: undetected, c1c2, or misclassified.")] = "undetected",
+    fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
+    images: Annotated[int, typer.Option(help="Test images to attack, drawn by seed.", min=1)] = 200,
+    steps: Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)] = None,
+    remaining_only: Annotated[
+        bool,
+        typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
+    ] = False,
+    label_rule: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
+    score: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Attack the detector itself with a suite of attacks that know it; the worst for each image counts.
+
+    Interrupted, the same command goes on.
+    """
+    _set_threads(threads)
+    asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
+             "images": images, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
+    settings = checked(lambda: WhiteBoxSettings(**asked))
+    check_device(device)
+    if records is not None:
+        records.parent.mkdir(parents=True, exist_ok=True)
+    detector = tl.load(model)
+    wanted = detector_settings(detector.settings, label_rule, score)
+    detector = detector.using(label_rule=wanted.label_rule, score=wanted.score).to(device)
+    split = split_of(detector, data, size=size, progress=progress)
+    try:
+        run = attack_to_file(detector, split, settings, path, progress=progress)
+    except KeyboardInterrupt:
+        _fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
+    if records is not None:
+        write_records(records, run.records)
+    _print_attacks(run, settings)
+    print(f"Images: {path}")
+
+
 @data_app.command("list")
 def data_list() -> None:
     """Name the data sets and where their files are."""
@@ -231,6 +286,32 @@ def detector_settings(own: tl.DetectorSettings, label_rule: str | None, score: s
 def _set_threads(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
+    """Print a row an attack, and the worst."""
+    passed = f"misread and not flagged at {100 * settings.fpr:g} %"
+    goals = {"undetected": passed, "c1c2": "misread, C1 and C2", "misclassified": "misread"}
+    print(f"Success: {goals[settings.goal]}; {settings.norm} radius {settings.epsilon:g}; 95 % intervals")
+    table = Table("attack", "success", "95 %", "misread", "steps", "γ stuck", "s", "n", box=SIMPLE_HEAD, padding=(0, 1))
+    for record in run.records:
+        shown = [record.attack, f"{record.value:.3f}", f"{record.low:.2f}–{record.high:.2f}"]
+        shown += _details(run, record.attack) if record.attack != WORST else [""] * 4
+        table.add_row(*shown, str(record.n), style="bold" if record.attack == WORST else None)
+    out.print(table)
+    for name, tried in run.result.by_attack.items():
+        dead, steps = int(tried.result.dead_steps.sum()), int(tried.result.steps.sum())
+        if dead > DEAD_STEPS * steps:
+            print(f"{name}: {dead} of {steps} steps had no gradient; do not trust it")
+
+
+def _details(run: WhiteBoxRun, attack: str) -> list[str]:
+    """Cells of an attack: share misread, mean steps, share of stuck searches, seconds."""
+    tried = run.result.by_attack[attack]
+    rows, found = tried.tried.cpu(), tried.result
+    misread = (found.labels.cpu() != run.benign.labels)[rows].double().mean().item()
+    gamma = f"{found.gamma_stuck.cpu()[rows].double().mean().item():.2f}" if found.gamma.isfinite().any() else ""
+    return [f"{misread:.3f}", f"{found.steps.cpu()[rows].double().mean().item():.0f}", gamma, f"{tried.seconds:.0f}"]
 
 
 def _print_records(run: EvaluationRun) -> None:

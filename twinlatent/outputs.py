@@ -18,11 +18,13 @@ class Outputs:
         logits: (n, C), any real numbers; the predicted label is their argmax.
         suspicion: (n, C), any real numbers, higher is more suspicious; column c holds if c is the prediction.
         robust: (n, C), log-density of the image under each class's robust features; None where there is none.
+        latents: (n, C, Z), features of the image as each class sees it; None where there are none.
     """
 
     logits: Tensor
     suspicion: Tensor
     robust: Tensor | None = None
+    latents: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:

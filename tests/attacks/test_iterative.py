@@ -1,187 +1,18 @@
-"""The attacks: the same properties for each row of one table, and each against its formula."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+"""FGSM, PGD and MIM against their formulas, and the loop itself."""
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from twinlatent.attacks import AttackResult, fgsm, mim, pgd
+from twinlatent.attacks import Ascent, Iterative, Margin, fgsm, mim, pgd, run
+from twinlatent.attacks.attack import again, seeds_of
 from twinlatent.attacks.balls import LInf
 from twinlatent.attacks.iterative import ascend
+from twinlatent.attacks.objectives import LogOdds, Objective
 from twinlatent.attacks.steps import SignStep
-from twinlatent.data import Split
+from twinlatent.criteria import Aim
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.detector import Detector
 from twinlatent.outputs import Outputs
-
-
-@dataclass(frozen=True)
-class Row:
-    attack: Callable[..., AttackResult]
-    random: bool = False
-
-
-ATTACKS = {
-    "fgsm": Row(fgsm),
-    "pgd": Row(partial(pgd, steps=6, step_size=0.04), random=True),
-    "mim": Row(partial(mim, steps=6, step_size=0.04)),
-    "mim without decay": Row(partial(mim, steps=6, step_size=0.04, decay=0.0)),
-    "one long step": Row(partial(mim, steps=1, step_size=5.0)),
-}
-EPSILONS = [0.0, 0.02, 0.1, 0.3, 1.0]
-
-
-@pytest.fixture(scope="module")
-def network(digits: Split) -> nn.Module:
-    """A small convolutional network with everything that has a mode, trained for a moment."""
-    torch.manual_seed(0)
-    made = nn.Sequential(
-        *(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Dropout(0.2), nn.Linear(54, 10)),
-    )
-    optimiser = torch.optim.Adam(made.parameters(), 0.02)
-    for _ in range(40):
-        optimiser.zero_grad()
-        F.cross_entropy(made(digits.train.images[:500]), digits.train.labels[:500]).backward()
-        optimiser.step()
-    optimiser.zero_grad()
-    return made.eval()
-
-
-@pytest.fixture(params=["network", "detector", "function"])
-def model(request, network: nn.Module, trained_detector: Detector):
-    return {"network": network, "detector": trained_detector, "function": lambda images: network(images)}[request.param]
-
-
-@pytest.fixture
-def batch(digits: Split) -> tuple[Tensor, Tensor]:
-    return digits.test.images[:8], digits.test.labels[:8]
-
-
-def logits_of(model: Callable[[Tensor], Tensor | Outputs], images: Tensor) -> Tensor:
-    answer = model(images)
-    return answer.logits if isinstance(answer, Outputs) else answer
-
-
-# --- every attack -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("epsilon", EPSILONS)
-def test_results_lie_in_ball_and_box_and_tell_the_truth(name: str, epsilon: float, model, batch) -> None:
-    images, labels = batch
-    kept = images.clone()
-    result = ATTACKS[name].attack(model, images, labels, epsilon=epsilon)
-    assert torch.equal(images, kept)
-    assert (result.images - images).abs().max() <= epsilon + 1e-6
-    assert result.images.min() >= 0
-    assert result.images.max() <= 1
-    assert not result.images.requires_grad
-    predicted = logits_of(model, result.images).argmax(1)
-    assert torch.equal(result.labels, predicted)
-    assert torch.equal(result.success, predicted != labels)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_no_ball_no_change(name: str, model, batch) -> None:
-    assert torch.equal(ATTACKS[name].attack(model, *batch, epsilon=0.0).images, batch[0])
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_answer_is_the_same_in_any_batch(name: str, model, batch) -> None:
-    images, labels = batch
-    whole = ATTACKS[name].attack(model, images, labels, epsilon=0.1).images
-    parts = [slice(0, 1), slice(0, 3)]  # a random start is that of the image's place in the batch
-    if not ATTACKS[name].random:
-        parts += [slice(i, i + 1) for i in range(1, 8)] + [slice(3, 6), torch.tensor([6, 2, 4])]
-    for part in parts:
-        found = ATTACKS[name].attack(model, images[part], labels[part], epsilon=0.1).images
-        differs = ((found - whole[part]).abs() > 1e-6).double().mean()
-        assert differs <= 0.02  # rounding may turn the sign of a gradient that is zero but for rounding
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_seed_decides(name: str, network: nn.Module, batch) -> None:
-    row = ATTACKS[name]
-    attack = partial(row.attack, network, *batch, epsilon=0.1)
-    before = torch.get_rng_state()
-    first = attack().images
-    torch.rand(3)
-    torch.set_rng_state(before)
-    assert torch.equal(first, attack().images)
-    assert torch.equal(before, torch.get_rng_state())
-    if row.random:
-        assert torch.equal(attack(seed=0).images, first)
-        assert not torch.equal(attack(seed=1).images, first)
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_the_loss_rises(name: str, model, digits: Split) -> None:
-    images, labels = digits.test.images[:64], digits.test.labels[:64]
-    epsilon = 0.02 if name in ("fgsm", "one long step") else 0.15
-    found = ATTACKS[name].attack(model, images, labels, epsilon=epsilon).images
-    before, after = (F.cross_entropy(logits_of(model, x), labels, reduction="none") for x in (images, found))
-    told = before > 1e-5  # less is rounding: log-densities as logits saturate the softmax
-    assert told.sum() > 20
-    assert (after > before)[told].double().mean() > 0.9
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_found(name: str, training: bool, network: nn.Module, batch) -> None:
-    network.train(training)
-    network[0].weight.requires_grad_(False)
-    network[6].weight.grad = torch.ones_like(network[6].weight)
-    state = {key: value.clone() for key, value in network.state_dict().items()}
-    try:
-        found = ATTACKS[name].attack(network, *batch, epsilon=0.1).images
-        assert all(module.training == training for module in network.modules())
-        assert [p.requires_grad for p in network.parameters()] == [False] + [True] * 5
-        assert network[6].weight.grad.eq(1).all()
-        assert all(p.grad is None for p in network.parameters() if p is not network[6].weight)
-        assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
-        network.eval()  # whatever its mode, it was attacked as it is used
-        assert torch.equal(found, ATTACKS[name].attack(network, *batch, epsilon=0.1).images)
-    finally:
-        network.eval().requires_grad_(True).zero_grad()
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_asks_for_gradients_itself(name: str, network: nn.Module, batch) -> None:
-    expected = ATTACKS[name].attack(network, *batch, epsilon=0.1).images
-    with torch.no_grad():
-        assert torch.equal(ATTACKS[name].attack(network, *batch, epsilon=0.1).images, expected)
-    asking = batch[0].clone().requires_grad_()
-    found = ATTACKS[name].attack(network, asking, batch[1], epsilon=0.1).images
-    assert torch.equal(found, expected)
-    assert asking.grad is None
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_any_objective_can_be_raised(name: str, trained_detector: Detector, batch) -> None:
-    def unsuspicious(outputs: Outputs, labels: Tensor) -> Tensor:
-        return -outputs.suspicion.gather(1, labels[:, None])[:, 0]
-
-    images, labels = batch
-    epsilon = 0.03 if name in ("fgsm", "one long step") else 0.1
-    found = ATTACKS[name].attack(trained_detector, images, labels, epsilon=epsilon, objective=unsuspicious).images
-    before, after = (unsuspicious(trained_detector(x), labels) for x in (images, found))
-    assert (after > before).double().mean() > 0.8
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_large_logits_hide_nothing(name: str, network: nn.Module, digits: Split) -> None:
-    """Log-densities as logits are 20 to 100 apart, where float32's softmax is 0 and 1; decisions stay the same."""
-    images, labels = digits.test.images[:100], digits.test.labels[:100]
-    plain, large = (
-        ATTACKS[name].attack(model, images, labels, epsilon=0.1).success.double().mean().item()
-        for model in (network, lambda x: 30 * network(x))
-    )
-    assert large >= plain - 0.03
 
 
 @pytest.mark.parametrize("attack", [pgd, mim])
@@ -193,6 +24,7 @@ def test_large_logits_hide_nothing(name: str, network: nn.Module, digits: Split)
         ({"epsilon": -0.1}, "epsilon is -0.1"),
         ({"epsilon": float("nan")}, "epsilon is nan"),
         ({"step_size": -1.0}, "step size -1.0"),
+        ({"norm": "l1"}, "norm 'l1' is unknown; choose linf or l2"),
     ],
 )
 def test_settings_without_sense_are_refused(attack, settings, complaint: str, network: nn.Module, batch) -> None:
@@ -201,6 +33,67 @@ def test_settings_without_sense_are_refused(attack, settings, complaint: str, ne
 
 
 # --- each against its formula -------------------------------------------------------------------------------------
+
+
+def loss(network: nn.Module, x: Tensor, y: int) -> Tensor:
+    """The logarithm of the odds that the label is another, of one image."""
+    p = torch.softmax(network(x)[0].double(), 0)[y]
+    return torch.log(1 - p) - torch.log(p)
+
+
+def literal(network, images, labels, epsilon, step_size, steps, decay=None, noise=None) -> list[list[Tensor]]:
+    """MIM, or PGD if `decay` is None: one image after another, all iterates of each."""
+    found = []
+    for i, (x0, y) in enumerate(zip(images.split(1), labels.tolist(), strict=True)):
+        x = x0 if noise is None else (x0 + epsilon * (2 * noise[i : i + 1] - 1)).clamp(0, 1)
+        g, path = torch.zeros_like(x), [x]
+        for _ in range(steps):
+            x = x.detach().requires_grad_()
+            (grad,) = torch.autograd.grad(loss(network, x, y), x)
+            g = grad if decay is None else decay * g + grad / grad.abs().sum()
+            x = (x.detach() + step_size * g.sign()).clamp(x0 - epsilon, x0 + epsilon).clamp(0, 1)
+            path.append(x.detach())
+        found.append(path)
+    return found
+
+
+def best(network: nn.Module, paths: list[list[Tensor]], labels: Tensor) -> Tensor:
+    """Of each path the misread iterate of highest loss, else that of highest loss."""
+
+    def worth(x: Tensor, y: int) -> tuple[bool, float]:
+        return network(x).argmax(1).item() != y, loss(network, x, y).item()
+
+    return torch.cat([max(p, key=lambda x: worth(x, y)) for p, y in zip(paths, labels.tolist(), strict=True)]).detach()
+
+
+def agree(a: Tensor, b: Tensor) -> bool:
+    """Alike but for pixels whose gradient is zero but for rounding."""
+    return ((a - b).abs() > 1e-5).double().mean().item() <= 0.02
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.3])
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_mim_is_its_formula(decay: float, epsilon: float, network: nn.Module, batch) -> None:
+    found = mim(network, *batch, epsilon=epsilon, step_size=0.03, steps=7, decay=decay).images
+    assert agree(found, best(network, literal(network, *batch, epsilon, 0.03, 7, decay), batch[1]))
+    assert not agree(found, best(network, literal(network, *batch, epsilon, 0.03, 7, 0.2), batch[1]))
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.3])
+def test_pgd_is_its_formula(epsilon: float, network: nn.Module, batch) -> None:
+    seeds = again(Aim(batch[1], seeds=seeds_of(batch[0], 3)), 0).seeds.tolist()  # of the first start
+    noise = torch.stack([torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    found = pgd(network, *batch, epsilon=epsilon, step_size=0.03, steps=7, seed=3).images
+    assert agree(found, best(network, literal(network, *batch, epsilon, 0.03, 7, noise=noise), batch[1]))
+    assert not agree(found, best(network, literal(network, *batch, epsilon, 0.03, 7), batch[1]))
+
+
+def test_fgsm_is_its_formula(network: nn.Module, batch) -> None:
+    paths = literal(network, *batch, 0.05, 0.05, 1)
+    found = fgsm(network, *batch, epsilon=0.05).images
+    assert agree(found, best(network, paths, batch[1]))
+    stepped = [not torch.equal(image, start) for image, start in zip(found, batch[0], strict=True)]
+    assert sum(stepped) >= 6  # the others are worse after the step
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.3])
@@ -217,47 +110,81 @@ def test_fgsm_on_a_linear_model_is_the_closed_form(epsilon: float, batch, genera
     torch.testing.assert_close(result.images, expected.detach())
 
 
-def literal(network, images, labels, epsilon, step_size, steps, decay=None, noise=None) -> Tensor:
-    """MIM, or PGD if `decay` is None: one image after another."""
-    found = []
-    for i, (x0, y) in enumerate(zip(images.split(1), labels.split(1), strict=True)):
-        x = x0 if noise is None else (x0 + epsilon * (2 * noise[i : i + 1] - 1)).clamp(0, 1)
-        g = torch.zeros_like(x)
-        for _ in range(steps):
-            x = x.detach().requires_grad_()
-            (grad,) = torch.autograd.grad(-torch.log_softmax(network(x), 1)[0, y[0]], x)
-            g = grad if decay is None else decay * g + grad / grad.abs().sum()
-            x = (x.detach() + step_size * g.sign()).clamp(x0 - epsilon, x0 + epsilon).clamp(0, 1)
-        found.append(x.detach())
-    return torch.cat(found)
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_the_bare_loop_returns_the_last_iterate(decay: float, network: nn.Module, batch) -> None:
+    images, labels = batch
 
+    def objective(x: Tensor) -> Tensor:
+        logits = network(x)
+        return LogOdds()(Outputs(logits, logits), Aim(labels))
 
-def agree(a: Tensor, b: Tensor) -> bool:
-    """Alike but for pixels whose gradient is zero but for rounding."""
-    return ((a - b).abs() > 1e-5).double().mean().item() <= 0.02
-
-
-@pytest.mark.parametrize("epsilon", [0.05, 0.3])
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
-def test_mim_is_its_formula(decay: float, epsilon: float, network: nn.Module, batch) -> None:
-    found = mim(network, *batch, epsilon=epsilon, step_size=0.03, steps=7, decay=decay).images
-    assert agree(found, literal(network, *batch, epsilon, 0.03, 7, decay))
-    assert not agree(found, literal(network, *batch, epsilon, 0.03, 7, 0.2))
-
-
-@pytest.mark.parametrize("epsilon", [0.05, 0.3])
-def test_pgd_is_its_formula(epsilon: float, network: nn.Module, batch) -> None:
-    noise = torch.rand(batch[0].shape, generator=torch.Generator().manual_seed(3))
-    found = pgd(network, *batch, epsilon=epsilon, step_size=0.03, steps=7, seed=3).images
-    assert agree(found, literal(network, *batch, epsilon, 0.03, 7, noise=noise))
-    assert not agree(found, literal(network, *batch, epsilon, 0.03, 7))
-
-
-def test_fgsm_is_its_formula(network: nn.Module, batch) -> None:
-    assert agree(fgsm(network, *batch, epsilon=0.1).images, literal(network, *batch, 0.1, 0.1, 1))
+    last = torch.cat([path[-1] for path in literal(network, *batch, 0.2, 0.03, 7, decay or None)])
+    assert agree(ascend(objective, images, LInf(0.2), SignStep(0.03, decay), 7), last)
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
+
+
+class Peak(Objective):
+    """−(mean − 0.6)²: an ascent with long steps goes past it."""
+
+    def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
+        return -(outputs.suspicion[:, 0] - 0.6).square()
+
+
+def mean_model(x: Tensor) -> Outputs:
+    """Class 1 where the mean is above 0.72; the mean as suspicion."""
+    mean = x.mean((1, 2, 3))
+    return Outputs(torch.stack([torch.full_like(mean, 0.72), mean], 1), mean[:, None].expand(-1, 2))
+
+
+def test_the_best_iterate_is_kept_and_successes_are_better_than_any_other() -> None:
+    grey, zero = torch.full((1, 1, 2, 2), 0.47), torch.zeros(1, dtype=torch.int64)
+    short = Iterative(LInf(0.5), SignStep(0.1), 6, Ascent(Peak()))
+    assert run(short, mean_model, grey, zero).images.mean().item() == pytest.approx(0.57)  # 0.47, 0.57, 0.67, 0.57, ...
+    long = Iterative(LInf(0.5), SignStep(0.3), 6, Ascent(Peak()))
+    result = run(long, mean_model, grey, zero)  # 0.47, 0.77, 0.47, ...: 0.77 lies lower, but is a success
+    assert result.success.all()
+    assert result.images.mean().item() == pytest.approx(0.77)
+
+
+def test_an_early_stop_keeps_the_first_success_and_asks_no_more() -> None:
+    images = torch.stack([torch.full((1, 2, 2), start) for start in (0.5, 0.6, 0.9, 0.1)])
+    zeros, asked = torch.zeros(4, dtype=torch.int64), []
+
+    def spy(x: Tensor) -> Outputs:
+        asked.append(len(x))
+        return mean_model(x)
+
+    attack = Iterative(LInf(0.4), SignStep(0.1), 5, Ascent(Margin()), early_stop=True)
+    result = run(attack, spy, images, zeros)
+    assert asked[1:-1] == [4, 3, 3, 2, 1, 1]  # the first call checks the shape, the last judges
+    torch.testing.assert_close(result.images.mean((1, 2, 3)), torch.tensor([0.8, 0.8, 0.9, 0.5]))
+    assert result.success.tolist() == [True, True, True, False]
+    full = run(Iterative(LInf(0.4), SignStep(0.1), 5, Ascent(Margin())), mean_model, images, zeros)
+    torch.testing.assert_close(full.images.mean((1, 2, 3)), torch.tensor([0.9, 1.0, 1.0, 0.5]))
+    assert full.steps.tolist() == [5] * 4
+
+
+def test_steps_may_shrink_to_nothing() -> None:
+    images, zeros = torch.full((1, 1, 2, 2), 0.1), torch.zeros(1, dtype=torch.int64)
+    attack = Iterative(LInf(1.0), SignStep(0.1), 4, Ascent(Margin()), shrink=True)
+    assert run(attack, mean_model, images, zeros).images.mean().item() == pytest.approx(
+        0.1 + 0.1 + 0.075 + 0.05 + 0.025
+    )
+
+
+def test_what_is_no_number_is_no_step() -> None:
+    def model(x: Tensor) -> Tensor:
+        mean = x.mean((1, 2, 3))
+        return torch.stack([mean, (mean - 0.5).sqrt()], 1)  # its slope at 0.5 is infinite, below it is no number
+
+    images = torch.stack([torch.full((1, 2, 2), start) for start in (0.4, 0.6)])
+    labels = torch.tensor([1, 0])  # argmax takes what is no number for the largest, so the first image is read rightly
+    result = mim(model, images, labels, epsilon=0.2, steps=3, step_size=0.05)
+    assert result.images.isfinite().all()
+    assert result.dead_steps.tolist() == [3, 0]
+    assert torch.equal(result.images[0], images[0])
 
 
 def test_the_loop_finds_the_nearest_corner(batch) -> None:

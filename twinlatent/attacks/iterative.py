@@ -1,44 +1,102 @@
-"""FGSM, PGD and MIM: one loop over a ball, a step and an objective."""
+"""FGSM, PGD and MIM: one loop over a ball, a step and a guide."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.balls import Ball, LInf
-from twinlatent.attacks.models import Attackable, as_model, frozen
-from twinlatent.attacks.objectives import Objective, cross_entropy
-from twinlatent.attacks.steps import SignStep
+from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run
+from twinlatent.attacks.balls import Ball, Norm, ball_of, draw_each
+from twinlatent.attacks.guides import Ascent, Guide
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.objectives import LogOdds, Objective
+from twinlatent.attacks.search import Restarts
+from twinlatent.attacks.steps import SignStep, Step, step_in
+from twinlatent.criteria import Aim, Criterion
 from twinlatent.errors import TwinlatentError
+from twinlatent.outputs import Model
 
 
 @dataclass(frozen=True)
-class AttackResult:
-    """What an attack found for n images.
+class Iterative(Attack):
+    """Projected steps along a guide, x ← Π(x + step(∇)); the best iterate is kept, the start included.
 
-    Attributes:
-        images: (n, channels, H, W), attacked images inside ball and box; the last iterate, as in the papers.
-        labels: int64 (n,), what the model predicts for them.
-        success: bool (n,), whether that differs from the true label; computed from `images`.
+    Among iterates that meet the criterion the one of highest rank is best, and any of them is better than those that do
+    not.
+
+    Args:
+        ball: where the perturbed images may lie.
+        step: how gradients become steps.
+        steps: how many, at least 1.
+        guide: where to go.
+        random_start: begin at a random point of the ball.
+        shrink: let the step size fall linearly from that of `step` to nothing.
+        early_stop: leave an image alone after its first success, which is then what is kept.
+
+    Raises:
+        TwinlatentError: less than one step.
     """
 
-    images: Tensor
-    labels: Tensor
-    success: Tensor
+    ball: Ball
+    step: Step
+    steps: int
+    guide: Guide = Ascent()
+    random_start: bool = False
+    shrink: bool = False
+    early_stop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise TwinlatentError(f"steps is {self.steps}; give at least 1")
+
+    def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
+        found, rows = Found.nothing(images), torch.arange(len(images), device=images.device)
+        centre, x = images, self._start(images, aim)
+        momentum = torch.zeros_like(images)
+        for number in range(self.steps + 1):
+            last = number == self.steps
+            x = x.detach().requires_grad_(not last)
+            outputs = model(x)
+            if last:
+                rank, gradient = self.guide.rank(outputs, aim), None
+            else:
+                rank, gradient = self.guide.gradient(x, outputs, aim)
+                gradient = gradient.nan_to_num(0, 0, 0)
+            success = criterion(outputs, aim)
+            found = found.merged(Found.iterate(x, success, rank, gradient), rows)
+            if gradient is None:
+                break
+            if self.early_stop and bool(success.any()):
+                left = ~success
+                rows, x, centre, momentum, gradient = (t[left] for t in (rows, x, centre, momentum, gradient))
+                aim = aim[left]
+                if not len(rows):
+                    break
+            direction, momentum = self.step.direction(gradient, momentum)
+            share = 1 - number / self.steps if self.shrink else 1.0
+            x = self.ball.project(x.detach() + share * direction, centre)
+        return found
+
+    def _start(self, images: Tensor, aim: Aim) -> Tensor:
+        if not self.random_start:
+            return images
+        seeds = torch.zeros(len(images), dtype=torch.int64) if aim.seeds is None else aim.seeds
+        return draw_each(self.ball, images, seeds)
 
 
 def ascend(
     objective: Callable[[Tensor], Tensor],
     images: Tensor,
     ball: Ball,
-    step: SignStep,
+    step: Step,
     steps: int,
     *,
     random_start: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Raise `objective` by projected steps and return the last iterate.
+    """Raise `objective` by projected steps and return the last iterate: the bare loop, as the game needs it.
 
     Args:
         objective: images → one number an image, of the leading shape of `images`.
@@ -61,10 +119,17 @@ def ascend(
 
 
 def fgsm(
-    model: Attackable, images: Tensor, labels: Tensor, *, epsilon: float, objective: Objective = cross_entropy
+    model: Attackable,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float,
+    objective: Objective = LogOdds(),
+    **options: Unpack[RunOptions],
 ) -> AttackResult:
     """Fast gradient sign method, x + ε sign(∇L) (Goodfellow et al. 2015); see `pgd` for the arguments."""
-    return _attack(model, images, labels, epsilon, SignStep(epsilon), 1, objective)
+    return run(Iterative(ball_of("linf", epsilon), SignStep(epsilon), 1, Ascent(objective)), model, images, labels,
+               **options)  # fmt: skip
 
 
 def pgd(
@@ -75,24 +140,30 @@ def pgd(
     epsilon: float,
     step_size: float = 0.01,
     steps: int = 40,
-    seed: int = 0,
-    objective: Objective = cross_entropy,
+    objective: Objective = LogOdds(),
+    norm: Norm = "linf",
+    restarts: int = 1,
+    early_stop: bool = False,
+    **options: Unpack[RunOptions],
 ) -> AttackResult:
-    """Projected gradient descent in L∞ from a random start, x ← Π(x + α sign(∇L)) (Madry et al. 2018).
+    """Projected gradient descent from a random start, x ← Π(x + α sign(∇L)) (Madry et al. 2018).
 
     Args:
-        model: an `nn.Module` or function, images → logits or `Outputs`. Its parameters, their gradients and its
-            mode are left as found.
+        model: an `nn.Module` or function, images → logits or `Outputs`.
         images: float (n, channels, H, W) in [0, 1].
         labels: int64 (n,), the true labels.
         epsilon: radius, at least 0.
         step_size: α.
         steps: number of steps, at least 1.
-        seed: of the random start.
         objective: what to raise.
+        norm: of the ball; in `l2` a step is α·∇L/‖∇L‖₂.
+        restarts: random starts, at least 1; an image that was a success is left alone.
+        early_stop: leave an image alone after its first success. Faster, same success, smaller change.
+        options: targets, criterion, seed and more, see `run`.
     """
-    step = SignStep(step_size)
-    return _attack(model, images, labels, epsilon, step, steps, objective, random_start=True, seed=seed)
+    ball = ball_of(norm, epsilon)
+    attack = Iterative(ball, step_in(ball, step_size), steps, Ascent(objective), True, early_stop=early_stop)
+    return run(Restarts(attack, restarts), model, images, labels, **options)
 
 
 def mim(
@@ -104,31 +175,12 @@ def mim(
     step_size: float = 0.01,
     steps: int = 40,
     decay: float = 0.9,
-    objective: Objective = cross_entropy,
+    objective: Objective = LogOdds(),
+    norm: Norm = "linf",
+    early_stop: bool = False,
+    **options: Unpack[RunOptions],
 ) -> AttackResult:
     """Momentum iterative method, g ← μg + ∇L/‖∇L‖₁, x ← Π(x + α sign(g)) (Dong et al. 2018); see `pgd`."""
-    return _attack(model, images, labels, epsilon, SignStep(step_size, decay), steps, objective)
-
-
-def _attack(
-    model: Attackable,
-    images: Tensor,
-    labels: Tensor,
-    epsilon: float,
-    step: SignStep,
-    steps: int,
-    objective: Objective,
-    *,
-    random_start: bool = False,
-    seed: int = 0,
-) -> AttackResult:
-    if steps < 1:
-        raise TwinlatentError(f"steps is {steps}; give at least 1")
-    answer = as_model(model)
-    generator = torch.Generator().manual_seed(seed)
-    with frozen(model):
-        attacked = ascend(lambda x: objective(answer(x), labels), images, LInf(epsilon), step, steps,
-                          random_start=random_start, generator=generator)  # fmt: skip
-        with torch.no_grad():
-            predicted = answer(attacked).labels
-    return AttackResult(attacked, predicted, predicted != labels)
+    ball = ball_of(norm, epsilon)
+    attack = Iterative(ball, step_in(ball, step_size, decay), steps, Ascent(objective), early_stop=early_stop)
+    return run(attack, model, images, labels, **options)

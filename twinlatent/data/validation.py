@@ -13,20 +13,25 @@ Array = Tensor | NDArray[Any]
 
 
 @overload
-def check_images(images: Array, labels: None = None, shape: tuple[int, ...] | None = None) -> tuple[Tensor, None]: ...
-@overload
-def check_images(images: Array, labels: Array, shape: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]: ...
 def check_images(
-    images: Array, labels: Array | None = None, shape: tuple[int, ...] | None = None
+    images: Array, labels: None = None, shape: tuple[int, ...] | None = None, channels: int | None = 1
+) -> tuple[Tensor, None]: ...
+@overload
+def check_images(
+    images: Array, labels: Array, shape: tuple[int, ...] | None = None, channels: int | None = 1
+) -> tuple[Tensor, Tensor]: ...
+def check_images(
+    images: Array, labels: Array | None = None, shape: tuple[int, ...] | None = None, channels: int | None = 1
 ) -> tuple[Tensor, Tensor | None]:
     """Check images, and labels if there are any, and return both as tensors.
 
     Tensors keep their device and their gradient; nothing is copied that already has the right type.
 
     Args:
-        images: floating (n, 1, H, W), finite, in [0, 1], at least one image.
+        images: floating (n, channels, H, W), finite, in [0, 1], at least one image.
         labels: whole numbers (n,), at least 0; or None.
-        shape: the (1, H, W) that is expected; None accepts every size.
+        shape: the (channels, H, W) that is expected; None accepts every size.
+        channels: how many are expected, 1 for grey images; None accepts every number.
 
     Returns:
         images as float32, and labels as int64 or None.
@@ -34,20 +39,21 @@ def check_images(
     Raises:
         TwinlatentError: anything is otherwise.
     """
-    checked = _checked_images(images)
+    checked = _checked_images(images, channels)
     if shape is not None and tuple(checked.shape[1:]) != tuple(shape):
         found = tuple(checked.shape[1:])
         raise TwinlatentError(f"images are {found} each, {tuple(shape)} is expected; resize or crop them")
     return checked, None if labels is None else _checked_labels(labels, len(checked))
 
 
-def _checked_images(images: Array) -> Tensor:
+def _checked_images(images: Array, channels: int | None) -> Tensor:
     _check_type("images", images)
     if not _is_floating(images):
         mend = "divide by 255" if _dtype(images) == "uint8" else "convert to float32 in [0, 1]"
         raise TwinlatentError(f"images are {_dtype(images)}, not floating; {mend}")
-    if images.ndim != 4 or images.shape[1] != 1 or 0 in images.shape:
-        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not (n, 1, H, W); {_shape_mend(images)}")
+    if images.ndim != 4 or channels not in (None, images.shape[1]) or 0 in images.shape:
+        wanted = f"(n, {'channels' if channels is None else channels}, H, W)"
+        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not {wanted}; {_shape_mend(images)}")
     checked = _tensor(images, np.float32, torch.float32)
     _check_range(checked)
     return checked

@@ -6,7 +6,6 @@ detector's thresholds were fixed on calibration images before; test images are o
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,20 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinlatent import attacks
+from twinlatent.attacks.budgets import Budget
 from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
-from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 from twinlatent.method.detector import Detector, Score, Verdict
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.presets import SMALL_SIDE
 from twinlatent.progress import bar
-from twinlatent.provenance import Provenance, provenance
+from twinlatent.provenance import provenance
 
-RATES = (0.01, 0.05, 0.10)
-"""False-positive rates at which detection is reported, where the calibration images can tell them."""
 BATCH = 250
 EXAMPLES_PER_ATTACK = 6
 SUBSTITUTE_STEPS, SUBSTITUTE_BATCH, SUBSTITUTE_RATE = 2000, 64, 2e-3
@@ -36,28 +34,13 @@ SMALL_STEPS = 600
 """For images up to `SMALL_SIDE`, which are pooled once instead of twice."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What an attack may spend: L∞ radius, steps, step size, momentum; FGSM's step is its radius."""
-
-    attack: str
-    epsilon: float
-    steps: int = 1
-    step_size: float = 0.0
-    decay: float = 0.0
-
-
-BLACK_BOX = (
-    Budget("fgsm", 0.3),
-    Budget("pgd", 0.4, steps=90, step_size=0.01),
-    Budget("mim", 0.3, steps=160, step_size=0.01, decay=0.3),
-)
-"""The paper's budgets against a substitute (Table 8)."""
+BLACK_BOX = tuple(attacks.preset(f"paper.blackbox.mnist.{name}") for name in ("fgsm", "pgd", "mim"))
+"""The paper's budgets against a substitute (Table 8), those of MNIST and Fashion MNIST5 being the same."""
 
 
 def at_epsilon(epsilon: float) -> tuple[Budget, ...]:
     """The paper's black-box attacks, all with one L∞ radius."""
-    return tuple(replace(budget, epsilon=epsilon) for budget in BLACK_BOX)
+    return tuple(budget.at(epsilon) for budget in BLACK_BOX)
 
 
 def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> PlainNetwork:
@@ -94,26 +77,10 @@ def attack_substitute(
     network: PlainNetwork, data: LabelledImages, budget: Budget, *, seed: int = 0, progress: bool = True
 ) -> LabelledImages:
     """Attack every image of `data`, untargeted, and return the attacked images with their true labels."""
-    done = []
     with bar(budget.attack, len(data), show=progress) as shown:
-        for start in range(0, len(data), BATCH):
-            batch = data.subset(slice(start, start + BATCH))
-            done.append(_attacked(network, batch, budget, seed + start))
-            shown.advance(len(batch))
-    return LabelledImages(torch.cat(done), data.labels)
-
-
-def _attacked(network: PlainNetwork, batch: LabelledImages, budget: Budget, seed: int) -> Tensor:
-    common: dict[str, Any] = {"epsilon": budget.epsilon}
-    iterated = common | {"steps": budget.steps, "step_size": budget.step_size}
-    match budget.attack:
-        case "fgsm":
-            return attacks.fgsm(network, batch.images, batch.labels, **common).images
-        case "pgd":
-            return attacks.pgd(network, batch.images, batch.labels, seed=seed, **iterated).images
-        case "mim":
-            return attacks.mim(network, batch.images, batch.labels, decay=budget.decay, **iterated).images
-    raise TwinlatentError(f"attack {budget.attack!r} is unknown; choose from fgsm, pgd, mim")
+        result = attacks.run(budget.build(), network, data.images, data.labels, seed=seed, batch_size=BATCH,
+                             progress=lambda done: shown.advance(done - shown.done))  # fmt: skip
+    return LabelledImages(result.images, data.labels)
 
 
 def evaluate_blackbox(
@@ -143,17 +110,17 @@ def evaluate_blackbox(
     Raises:
         TwinlatentError: the detector was made for images or classes of another kind.
     """
-    _check_fit(detector, split)
+    check_fit(detector, split)
     _check_budgets(budgets)
     began, origin = time.monotonic(), provenance()
-    drawn = _draw(split.test, images, seed)
+    drawn = draw(split.test, images, seed)
     substitute = train_substitute(split, seed=seed, progress=progress)
     attacked = {b.attack: attack_substitute(substitute, drawn, b, seed=seed, progress=progress) for b in budgets}
     seen = _Seen(detector, split.test, drawn, attacked)
     measured = [*_benign(seen), ("substitute_accuracy", "none", None, None, _accuracy(substitute, split.test))]
     for spent in budgets:
         measured += _attack(seen, spent, substitute)
-    records = _records(measured, detector, split, seed, time.monotonic() - began, origin, budget)
+    records = records_of(measured, detector, split, seed, time.monotonic() - began, origin, budget)
     return EvaluationRun(
         records=tuple(records),
         model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
@@ -175,10 +142,6 @@ class _Seen:
         self.everything = detector.detect(test.images, self.fpr)
         self.benign = detector.detect(drawn.images, self.fpr)
         self.verdicts = {name: detector.detect(data.images, self.fpr) for name, data in attacked.items()}
-
-
-Measured = tuple[str, str, float | None, str | None, Rate]
-"""Metric, attack, epsilon, score, number."""
 
 
 def _benign(seen: _Seen) -> list[Measured]:
@@ -208,7 +171,7 @@ def _attack(seen: _Seen, budget: Budget, substitute: PlainNetwork) -> list[Measu
 
 
 def _flagged(detector: Detector, verdict: Verdict, fpr: float) -> Rate:
-    over = verdict.suspicion > detector.calibration.thresholds(fpr)[verdict.label]
+    over = ~(verdict.suspicion <= detector.calibration.thresholds(fpr)[verdict.label])  # as `detect` has it
     return rate(int(over.sum()), len(over))
 
 
@@ -219,22 +182,6 @@ def _accuracy(network: PlainNetwork, data: LabelledImages) -> Rate:
     return rate(int((predicted == data.labels).sum()), len(data))
 
 
-def _draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:
-    if images is None or images == len(data):
-        return data
-    if not 1 <= images <= len(data):
-        raise TwinlatentError(f"{images} test images are asked for; there are {len(data)}")
-    return data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:images])
-
-
-def _check_fit(detector: Detector, split: Split) -> None:
-    if detector.image_shape != split.image_shape or detector.classes != split.classes:
-        raise TwinlatentError(
-            f"the detector takes {detector.image_shape} images of {detector.classes} classes; {split.name} has "
-            f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for"
-        )
-
-
 def _check_budgets(budgets: Sequence[Budget]) -> None:
     names = [budget.attack for budget in budgets]
     if not names:
@@ -242,42 +189,6 @@ def _check_budgets(budgets: Sequence[Budget]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise TwinlatentError(f"attack {twice!r} is given twice; evaluate each budget of an attack by itself")
-
-
-def _records(
-    measured: Sequence[Measured],
-    detector: Detector,
-    split: Split,
-    seed: int,
-    seconds: float,
-    origin: Provenance,
-    budget: str,
-) -> list[Record]:
-    adversary = detector.card.get("training", {}).get("adversary", {})
-    return [
-        Record(
-            data=split.short_name,
-            method="twinlatent",
-            trained_with=adversary.get("attack", "none"),
-            attack=attack,
-            epsilon=epsilon,
-            score=score,
-            metric=metric,
-            value=found.value,
-            n=found.n,
-            low=found.low,
-            high=found.high,
-            seed=seed,
-            command=origin.command,
-            commit=origin.commit,
-            seconds=round(seconds, 1),
-            versions=origin.versions,
-            machine=origin.machine,
-            date=origin.date,
-            budget=budget,
-        )
-        for metric, attack, epsilon, score, found in measured
-    ]
 
 
 def model_card(detector: Detector, title: str, test_images: int, fpr: float) -> ModelCard:

@@ -175,7 +175,7 @@ class Detector:
         return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card)
 
     def outputs(self, images: Tensor) -> Outputs:
-        """Logits, suspicion and robust log-density, differentiable with respect to the images.
+        """Logits, suspicion, robust log-density and latents (μ_r, then μ_v), differentiable with respect to the images.
 
         Args:
             images: float (n, channels, H, W) in [0, 1], on the detector's device. Not checked.
@@ -185,7 +185,8 @@ class Detector:
         vulnerable = log_standard_normal(latents.vulnerable.mean).T
         logits = label_logits(self.settings.label_rule, robust, vulnerable, latents.robust.mean, self.class_means)
         levels = self._levels.to(robust.device)
-        return Outputs(logits, _suspicion(self.settings.score, robust, vulnerable, levels), robust)
+        means = torch.cat([latents.robust.mean, latents.vulnerable.mean], -1).transpose(0, 1)
+        return Outputs(logits, _suspicion(self.settings.score, robust, vulnerable, levels), robust, means)
 
     __call__ = outputs
 

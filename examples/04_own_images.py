@@ -1,6 +1,6 @@
 """Your own images, a folder a class: train on them, then judge them.
 
-    python examples/03_own_images.py
+    python examples/04_own_images.py
 
 The same from the command line: `twinlatent train folder:PATH --size 8 --out RUN`, `twinlatent detect RUN FILES`.
 """

@@ -1,0 +1,149 @@
+"""CW-L2: the smallest perturbation that succeeds (Carlini and Wagner 2017, section VI-A)."""
+
+from dataclasses import dataclass
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run
+from twinlatent.attacks.balls import IMAGE
+from twinlatent.attacks.guides import gradient_of
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.objectives import Margin, Objective
+from twinlatent.criteria import Aim, Criterion
+from twinlatent.errors import TwinlatentError
+from twinlatent.outputs import Model
+
+BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
+"""Adam's, with its usual values; it is written out because images leave it one by one."""
+INSIDE = 1 - 1e-6
+"""What tanh may reach, so that w stays finite for black and white pixels."""
+NO_LIMIT = 1e10
+"""c is raised tenfold until a search succeeded or it is as large as this."""
+WINDOWS, STALLED = 10, 1e-4
+"""With `abort_early` an image is left alone whose loss fell by less than 0.01 % over a tenth of the steps."""
+
+
+@dataclass(frozen=True)
+class CarliniWagner(Attack):
+    """Minimise ‖x' − x‖² − c·objective over w, x' = ½(tanh w + 1), by Adam, with c searched for each image.
+
+    c is divided or raised as a binary search does: after a success it falls, else it rises. The success of least
+    norm is kept; without any, the iterate of highest objective.
+
+    Args:
+        objective: by default −f(x') = min(max_{i≠y} Z_i − Z_y, κ).
+        confidence: κ, at least 0: a success must also have a margin of κ to be kept as such.
+        steps: of Adam, for each c, at least 1.
+        learning_rate: of Adam, above 0.
+        initial_c: first c, above 0.
+        searches: how many c are tried, at least 1.
+        abort_early: leave an image alone, for this c, when its loss stops falling.
+
+    Raises:
+        TwinlatentError: a setting is out of its range.
+    """
+
+    objective: Objective = Margin(0.0)
+    confidence: float = 0.0
+    steps: int = 200
+    learning_rate: float = 0.05
+    initial_c: float = 1.0
+    searches: int = 6
+    abort_early: bool = True
+
+    def __post_init__(self) -> None:
+        whole = self.steps >= 1 and self.searches >= 1
+        if not (whole and self.learning_rate > 0 and self.initial_c > 0 and self.confidence >= 0):
+            raise TwinlatentError(f"{self}: steps and searches must be at least 1, learning rate and initial c above "
+                                  "0, confidence at least 0")  # fmt: skip
+
+    def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
+        found = Found.nothing(images)
+        c = images.new_full((len(images),), self.initial_c)
+        low, high = torch.zeros_like(c), torch.full_like(c, NO_LIMIT)
+        rows = torch.arange(len(images), device=images.device)
+        for _ in range(self.searches):
+            new = self._descend(model, images, aim, criterion, c)
+            found = found.merged(new, rows)
+            high = torch.where(new.success, torch.minimum(high, c), high)
+            low = torch.where(new.success, low, torch.maximum(low, c))
+            c = torch.where(high < NO_LIMIT, (low + high) / 2, (c * 10).clamp_max(NO_LIMIT))
+        return found
+
+    def _descend(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion, c: Tensor) -> Found:
+        """Adam for one c an image."""
+        found, rows = Found.nothing(images), torch.arange(len(images), device=images.device)
+        centre, w = images, torch.atanh((2 * images - 1) * INSIDE)
+        first, second = torch.zeros_like(w), torch.zeros_like(w)
+        reference = torch.full_like(c, torch.finfo(c.dtype).max)
+        for number in range(self.steps + 1):
+            last = number == self.steps
+            w.requires_grad_(not last)
+            x = (torch.tanh(w) + 1) / 2
+            squared, outputs = (x - centre).square().sum(IMAGE), model(x)
+            value = self.objective(outputs, aim)
+            loss = squared - c * value
+            gradient = None if last else gradient_of(loss, w).nan_to_num(0, 0, 0)
+            success = criterion(outputs, aim) & (Margin()(outputs, aim) >= self.confidence)
+            rank = torch.where(success, -squared, value)
+            found = found.merged(Found.iterate(x, success, rank, gradient), rows)
+            if gradient is None:
+                break
+            w, first, second = self._adam(w.detach(), gradient, first, second, number + 1)
+            if self.abort_early and number % max(1, self.steps // WINDOWS) == 0:
+                loss = loss.detach()
+                falling = loss < reference - STALLED * reference.abs()
+                reference = loss
+                if not bool(falling.all()):
+                    parts = (rows, centre, w, first, second, c, reference)
+                    rows, centre, w, first, second, c, reference = (part[falling] for part in parts)
+                    aim = aim[falling]
+                    if not len(rows):
+                        break
+        return found
+
+    def _adam(
+        self, w: Tensor, gradient: Tensor, first: Tensor, second: Tensor, number: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """w, first and second moment after step `number`, counted from 1."""
+        first = torch.lerp(first, gradient, 1 - BETA1)
+        second = (BETA2 * second).addcmul_(gradient, gradient, value=1 - BETA2)
+        size = self.learning_rate / (1 - BETA1**number)
+        spread = (second / (1 - BETA2**number)).sqrt_().add_(TINY)
+        return w.addcdiv(first, spread, value=-size), first, second
+
+
+def carlini_wagner(
+    model: Attackable,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    confidence: float = 0.0,
+    steps: int = 200,
+    learning_rate: float = 0.05,
+    initial_c: float = 1.0,
+    searches: int = 6,
+    objective: Objective | None = None,
+    abort_early: bool = True,
+    **options: Unpack[RunOptions],
+) -> AttackResult:
+    """CW-L2, the perturbation of least L2 norm that succeeds; see `CarliniWagner`.
+
+    Args:
+        model: an `nn.Module` or function, images → logits or `Outputs`.
+        images: float (n, channels, H, W) in [0, 1].
+        labels: int64 (n,), the true labels.
+        confidence: κ, at least 0, in logits.
+        steps: of Adam, for each c.
+        learning_rate: of Adam.
+        initial_c: first c.
+        searches: how many c are tried for each image.
+        objective: what to raise instead of the margin; None: `Margin(confidence)`.
+        abort_early: leave an image alone, for this c, when its loss stops falling.
+        options: targets, criterion, seed and more, see `run`.
+    """
+    attack = CarliniWagner(objective or Margin(confidence), confidence, steps, learning_rate, initial_c, searches,
+                           abort_early)  # fmt: skip
+    return run(attack, model, images, labels, **options)

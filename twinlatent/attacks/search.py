@@ -1,0 +1,137 @@
+"""Searches around an attack: more starts, every target, and the weight γ of the bypass term, for each image."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.attack import Attack, Found, again
+from twinlatent.attacks.guides import fooled
+from twinlatent.criteria import Aim, Criterion
+from twinlatent.errors import TwinlatentError
+from twinlatent.outputs import Model
+
+
+@dataclass(frozen=True)
+class Restarts(Attack):
+    """An attack several times with other random draws; images that were a success are left alone.
+
+    Raises:
+        TwinlatentError: less than one time.
+    """
+
+    attack: Attack
+    count: int
+
+    def __post_init__(self) -> None:
+        _at_least_one("restarts", self.count)
+
+    def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
+        found = Found.nothing(images)
+        for number in range(self.count):
+            rows = _open(found)
+            if len(rows):
+                found = found.merged(self.attack(model, images[rows], again(aim, number)[rows], criterion), rows)
+        return found
+
+
+@dataclass(frozen=True)
+class EveryTarget(Attack):
+    """A targeted attack towards each wrong class, the likeliest first; images that were a success are left alone.
+
+    Args:
+        attack: run with each wrong class as target.
+        count: only so many of the likeliest; None: all.
+
+    Raises:
+        TwinlatentError: a count below 1; when run, targets that were given.
+    """
+
+    attack: Attack
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None:
+            _at_least_one("count of targets", self.count)
+
+    def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
+        if aim.targets is not None:
+            raise TwinlatentError("targets are given, but this attack tries every wrong class; leave them out")
+        found, order = Found.nothing(images), _wrong_classes(model, images, aim)
+        for number in range(order.shape[1] if self.count is None else min(self.count, order.shape[1])):
+            rows = _open(found)
+            if len(rows):
+                towards = replace(again(aim, number), targets=order[:, number])[rows]
+                found = found.merged(self.attack(model, images[rows], towards, criterion), rows)
+        return found
+
+
+@dataclass(frozen=True)
+class GammaSearch(Attack):
+    """An attack whose objective has a `Bypass` term, with γ searched for each image as CW searches its c.
+
+    After an attempt that failed, γ rises if the image is misread, since it was detected then, and falls if it is not.
+    It moves by `factor` until an attempt failed on either side, then to the geometric mean of both.
+
+    Args:
+        attack: uses the aim's γ.
+        searches: attempts an image, at least 1 (bs of the paper).
+        start: first γ, above 0.
+        factor: above 1.
+
+    Raises:
+        TwinlatentError: one of them is out of its range.
+    """
+
+    attack: Attack
+    searches: int = 3
+    start: float = 1.0
+    factor: float = 10.0
+
+    def __post_init__(self) -> None:
+        _at_least_one("searches", self.searches)
+        if not (self.start > 0 and self.factor > 1):
+            raise TwinlatentError(f"the search for γ starts at {self.start} and moves by {self.factor}; give a start "
+                                  "above 0 and a factor above 1")  # fmt: skip
+
+    def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
+        found = Found.nothing(images)
+        gamma = images.new_full((len(images),), self.start)
+        low, high = torch.zeros_like(gamma), torch.full_like(gamma, torch.inf)  # too low, too high: what failed so far
+        for _ in range(self.searches):
+            rows = _open(found)
+            if not len(rows):
+                break
+            wanted = replace(aim, gamma=gamma)[rows]
+            new = self.attack(model, images[rows], wanted, criterion)
+            with torch.no_grad():
+                misread = fooled(model(new.images), wanted)
+            rank = misread.to(new.rank)  # the attack's own ranks hang on γ
+            found = found.merged(replace(new, rank=rank, gamma=gamma[rows]), rows)
+            low[rows] = torch.where(misread, gamma[rows], low[rows])
+            high[rows] = torch.where(misread, high[rows], gamma[rows])
+            gamma = self._next(low, high)
+        return replace(found, gamma_stuck=~found.success & ((low == 0) | high.isinf()))
+
+    def _next(self, low: Tensor, high: Tensor) -> Tensor:
+        """Between what was too low and what was too high, or further the same way; rows are positive throughout."""
+        one_sided = torch.where(high.isinf(), low * self.factor, high / self.factor)
+        return torch.where((low == 0) | high.isinf(), one_sided, (low * high).sqrt())
+
+
+def _open(found: Found) -> Tensor:
+    """Rows that are no success yet."""
+    return (~found.success).nonzero()[:, 0]
+
+
+def _wrong_classes(model: Model, images: Tensor, aim: Aim) -> Tensor:
+    """The wrong classes of each image, likeliest first, (n, C − 1)."""
+    with torch.no_grad():
+        logits = model(images).logits
+    order = logits.argsort(1, descending=True)
+    return order[order != aim.labels[:, None]].reshape(len(images), -1)
+
+
+def _at_least_one(what: str, count: int) -> None:
+    if count < 1:
+        raise TwinlatentError(f"{what}: {count}; give at least 1")

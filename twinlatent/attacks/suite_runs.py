@@ -1,0 +1,235 @@
+"""Running a suite: every attack on every image, resumable after each batch, and the worst of them for each image."""
+
+import hashlib
+import json
+import re
+import time
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from twinlatent.attacks.attack import BATCH, Attack, AttackResult, run
+from twinlatent.attacks.balls import Norm
+from twinlatent.attacks.models import Attackable
+from twinlatent.criteria import Criterion
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import replacing, write_json
+from twinlatent.progress import bar
+
+SLACK = 1e-5
+"""By so much, relatively, a perturbation may leave the ball through rounding."""
+IDENTITY = "identity.json"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One attack of a suite.
+
+    Attributes:
+        result: for all n images; those that were not tried are as they were and no success.
+        tried: bool (n,), which images it was run on.
+        wins: bool (n,), success inside the ball of the suite.
+        seconds: it took.
+    """
+
+    result: AttackResult
+    tried: Tensor
+    wins: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """What every attack of a suite found on n images.
+
+    Attributes:
+        by_attack: name → what that attack did.
+    """
+
+    by_attack: Mapping[str, Tried]
+
+    @property
+    def success(self) -> Tensor:
+        """Whether any attack won, bool (n,): the verdict on each image."""
+        return torch.stack([tried.wins for tried in self.by_attack.values()]).any(0)
+
+    @property
+    def winner(self) -> Tensor:
+        """Number of the first attack that won, in the order of `by_attack`, int64 (n,); −1 where none did."""
+        wins = torch.stack([tried.wins for tried in self.by_attack.values()])
+        return torch.where(wins.any(0), wins.int().argmax(0), -1)
+
+    @property
+    def images(self) -> Tensor:
+        """The winner's image of each, (n, channels, H, W); where none won, the first attack's."""
+        stacked = torch.stack([tried.result.images for tried in self.by_attack.values()])
+        picked = self.winner.clamp_min(0)
+        return stacked[picked, torch.arange(len(picked), device=picked.device)]
+
+
+def run_suite(
+    attacks: Mapping[str, Attack],
+    model: Attackable,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    criterion: Criterion,
+    norm: Norm,
+    epsilon: float,
+    seed: int = 0,
+    batch_size: int = BATCH,
+    remaining_only: bool = False,
+    folder: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> SuiteResult:
+    """Run each attack on the images.
+
+    Args:
+        attacks: by name, see `Suite.attacks`.
+        model: as in `run`.
+        images: float (n, channels, H, W) in [0, 1].
+        labels: int64 (n,), the true labels.
+        criterion: what counts as success.
+        norm: of the ball in which a success counts.
+        epsilon: its radius.
+        seed: of every random draw.
+        batch_size: images attacked at a time.
+        remaining_only: run an attack on those images alone that no earlier one won; faster, same verdict, but no
+            success rate of every attack.
+        folder: keeps what is done after every batch; a later call with the same arguments goes on from there. It is
+            left to the caller to remove it.
+        identity: what, besides the arguments, makes the work in `folder` the same work: a checksum of the model, where
+            it is no `nn.Module`.
+        progress: whether to show a bar for each attack.
+
+    Raises:
+        TwinlatentError: the folder holds other work; and those of `run`.
+    """
+    if not attacks:
+        raise TwinlatentError("0 attacks; give at least one")
+    if folder is not None:
+        made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels}
+        made |= {"model": model} if isinstance(model, nn.Module) else {}
+        plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size}
+        plain["remaining_only"] = remaining_only
+        _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}))
+    done: dict[str, Tried] = {}
+    open_ = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    for name, attack in attacks.items():
+        rows = open_.nonzero()[:, 0]
+        parts, seconds = [], 0.0
+        with bar(name, len(rows), show=progress) as shown:
+            for batch in rows.split(batch_size) if len(rows) else ():
+                path = folder / f"{name}-{int(batch[0]):06d}.npz" if folder is not None else None
+                kept = _stored(path, images[batch]) if path is not None else None
+                if kept is None:
+                    began = time.monotonic()
+                    found = run(attack, model, images[batch], labels[batch], criterion=criterion, seed=seed,
+                                batch_size=batch_size)  # fmt: skip
+                    kept = found, time.monotonic() - began
+                    if path is not None:
+                        _store(path, *kept)
+                parts.append(kept[0])
+                seconds += kept[1]
+                shown.advance(len(batch))
+        done[name] = _tried(parts, rows, images, norm, epsilon, seconds)
+        if remaining_only:
+            open_ &= ~done[name].wins
+    return SuiteResult(done)
+
+
+def _tried(
+    parts: list[AttackResult], rows: Tensor, images: Tensor, norm: Norm, epsilon: float, seconds: float
+) -> Tried:
+    tried = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    tried[rows] = True
+    result = _untouched(images)
+    if parts:
+        result = AttackResult(**{
+            field.name: getattr(result, field.name).index_copy(0, rows, getattr(AttackResult.joined(parts), field.name))
+            for field in fields(AttackResult)
+        })  # fmt: skip
+    size = result.linf if norm == "linf" else result.l2
+    return Tried(result, tried, result.success & (size <= epsilon * (1 + SLACK) + SLACK / 10), seconds)
+
+
+def _untouched(images: Tensor) -> AttackResult:
+    """No attack at all."""
+    n = len(images)
+    zero, number = images.new_zeros(n), torch.zeros(n, dtype=torch.int64, device=images.device)
+    no = number.bool()
+    return AttackResult(images, number - 1, no, zero, zero, number, number, torch.full_like(zero, torch.nan), no)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of settings with all their tensors, and of a module's weights; of anything else, of its `repr`."""
+    content = hashlib.sha256()
+    _feed(content, value)
+    return content.hexdigest()
+
+
+def _feed(content: "hashlib._Hash", value: object) -> None:
+    if isinstance(value, Tensor):
+        content.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().cpu().numpy().tobytes())
+    elif isinstance(value, nn.Module):
+        content.update(repr(value).encode())
+        _feed(content, value.state_dict())
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            content.update(repr(name).encode())
+            _feed(content, part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            _feed(content, part)
+    elif is_dataclass(value):
+        content.update(type(value).__name__.encode())
+        _feed(content, {field.name: getattr(value, field.name) for field in fields(value) if field.repr})
+    else:
+        content.update(re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode())  # where an object lies is no setting
+
+
+def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make the folder, or check that it is of the same work."""
+    path = folder / IDENTITY
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, identity)
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        raise TwinlatentError(f"{path} is damaged; remove the folder and begin again")
+    now = json.loads(json.dumps(identity))
+    differs = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    if differs:
+        raise TwinlatentError(f"{folder} holds unfinished work with other {', '.join(differs)}; remove it to begin "
+                              "again, or save elsewhere")  # fmt: skip
+
+
+def _store(path: Path, result: AttackResult, seconds: float) -> None:
+    arrays = {field.name: getattr(result, field.name).cpu().numpy() for field in fields(AttackResult)}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, seconds=np.array(seconds), **arrays)
+
+
+def _stored(path: Path, images: Tensor) -> tuple[AttackResult, float] | None:
+    """What was kept of these images; None where there is nothing, or nothing whole."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {field.name: torch.from_numpy(archive[field.name]) for field in fields(AttackResult)}
+            seconds = float(archive["seconds"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    if arrays["images"].shape != images.shape or any(len(array) != len(images) for array in arrays.values()):
+        return None
+    return AttackResult(**{name: array.to(images.device) for name, array in arrays.items()}), seconds

@@ -1,0 +1,152 @@
+"""Suites: named sets of attacks to run on the same images.
+
+A suite holds attacks that know the detector and ones that do not, with gradients and without, so that it also tells
+whether gradients can be trusted: none may be beaten by one that knows less.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from twinlatent.attacks.attack import Attack
+from twinlatent.attacks.balls import Norm, ball_of
+from twinlatent.attacks.budgets import preset
+from twinlatent.attacks.gradient_free import Noise, Square, Transfer, Unchanged
+from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
+from twinlatent.attacks.iterative import Iterative
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.objectives import Bypass, LatentMatching, LogOdds, Margin, RobustDensity, Suspicion
+from twinlatent.attacks.search import EveryTarget, GammaSearch, Restarts
+from twinlatent.attacks.steps import step_in
+from twinlatent.errors import TwinlatentError
+
+SuiteName = Literal["quick", "standard", "paper"]
+PLAIN, ADAPTIVE, BLIND = "plain", "adaptive", "blind"
+"""Kinds of attack: gradients of the classifier alone; of classifier and detector; none."""
+KINDS = {
+    **dict.fromkeys(("fgsm", "pgd", "mim", "targets", "cw"), PLAIN),
+    **dict.fromkeys(("fgsm_w", "pgd_w", "mim_w", "cw_w"), ADAPTIVE),
+    **dict.fromkeys(("selective", "orthogonal", "selective-targets", "bypass-targets"), ADAPTIVE),
+    **dict.fromkeys(("robust-targets", "latent-targets"), ADAPTIVE),
+    **dict.fromkeys(("none", "noise", "square", "transfer"), BLIND),
+}
+"""The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
+LIKELIEST = 3
+"""Targets of the attacks that go after latents; those after the detector's answers try every wrong class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """What a suite is made for.
+
+    Attributes:
+        name: of the suite.
+        epsilon: radius of the ball; CW-L2, which has none, counts where it stays inside.
+        norm: of the ball.
+        steps: of gradient attacks, and a tenth of the queries of Square; None: the suite's own. `paper` has the
+            paper's.
+        level: (C,), suspicion up to which an image of each predicted class passes: a detector's threshold
+            (`Bounds.thresholds`) or, as in the paper, its benign mean; None for a classifier without detector.
+        robust: whether the model has a robust log-density.
+        references: latents to match, see `latent_matching`; None: no such attack.
+        substitute: classifier of the attacker's own, for `transfer`; None: no such attack.
+
+    Raises:
+        TwinlatentError: the name is unknown.
+    """
+
+    name: SuiteName = "standard"
+    epsilon: float = 0.3
+    norm: Norm = "linf"
+    steps: int | None = None
+    level: Tensor | None = None
+    robust: bool = False
+    references: LatentMatching | None = None
+    substitute: Attackable | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(SuiteName):
+            raise TwinlatentError(f"suite {self.name!r} is unknown; choose from {', '.join(get_args(SuiteName))}")
+        if self.steps is not None and self.steps < 1:
+            raise TwinlatentError(f"steps is {self.steps}; give at least 1")
+        ball_of(self.norm, self.epsilon)
+
+    def attacks(self) -> dict[str, Attack]:
+        """The attacks by name, the quickest first; `none` is no attack at all."""
+        builders = {"quick": self._quick, "standard": self._standard, "paper": self._paper}
+        return {"none": Unchanged(), **builders[self.name]()}
+
+    def _quick(self) -> dict[str, Attack]:
+        steps = self.steps or 30
+        found = self._one_step() | {"pgd": self._iterative(Ascent(), steps, random_start=True)}
+        if self.level is not None:
+            found["mim_w"] = self._iterative(Ascent(Margin(0.0) + Bypass(self.level)), steps, decay=0.9)
+            found["selective"] = self._iterative(Selective(-1.0 * Suspicion()), steps, decay=0.75)
+        return found
+
+    def _standard(self) -> dict[str, Attack]:
+        steps = self.steps or 100
+        found = self._one_step()
+        found["pgd"] = Restarts(self._iterative(Ascent(), steps, random_start=True), 2)
+        found["mim"] = self._iterative(Ascent(), steps, decay=0.9)
+        if self.substitute is not None:
+            found["transfer"] = Transfer(self.substitute, self._iterative(Ascent(), steps, decay=0.9, early_stop=False))
+        found |= self._knowing(steps) if self.level is not None else {"targets": self._targets(Ascent(), steps)}
+        if self.norm == "linf":
+            raised = Margin() if self.level is None else Margin(0.0) + Bypass(self.level)
+            found["square"] = Square(self.epsilon, 10 * steps, raised)
+        return found
+
+    def _knowing(self, steps: int) -> dict[str, Attack]:
+        """Attacks that know the detector."""
+        assert self.level is not None
+        quieter, towards = -1.0 * Suspicion(), -1.0 * Suspicion("target")
+        bypass, bypass_there = Bypass(self.level), Bypass(self.level, at="target")
+        found: dict[str, Attack] = {
+            "pgd_w": GammaSearch(self._iterative(Ascent(Margin(0.0) + bypass), steps, random_start=True)),
+            "mim_w": GammaSearch(self._iterative(Ascent(Margin(0.0) + bypass), steps, decay=0.9)),
+            "selective": self._iterative(Selective(quieter), steps, decay=0.75),  # noise would have to be undone first
+            "orthogonal": self._iterative(Orthogonal(quieter), steps, decay=0.75),
+            "bypass-targets": self._targets(Ascent(Margin(0.0) + bypass_there), steps),
+            "selective-targets": self._targets(Selective(towards), steps),
+        }
+        if self.robust:
+            found["robust-targets"] = self._targets(Ascent(RobustDensity() + bypass_there), steps, LIKELIEST)
+        if self.references is not None:
+            found["latent-targets"] = self._targets(Ascent(self.references), steps, LIKELIEST)
+        return found
+
+    def _paper(self) -> dict[str, Attack]:
+        """White-box attacks at the paper's budgets (Table 8), `_W` where there is a detector."""
+        found = {}
+        for name in ("fgsm", "pgd", "mim", "cw"):
+            budget = preset(f"paper.whitebox.mnist.{name}")
+            if name != "cw":
+                budget = replace(budget, epsilon=self.epsilon, norm=self.norm)
+            if self.level is None:
+                found[name] = budget.build(early_stop=True)
+            else:
+                raised = (Margin(budget.confidence) if name == "cw" else LogOdds()) + Bypass(self.level)
+                found[f"{name}_w"] = budget.build(raised, search_gamma=True, early_stop=True)
+        return found
+
+    def _one_step(self) -> dict[str, Attack]:
+        ball = ball_of(self.norm, self.epsilon)
+        found: dict[str, Attack] = {"noise": Noise(ball), "fgsm": Iterative(ball, step_in(ball, self.epsilon), 1)}
+        if self.level is not None:
+            found["fgsm_w"] = GammaSearch(
+                Iterative(ball, step_in(ball, self.epsilon), 1, Ascent(LogOdds() + Bypass(self.level)))
+            )
+        return found
+
+    def _targets(self, guide: Guide, steps: int, count: int | None = None) -> Attack:
+        return EveryTarget(self._iterative(guide, steps, decay=0.75), count)
+
+    def _iterative(
+        self, guide: Guide, steps: int, *, decay: float = 0.0, random_start: bool = False, early_stop: bool = True
+    ) -> Iterative:
+        """Steps that begin at a tenth of the radius, or what takes them across in a quarter of them, and shrink."""
+        ball = ball_of(self.norm, self.epsilon)
+        step = step_in(ball, self.epsilon * max(0.1, 4 / steps), decay)
+        return Iterative(ball, step, steps, guide, random_start, shrink=True, early_stop=early_stop)

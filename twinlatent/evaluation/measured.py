@@ -1,0 +1,80 @@
+"""From measured numbers to records, and what every evaluation does first."""
+
+from collections.abc import Sequence
+
+import torch
+
+from twinlatent.data import LabelledImages, Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.metrics import Rate
+from twinlatent.evaluation.records import Record
+from twinlatent.method.detector import Detector
+from twinlatent.provenance import Provenance
+
+RATES = (0.01, 0.05, 0.10)
+"""False-positive rates at which detection is reported, where the calibration images can tell them."""
+Measured = tuple[str, str, float | None, str | None, Rate]
+"""Metric, attack, epsilon, score, number."""
+
+
+def draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:
+    """So many of the images, drawn by seed; None: all, in their order.
+
+    Raises:
+        TwinlatentError: there are not so many.
+    """
+    if images is None or images == len(data):
+        return data
+    if not 1 <= images <= len(data):
+        raise TwinlatentError(f"{images} test images are asked for; there are {len(data)}")
+    return data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:images])
+
+
+def check_fit(detector: Detector, split: Split) -> None:
+    """Refuse a detector that was made for images or classes of another kind.
+
+    Raises:
+        TwinlatentError: saying both shapes.
+    """
+    if detector.image_shape != split.image_shape or detector.classes != split.classes:
+        raise TwinlatentError(
+            f"the detector takes {detector.image_shape} images of {detector.classes} classes; {split.name} has "
+            f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for"
+        )
+
+
+def records_of(
+    measured: Sequence[Measured],
+    detector: Detector,
+    split: Split,
+    seed: int,
+    seconds: float,
+    origin: Provenance,
+    budget: str,
+) -> list[Record]:
+    """Records of measured numbers, all with the same origin."""
+    adversary = detector.card.get("training", {}).get("adversary", {})
+    return [
+        Record(
+            data=split.short_name,
+            method="twinlatent",
+            trained_with=adversary.get("attack", "none"),
+            attack=attack,
+            epsilon=epsilon,
+            score=score,
+            metric=metric,
+            value=found.value,
+            n=found.n,
+            low=found.low,
+            high=found.high,
+            seed=seed,
+            command=origin.command,
+            commit=origin.commit,
+            seconds=round(seconds, 1),
+            versions=origin.versions,
+            machine=origin.machine,
+            date=origin.date,
+            budget=budget,
+        )
+        for metric, attack, epsilon, score, found in measured
+    ]

@@ -1,0 +1,278 @@
+"""White-box evaluation: a suite of attacks on the detector itself, at a threshold that was fixed beforehand.
+
+The adversary has the detector, its thresholds and the calibration images. What counts in the end is what
+`Detector.detect` says of the final images.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from torch import Tensor
+
+from twinlatent.attacks.attack import AttackResult
+from twinlatent.attacks.balls import Norm
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.objectives import LatentMatching, latent_matching
+from twinlatent.attacks.suite_runs import SuiteResult, digest, run_suite
+from twinlatent.attacks.suites import Suite, SuiteName
+from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
+from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import SEED_LIMIT
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.blackbox import train_substitute
+from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
+from twinlatent.evaluation.metrics import rate
+from twinlatent.evaluation.records import Record
+from twinlatent.files import replacing
+from twinlatent.method.detector import Detector
+from twinlatent.provenance import Provenance, provenance
+
+Goal = Literal["undetected", "c1c2", "misclassified"]
+"""Besides being misread: to pass the threshold of a false-positive rate, to meet C1 and C2, or nothing more."""
+WORST = "worst"
+BATCH = 50
+REFERENCES = 2000
+"""So many calibration images are looked through for latents to match."""
+
+
+class WhiteBoxSettings(BaseModel):
+    """What is asked of the attacks.
+
+    Attributes:
+        suite: name of the suite.
+        epsilon: radius of the ball.
+        norm: of the ball.
+        steps: of gradient attacks; None: the suite's own.
+        goal: what counts as success.
+        fpr: false-positive rate of the threshold, one of `RATES`.
+        images: how many test images, drawn by `seed`; None: all.
+        seed: of the draw, the substitute and the random starts.
+        remaining_only: run each attack on the images alone that no earlier one won.
+        batch_size: images attacked at a time, which is what an interruption can lose.
+
+    Errors: pydantic's `ValidationError` on any other field or value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    suite: SuiteName = "standard"
+    epsilon: Annotated[FiniteFloat, Field(ge=0)] = 0.3
+    norm: Norm = "linf"
+    steps: Annotated[int, Field(ge=1)] | None = None
+    goal: Goal = "undetected"
+    fpr: float = 0.05
+    images: Annotated[int, Field(ge=1)] | None = 200
+    seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
+    remaining_only: bool = False
+    batch_size: Annotated[int, Field(ge=1)] = BATCH
+
+    @field_validator("fpr")
+    @classmethod
+    def _is_reported(cls, fpr: float) -> float:
+        if fpr not in RATES:
+            raise ValueError(f"choose from {', '.join(map(str, RATES))}")
+        return fpr
+
+    @model_validator(mode="after")
+    def _radius_is_in_the_box(self) -> Self:
+        if self.norm == "linf" and self.epsilon > 1:
+            raise ValueError(f"epsilon {self.epsilon:g} in linf; give at most 1, the whole box")
+        return self
+
+    @property
+    def described(self) -> str:
+        """What the records call the budget."""
+        parts = [self.suite, *([f"{self.steps} steps"] if self.steps else [])]
+        return ", ".join([*parts, *([f"L2 radius {self.epsilon:g}"] if self.norm == "l2" else [])])
+
+    @property
+    def metric(self) -> Literal["sr@1", "sr@5", "sr@10", "sr_c1c2", "attack_success"]:
+        """What the records call a success rate."""
+        rates: dict[float, Literal["sr@1", "sr@5", "sr@10"]] = {0.01: "sr@1", 0.05: "sr@5", 0.10: "sr@10"}
+        return {"undetected": rates[self.fpr], "c1c2": "sr_c1c2", "misclassified": "attack_success"}[self.goal]
+
+
+@dataclass(frozen=True)
+class WhiteBoxRun:
+    """What a suite did to a detector.
+
+    Attributes:
+        benign: the attacked test images as they were, with their true labels.
+        result: what each attack found.
+        wins: name of each attack, and `worst` → bool (n,), judged by `detect`; `none` is no attack.
+        records: a success rate for each of these.
+        origin: command, commit, machine, versions.
+    """
+
+    benign: LabelledImages
+    result: SuiteResult
+    wins: Mapping[str, Tensor]
+    records: tuple[Record, ...]
+    origin: Provenance
+
+
+def attack_detector(
+    detector: Detector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    *,
+    substitute: Attackable | None = None,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> WhiteBoxRun:
+    """Attack a detector with a suite and judge the outcome.
+
+    Args:
+        detector: calibrated on held-out images, on any device.
+        split: its data set; test images are attacked, training images train the substitute of `transfer`.
+        settings: what is asked.
+        substitute: classifier of the attacker's own, on the detector's device; None: one is trained where the suite
+            needs it.
+        folder: keeps what is done after every batch, see `run_suite`.
+        progress: whether to show bars.
+
+    Raises:
+        TwinlatentError: the detector was made for images or classes of another kind, or its calibration images are too
+            few for the rate.
+    """
+    origin = provenance()
+    check_fit(detector, split)
+    detector.calibration.check(settings.fpr)
+    drawn, device = draw(split.test, settings.images, settings.seed), detector.device
+    if substitute is None and settings.suite == "standard":
+        substitute = train_substitute(split, seed=settings.seed, progress=progress).to(device)
+    result = run_suite(
+        _suite(detector, split, settings, substitute).attacks(),
+        detector,
+        drawn.images.to(device),
+        drawn.labels.to(device),
+        criterion=_criterion(detector, settings),
+        norm=settings.norm,
+        epsilon=settings.epsilon,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        remaining_only=settings.remaining_only,
+        folder=folder,
+        identity={
+            "detector": digest([detector.settings, detector.encoders, detector.class_means, detector.benign]),
+            "asked": settings.model_dump(),
+            "data": split.fingerprint,
+        },
+        progress=progress,
+    )
+    wins, seconds = (
+        _judged(detector, drawn, result, settings),
+        sum(tried.seconds for tried in result.by_attack.values()),
+    )
+    measured = list(_measured(detector, settings, result, wins))
+    records = records_of(measured, detector, split, settings.seed, seconds, origin, settings.described)
+    return WhiteBoxRun(drawn, result, wins, tuple(records), origin)
+
+
+def _suite(detector: Detector, split: Split, settings: WhiteBoxSettings, substitute: Attackable | None) -> Suite:
+    bounds = detector.bounds(settings.fpr)
+    level = bounds.suspicion_mean if settings.goal == "c1c2" else bounds.thresholds[settings.fpr]
+    return Suite(
+        name=settings.suite,
+        epsilon=settings.epsilon,
+        norm=settings.norm,
+        steps=settings.steps,
+        level=None if settings.goal == "misclassified" else level,
+        robust=bounds.robust_mean is not None,
+        references=_references(detector, split) if settings.suite == "standard" else None,
+        substitute=substitute,
+    )
+
+
+def _references(detector: Detector, split: Split) -> LatentMatching | None:
+    """Latents to match, from calibration images; None if those of a class are all misread."""
+    known = split.calibration.subset(slice(REFERENCES))
+    try:
+        return latent_matching(detector, known.images.to(detector.device), known.labels.to(detector.device))
+    except TwinlatentError:
+        return None
+
+
+def _criterion(detector: Detector, settings: WhiteBoxSettings) -> Criterion:
+    bounds = detector.bounds(settings.fpr)
+    match settings.goal:
+        case "undetected":
+            return Misclassified() & Undetected(bounds, settings.fpr)
+        case "c1c2":
+            return Misclassified() & C1(bounds) & C2(bounds)
+        case "misclassified":
+            return Misclassified()
+
+
+def _judged(
+    detector: Detector, drawn: LabelledImages, result: SuiteResult, settings: WhiteBoxSettings
+) -> dict[str, Tensor]:
+    """Who won, on the CPU. `detect` has the last word on labels and flags; C1 and C2 are no part of its verdict."""
+    wins = {}
+    for name, tried in result.by_attack.items():
+        verdict = detector.detect(tried.result.images, settings.fpr)
+        passed = ~verdict.adversarial if settings.goal == "undetected" else torch.ones_like(verdict.adversarial)
+        wins[name] = tried.wins.cpu() & (verdict.label != drawn.labels) & passed
+    return wins | {WORST: torch.stack(list(wins.values())).any(0)}
+
+
+def _measured(
+    detector: Detector, settings: WhiteBoxSettings, result: SuiteResult, wins: Mapping[str, Tensor]
+) -> Iterator[Measured]:
+    """A success rate for each attack, over the images it was run on, and for the worst of them."""
+    epsilon = settings.epsilon if settings.norm == "linf" else None
+    score = detector.settings.score
+    for name, found in wins.items():
+        tried = result.by_attack[name].tried.cpu() if name != WORST else torch.ones_like(found)
+        if tried.any():
+            yield settings.metric, name, epsilon, score, rate(int(found[tried].sum()), int(tried.sum()))
+
+
+def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSettings) -> None:
+    """Write an .npz without pickles, whole or not at all.
+
+    It holds `benign` and `labels`; `worst`, the image of the first attack that won (the unchanged one where none did),
+    and its name in `worst_attack`; for each attack NAME the fields of `AttackResult` as `NAME.images` and so on, with
+    `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of settings and origin.
+    """
+    arrays: dict[str, Any] = {"benign": run.benign.images.numpy(), "labels": run.benign.labels.numpy()}
+    names = [name for name in run.wins if name != WORST]
+    worst, by = run.benign.images.clone(), np.full(len(run.benign), "", dtype="U32")
+    for name in reversed(names):
+        tried = run.result.by_attack[name]
+        for field in fields(AttackResult):
+            arrays[f"{name}.{field.name}"] = getattr(tried.result, field.name).cpu().numpy()
+        arrays[f"{name}.success"], arrays[f"{name}.tried"] = run.wins[name].numpy(), tried.tried.cpu().numpy()
+        worst[run.wins[name]] = tried.result.images.cpu()[run.wins[name]]
+        by[run.wins[name].numpy()] = name
+    about = {"data": split.short_name, "asked": settings.model_dump(), "origin": run.origin.model_dump()}
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, worst=worst.numpy(), worst_attack=by, about=json.dumps(about), **arrays)
+
+
+def attack_to_file(
+    detector: Detector, split: Split, settings: WhiteBoxSettings, path: Path, *, progress: bool = True
+) -> WhiteBoxRun:
+    """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
+
+    Called again after an interruption it goes on from the last finished batch.
+
+    Raises:
+        TwinlatentError: the file is there already, or its folder holds unfinished work of another kind.
+    """
+    if path.suffix != ".npz":
+        raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
+    if path.exists():
+        raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    run = attack_detector(detector, split, settings, folder=unfinished, progress=progress)
+    save_run(path, run, split, settings)
+    shutil.rmtree(unfinished)
+    return run
