@@ -6,7 +6,8 @@ any other, every image must be misread.
 
     python experiments/attack_checks.py mnist-mim --images 200 --out results/mnist-mim-adaptive.json
 
-It ends with status 1 if one of these fails.
+`none` is the share of benign images that count without any attack. It takes about 40 minutes on one thread and ends
+with status 1 if one of these fails.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--epsilon", type=float, nargs="+", default=[0.0, 0.1, 0.2, 0.3])
+    parser.add_argument("--epsilon", type=float, nargs="+", default=[0.1, 0.2, 0.3])
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 30, 100, 300], help="at the largest ε")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)

@@ -53,8 +53,10 @@ def black_box(records: list[Record]) -> list[str]:
 
 def adaptive(records: list[Record]) -> list[str]:
     """What attackers who know the detector reach, each image being given the worst of the standard suite."""
-    known = [r for r in records if (r.attack, r.metric, r.budget) == ("worst", "sr@5", "standard")]
-    return [f"- ε {record.epsilon:g}: {share(record)} of {record.n} images" for record in known]
+    known = [r for r in records if (r.metric, r.budget) == ("sr@5", "standard")]
+    before = find(known, "sr@5", "none")
+    lines = [f"- no attack: {share(before)} of {before.n} images"]
+    return lines + [f"- ε {r.epsilon:g}: {share(r)} of {r.n} images" for r in known if r.attack == "worst"]
 
 
 def main() -> None:
@@ -73,7 +75,7 @@ def main() -> None:
         *("", "## Known weaknesses", ""),
         "Attackers who know the detector get past it: share of test images for which any attack of the suite",
         "`standard` finds one that is misread *and* passes the 5 % threshold (SR@5 %, worst of the suite; L∞;",
-        f"`{known[0].command}`, {known[0].date}; ε 0 is no attack at all; a stronger suite would find more):",
+        f"`{known[0].command}`, {known[0].date}; a stronger suite would find more):",
         *("", *adaptive(known), ""),
         "Images of another kind than the training data (noise, other symbols, photographs) get a label and a p-value",
         "too; the p-value is calibrated only for images like the calibration images. Grey images of this size only.",
