@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -520,6 +520,22 @@ def test_an_attack_alone_goes_by_its_defaults(trained: Path, ok: Program) -> Non
     assert defaults.items() <= asked(arrays("adversarial.npz")).items()
 
 
+@pytest.mark.parametrize(("there", "attacked"), [(3, 3), (None, 5)])
+def test_as_many_images_as_there_are_are_attacked_up_to_a_default(there, attacked: int, trained, ok, monkeypatch):
+    assert cli.DEFAULT_IMAGES == 200
+    whole = cli.split_of
+
+    def part(*given, **options) -> Split:
+        split = whole(*given, **options)
+        return split if there is None else replace(split, test=split.test.subset(slice(there)))
+
+    monkeypatch.setattr(cli, "split_of", part)
+    monkeypatch.setattr(cli, "DEFAULT_IMAGES", 5)
+    ok("attack", trained, "--suite", "quick", "--steps", 1, "--no-progress")
+    saved = arrays("adversarial.npz")
+    assert asked(saved)["images"] == len(saved["labels"]) == attacked
+
+
 def test_options_of_an_attack_arrive(trained: Path, detector: Detector, digits: Split, ok: Program) -> None:
     done = ok("attack", trained, "digits", *QUICK, "--save", "a.npz", "--records", "a.json", "--epsilon", 1.5,
               "--norm", "l2", "--goal", "misclassified", "--fpr", 0.1, "--remaining-only", "--seed", 3,
@@ -839,7 +855,10 @@ BAD = [  # words, what the line must name
     ("attack {run} --fpr nan", "fpr = nan"),
     ("attack {run} --fpr 0.01", "finer"),
     ("attack {run} --epsilon inf", "epsilon = inf"),
-    ("attack {run} --suite quick --steps 1 --images 2 --epsilon 1.5", "1.5"),
+    ("attack {run} --epsilon 3", "epsilon = 3.0"),
+    ("attack {run} --suite quick --steps 1 --images 2 --epsilon 1.5", "epsilon = 1.5"),
+    ("attack {run} --suite paper --steps 5", "steps = 5"),
+    ("attack {run} --suite paper --norm l2", "norm = 'l2'"),
     ("attack {run} --images 360", "360 test images"),
     ("attack {run} --score guess", "'guess'"),
     ("attack {run} --label-rule guess", "'guess'"),

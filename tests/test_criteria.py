@@ -55,6 +55,16 @@ def test_what_is_no_number_is_no_success_of_a_bound() -> None:
         assert not criterion(outputs, AIM).any()
 
 
+def test_logits_that_are_no_numbers_are_no_success() -> None:
+    """`argmax` takes what is no number for the largest."""
+    broken = LOGITS.clone()
+    broken[1, 1] = broken[2, 0] = torch.nan
+    outputs = Outputs(broken, SUSPICION, ROBUST)
+    assert outputs.labels.tolist() == [0, 1, 0, 0]
+    assert Misclassified()(outputs, AIM).tolist() == [False, False, False, True]
+    assert HitsTarget()(outputs, AIM).tolist() == [False, False, False, True]
+
+
 def test_aims_are_indexed_part_by_part() -> None:
     aim = Aim(torch.arange(4), None, torch.arange(4.0), torch.arange(4) * 10)
     some = aim[torch.tensor([2, 0])]

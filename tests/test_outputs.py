@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from twinlatent.outputs import Outputs, at_label
+from twinlatent.errors import TwinlatentError
+from twinlatent.outputs import Bounds, Outputs, at_label
 
 
 def test_labels_and_their_suspicion() -> None:
@@ -36,3 +37,20 @@ def test_outputs_cannot_be_changed() -> None:
     outputs = Outputs(torch.zeros(1, 2), torch.zeros(1, 2))
     with pytest.raises(dataclasses.FrozenInstanceError):
         outputs.logits = torch.ones(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("suspicion", "robust", "thresholds", "named"),
+    [
+        ([0.1, 0.2, 0.3], None, {}, "suspicion_mean"),
+        (torch.zeros(2, 3), None, {}, "suspicion_mean"),
+        (torch.zeros(3), torch.zeros(2), {}, "robust_mean"),
+        (torch.zeros(3), 0.5, {}, "robust_mean"),
+        (torch.zeros(3), None, {0.05: torch.zeros(3), 0.1: 0.7}, r"threshold at 0\.1"),
+        (torch.zeros(3), None, {0.05: torch.zeros(3, 1)}, r"threshold at 0\.05"),
+    ],
+)
+def test_bounds_are_a_number_a_class(suspicion, robust, thresholds, named: str) -> None:
+    with pytest.raises(TwinlatentError, match=f"{named} is .*; give a tensor with a number a class") as caught:
+        Bounds(suspicion, robust, thresholds)
+    assert "\n" not in str(caught.value)

@@ -36,6 +36,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
 
 INTERRUPTED = 130
+DEFAULT_IMAGES = 200
+"""Attacked, where not said otherwise."""
 DEAD_STEPS = 0.01
 """Above this share of steps without a gradient an attack is called out."""
 out = Console(soft_wrap=False)
@@ -186,7 +188,10 @@ def attack(
     norm: Annotated[str, typer.Option(help="Of the radius: linf or l2.")] = "linf",
     goal: Annotated[str, typer.Option(help="Beyond being misread: undetected, c1c2, or misclassified.")] = "undetected",
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
-    images: Annotated[int, typer.Option(help="Test images to attack, drawn by seed.", min=1)] = 200,
+    images: Annotated[
+        int | None,
+        typer.Option(help="Test images to attack, drawn by seed; default: 200, or all if there are fewer.", min=1),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)] = None,
     remaining_only: Annotated[
         bool,
@@ -206,7 +211,7 @@ def attack(
     """
     _set_threads(threads)
     asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
-             "images": images, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
+             "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))
     check_device(device)
     if records is not None:
@@ -215,6 +220,8 @@ def attack(
     wanted = detector_settings(detector.settings, label_rule, score)
     detector = detector.using(label_rule=wanted.label_rule, score=wanted.score).to(device)
     split = split_of(detector, data, size=size, progress=progress)
+    if images is None:
+        settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
     try:
         run = attack_to_file(detector, split, settings, path, progress=progress)
     except KeyboardInterrupt:

@@ -65,10 +65,10 @@ class All(Criterion):
 
 @dataclass(frozen=True)
 class Misclassified(Criterion):
-    """ŷ ≠ y, whatever the target."""
+    """ŷ ≠ y, whatever the target; logits that are no numbers are no success."""
 
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
-        return outputs.labels != aim.labels
+        return (outputs.labels != aim.labels) & ~outputs.logits.isnan().any(1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class HitsTarget(Criterion):
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
         if aim.targets is None:
             raise TwinlatentError("criterion HitsTarget needs targets; give targets=, or use Misclassified")
-        return outputs.labels == aim.targets
+        return (outputs.labels == aim.targets) & ~outputs.logits.isnan().any(1)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class C1(Criterion):
     bounds: Bounds
 
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
-        return outputs.suspicion_of_label < self.bounds.suspicion_mean[outputs.labels]
+        return outputs.suspicion_of_label < self.bounds.suspicion_mean.to(outputs.labels.device)[outputs.labels]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class C2(Criterion):
         if outputs.robust is None or self.bounds.robust_mean is None:
             raise TwinlatentError("criterion C2 needs a robust log-density, and this model has none; leave it out")
         robust = outputs.robust.gather(1, outputs.labels[:, None])[:, 0]
-        return robust > self.bounds.robust_mean[outputs.labels]
+        return robust > self.bounds.robust_mean.to(outputs.labels.device)[outputs.labels]
 
 
 @dataclass(frozen=True)
@@ -126,4 +126,5 @@ class Undetected(Criterion):
                                   f"make them with detector.bounds({self.fpr:g})")  # fmt: skip
 
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
-        return outputs.suspicion_of_label <= self.bounds.thresholds[self.fpr][outputs.labels]
+        threshold = self.bounds.thresholds[self.fpr].to(outputs.labels.device)
+        return outputs.suspicion_of_label <= threshold[outputs.labels]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from twinlatent.errors import TwinlatentError
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -49,11 +51,22 @@ class Bounds:
         suspicion_mean: (C,), benign mean of the suspicion (condition C1 of the paper).
         robust_mean: (C,), benign mean of the robust log-density (condition C2); None where there is none.
         thresholds: false-positive rate in (0, 1) → (C,), suspicion above which an image is flagged.
+
+    Raises:
+        TwinlatentError: one of them is no tensor of that shape.
     """
 
     suspicion_mean: Tensor
     robust_mean: Tensor | None
     thresholds: dict[float, Tensor]
+
+    def __post_init__(self) -> None:
+        levels = {"suspicion_mean": self.suspicion_mean, "robust_mean": self.robust_mean}
+        levels |= {f"threshold at {fpr:g}": level for fpr, level in self.thresholds.items()}
+        for name, level in levels.items():
+            if level is not None and (not isinstance(level, Tensor) or level.shape != (len(self.suspicion_mean),)):
+                found = f"a tensor {tuple(level.shape)}" if isinstance(level, Tensor) else repr(level)
+                raise TwinlatentError(f"{name} is {found}; give a tensor with a number a class")
 
 
 def at_label(values: Tensor, labels: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """What surrounds every attack: checks, seeds, batches, the verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from twinlatent.attacks import Attack, AttackResult, LInf, carlini_wagner, mim, multi_targeted, pgd, run, square
-from twinlatent.attacks.attack import Found, seeds_of
+from twinlatent.attacks import Attack, AttackResult, carlini_wagner, mim, multi_targeted, pgd, run, square
+from twinlatent.attacks.attack import Found, seed_list, seeds_of
 from twinlatent.criteria import Aim, Criterion, HitsTarget, Misclassified
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model, Outputs
@@ -39,10 +39,26 @@ def flat_logits(x: Tensor) -> Tensor:
         ({"targets": LABELS + 5}, "targets go up to 7, but the model has 3 classes"),
         ({"targets": LABELS[:2]}, "4 images but 2 targets"),
         ({"targets": LABELS.double()}, "targets are float64, not whole numbers"),
-        ({"batch_size": 0}, "batch_size is 0; give at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; give a whole number of at least 1"),
+        ({"batch_size": 2.0}, "batch_size is 2.0; give a whole number"),
+        ({"seed": -1}, "seed is -1; give a whole number from 0 to 2⁶³ − 1"),
+        ({"seed": 2**63}, "seed is 9223372036854775808; give a whole number"),
+        ({"seed": 1.5}, "seed is 1.5; give a whole number"),
+        ({"seed": "0"}, "seed is 0; give a whole number"),
+        ({"targets": (LABELS + torch.tensor([1, 0, 1, 1])) % 3}, "target 1 is 1, the true label; give a wrong class"),
         ({"model": flat_logits}, r"the model answers 1 image with logits of shape \(1,\); \(1, C\) with C ≥ 2"),
         ({"model": lambda x: MODEL(x)[0]}, r"logits of shape \(3,\)"),
         ({"model": lambda x: flat_logits(x)[:, None]}, r"logits of shape \(1, 1\)"),
+        ({"model": lambda x: (MODEL(x), x)}, "the model answers with a tuple; wrap it in a function"),
+        ({"model": lambda x: None}, "the model answers with a NoneType; wrap it"),
+        ({"model": lambda x: Outputs(MODEL(x), flat_logits(x))}, r"\(1, 3\) and suspicion \(1,\); give a column"),
+        ({"model": lambda x: Outputs(MODEL(x), MODEL(x), MODEL(x)[:, :2])}, r"logits \(1, 3\) and robust \(1, 2\)"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).half()}, r"computes in torch\.float16, too coarse"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).bfloat16()}, r"torch\.bfloat16.*with \.float\(\)"),
+        ({"criterion": lambda outputs, aim: outputs.logits.sum(1)}, "the criterion answers 1 image with torch.float32"),
+        ({"criterion": lambda outputs, aim: outputs.logits > 0}, r"a bool tensor of shape \(1,\) is expected"),
+        ({"criterion": lambda outputs, aim: True}, "the criterion answers 1 image with bool"),
+        ({"criterion": lambda outputs, aim: outputs.logits.expand(3, 1, 3)}, "the criterion answers 1 image with"),
         ({"model": lambda x: MODEL(x).detach()}, "the model's answers have no gradient with respect to the images"),
     ],
 )  # fmt: skip
@@ -70,6 +86,51 @@ def test_models_in_double_precision_are_attacked_in_it() -> None:
         found = attack(model, IMAGES.double(), LABELS, **sizes)
         assert found.images.dtype == torch.float64
         assert found.success.all()
+
+
+def seen_by(model, images: Tensor) -> set[torch.dtype]:
+    """The precision of all images that a function around `model` is given."""
+    seen = set()
+
+    def spy(x: Tensor) -> Tensor:
+        seen.add(x.dtype)
+        return model(x.float())
+
+    assert mim(spy, images, LABELS, epsilon=0.1, steps=2).images.dtype == torch.float32
+    return seen
+
+
+def test_functions_are_given_single_precision_whatever_the_images_are() -> None:
+    assert seen_by(MODEL, IMAGES) == seen_by(MODEL, IMAGES.double()) == seen_by(MODEL, IMAGES.half()) == {torch.float32}
+
+
+def test_the_precision_of_a_module_is_that_of_its_parameters_not_of_its_buffers() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = LinearClassifier(MODEL.weight.detach().clone(), MODEL.bias.detach().clone())
+            self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * self.scale.to(x)
+
+    assert mim(Scaled(), IMAGES.double(), LABELS, epsilon=0.1, steps=2).images.dtype == torch.float32
+    assert mim(Scaled().double(), IMAGES, LABELS, epsilon=0.1, steps=2).images.dtype == torch.float64
+
+
+def test_logits_that_are_no_numbers_are_no_success() -> None:
+    """Unseeing above a mean, where `argmax` would take the logits for class 0."""
+
+    def breaking(x: Tensor) -> Tensor:
+        mean = x.mean((1, 2, 3))
+        return torch.stack([-mean, torch.where(mean > 0.55, torch.nan, mean)], 1)
+
+    grey, ones = torch.full((2, 1, 2, 2), 0.5), torch.ones(2, dtype=torch.int64)
+    found = run(Liar(0.1), breaking, grey, ones)
+    assert breaking(found.images).isnan().any(1).all()
+    assert not found.success.any()
+    assert not run(Liar(0.1), breaking, grey, 1 - ones, targets=ones).success.any()
+    assert not square(breaking, grey, ones, epsilon=0.3, queries=20).success.any()
 
 
 @dataclass(frozen=True)
@@ -118,17 +179,10 @@ def test_the_default_criterion_goes_with_the_targets() -> None:
     assert all(aim.gamma is None for _, aim in seen)
 
 
-def test_every_target_does_not_forget_the_target_that_was_given() -> None:
-    """With targets, only they count; whatever else is hit on the way is no end."""
-    model = LinearClassifier.random(classes=4)
-    images, labels = model.samples(8)
-    for shift in (1, 2, 3):
-        targets = (labels + shift) % 4
-        try:
-            result = multi_targeted(model, images, labels, epsilon=0.4, step_size=0.05, steps=20, targets=targets)
-        except TwinlatentError:
-            continue  # to refuse them would be as good
-        assert torch.equal(result.labels, targets)
+def test_an_attack_that_tries_every_target_takes_none() -> None:
+    with pytest.raises(TwinlatentError, match="targets are given, but this attack tries every wrong class"):
+        multi_targeted(MODEL, IMAGES, LABELS, epsilon=0.4, steps=2, targets=(LABELS + 1) % 3)
+    assert multi_targeted(MODEL, IMAGES, LABELS, epsilon=0.4, step_size=0.05, steps=20).success.all()
 
 
 def test_seeds_come_from_the_image_and_the_seed() -> None:
@@ -145,8 +199,15 @@ def test_seeds_come_from_the_image_and_the_seed() -> None:
     assert torch.equal(seeds_of(IMAGES.transpose(2, 3).contiguous().transpose(2, 3), 0), seeds)  # not from the layout
 
 
-@pytest.mark.parametrize("seed", [-1, 0, 2**40])
-def test_any_whole_number_is_a_seed(seed: int) -> None:
+def test_seeds_of_an_aim_as_a_list() -> None:
+    aim = Aim(LABELS, seeds=torch.tensor([3, 1, 2**62, 0]))
+    assert seed_list(aim) == [3, 1, 2**62, 0]
+    assert all(type(seed) is int for seed in seed_list(aim))
+    assert seed_list(replace(aim, seeds=None)) == [0] * 4
+
+
+@pytest.mark.parametrize("seed", [0, 2**40, 2**63 - 1])
+def test_any_whole_number_of_63_bits_is_a_seed(seed: int) -> None:
     assert pgd(MODEL, IMAGES, LABELS, epsilon=0.1, steps=2, seed=seed).images.isfinite().all()
 
 
@@ -201,14 +262,39 @@ def test_results_of_batches_are_joined_in_order() -> None:
     assert torch.equal(joined.success, whole.success)
 
 
-def test_a_model_that_changes_its_input_does_not_change_ours() -> None:
-    kept = IMAGES.clone()
+def rude(x: Tensor) -> Outputs:
+    """Blackens what it was given, where that is no variable."""
+    answer = MODEL(x.clone())
+    if not x.requires_grad:
+        x.zero_()
+    return Outputs(answer, torch.zeros_like(answer))
 
-    def rude(x: Tensor) -> Outputs:
-        answer = MODEL(x)
-        if not x.requires_grad:
-            x.mul_(1.0).add_(0.0)
-        return Outputs(answer, torch.zeros_like(answer))
 
-    pgd(rude, IMAGES, LABELS, epsilon=LInf(0.1).epsilon, steps=2)
-    assert torch.equal(IMAGES, kept)
+@pytest.mark.parametrize("attack", [pgd, square])
+def test_a_model_that_changes_its_input_changes_neither_ours_nor_the_outcome(attack) -> None:
+    images = IMAGES.clone()
+    found, expected = (attack(model, images, LABELS, epsilon=0.1) for model in (rude, MODEL))
+    assert torch.equal(images, IMAGES)
+    assert torch.equal(found.images, expected.images)
+    array = IMAGES.numpy().copy()
+    assert torch.equal(attack(rude, array, LABELS.numpy(), epsilon=0.1).images, expected.images)
+    assert torch.equal(torch.from_numpy(array), IMAGES)
+
+
+def test_a_model_that_normalises_in_place_is_attacked_as_it_is_or_refused() -> None:
+    """CW-L2 hands it an image that may be changed, being no leaf of the graph."""
+
+    def normalising(x: Tensor) -> Tensor:
+        return MODEL(x.sub_(0.5).mul_(2.0))
+
+    def same(x: Tensor) -> Tensor:
+        return MODEL((x - 0.5) * 2)
+
+    read = same(IMAGES).argmax(1)
+    expected = carlini_wagner(same, IMAGES, read, steps=30)
+    assert expected.success.all()
+    try:
+        found = carlini_wagner(normalising, IMAGES.clone(), read, steps=30)
+    except (TwinlatentError, RuntimeError):
+        return
+    torch.testing.assert_close(found.images, expected.images)

@@ -37,6 +37,10 @@ BLACK = {
     "mim": {E: 0.3, N: 160, SS: 0.01, DF: 0.3},
     "cw": CW_160,
 }
+TRAINING = {
+    "mim": {E: 0.5, N: 3000, SS: 0.001, DF: 0.9},
+    "cw": {N: 1000, LR: 0.001, CF: 0, IC: 1, BS: 1},
+}
 TABLE = {
     "paper.section3.mnist": {
         "fgsm": {E: 0.3},
@@ -49,6 +53,12 @@ TABLE = {
         "pgd": {E: 0.4, N: 90, SS: 0.01},
         "mim": {E: 0.3, N: 320, SS: 0.001, DF: 0.3},
         "cw": CW_160,
+    },
+    "paper.training.mnist": TRAINING,
+    "paper.training.fashion-mnist5": TRAINING | {"cw": TRAINING["cw"] | {N: 2000}},
+    "paper.training.cats-dogs": {
+        "mim": {E: 0.2, N: 1200, SS: 0.001, DF: 0.9},
+        "cw": {N: 3000, LR: 0.003, CF: 0, IC: 1, BS: 1},
     },
     "paper.blackbox.mnist": BLACK,
     "paper.blackbox.fashion-mnist5": BLACK,
@@ -78,8 +88,8 @@ def test_every_name_builds(name: str) -> None:
     radius = budget.epsilon or 0.2
     built = budget.at(radius).build()
     if budget.attack == "cw":
-        kappa, rate, searches = budget.confidence, budget.learning_rate, budget.searches
-        assert built == CarliniWagner(Margin(kappa), kappa, budget.steps, rate, 10, searches)
+        kappa, rate, c, searches = budget.confidence, budget.learning_rate, budget.initial_c, budget.searches
+        assert built == CarliniWagner(Margin(kappa), kappa, budget.steps, rate, c, searches, abort_early=False)
         return
     size = radius if budget.attack == "fgsm" else budget.step_size
     start = budget.attack == "pgd"

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from twinlatent.attacks import CarliniWagner, carlini_wagner, run
+from twinlatent.attacks import CarliniWagner, Margin, carlini_wagner, run
 from twinlatent.attacks import carlini_wagner as package_name
 from twinlatent.attacks.attack import Found
-from twinlatent.criteria import Misclassified
+from twinlatent.criteria import Aim, Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
-from twinlatent.outputs import Outputs
+from twinlatent.outputs import Bounds, Outputs
 from twinlatent.testing import LinearClassifier
 
 
@@ -61,14 +61,17 @@ def test_it_is_its_formula(c: float, network, batch) -> None:
     assert found.steps.tolist() == [25] * 8
 
 
-def tried(wins: list[float], initial_c: float, searches: int, monkeypatch) -> list[list[float]]:
+def tried(
+    wins: list[float], initial_c: float, searches: int, monkeypatch, *, confident: bool = True
+) -> list[list[float]]:
     """The c that are tried for each image, when image i falls from c = wins[i] on."""
     seen = []
 
     def descend(self, model, images, aim, criterion, c) -> Found:
         seen.append(c.tolist())
         nothing = Found.nothing(images)
-        return Found(**{**vars(nothing), "success": c >= torch.tensor(wins)})
+        rank = torch.full_like(c, 0.5 if confident else -0.5)
+        return Found(**{**vars(nothing), "success": c >= torch.tensor(wins), "rank": rank})
 
     monkeypatch.setattr(CarliniWagner, "_descend", descend)
     images = torch.full((len(wins), 1, 2, 2), 0.5)
@@ -85,6 +88,53 @@ def test_c_is_searched_as_by_bisection(monkeypatch) -> None:
         [1, 10, 100, 1000, 10_000],
     ]
     assert max(tried([1e12], 1e8, 5, monkeypatch)[0]) == pytest.approx(1e10)
+
+
+def test_successes_that_are_not_confident_do_not_lower_c(monkeypatch) -> None:
+    assert tried([0.0, 7.0], 1.0, 4, monkeypatch, confident=False) == [[1, 10, 100, 1000]] * 2
+
+
+def mean_model(x: Tensor) -> Outputs:
+    """Class 1 above a mean of 0.5, where it leads by 10 at most; the mean as suspicion."""
+    mean = x.mean((1, 2, 3))
+    return Outputs(torch.stack([torch.zeros_like(mean), 20 * (mean - 0.5)], 1), mean[:, None].expand(-1, 2))
+
+
+DARK, ZEROS = torch.tensor([0.3, 0.4, 0.45])[:, None, None, None].expand(3, 1, 2, 2), torch.zeros(3, dtype=torch.int64)
+UNDER = Undetected(Bounds(torch.full((2,), 0.7), None, {0.05: torch.full((2,), 0.7)}))
+
+
+def margins(images: Tensor) -> Tensor:
+    return Margin()(mean_model(images), Aim(ZEROS))
+
+
+def test_what_meets_the_criterion_is_a_success_even_if_none_of_it_is_confident() -> None:
+    """Misread with a margin of 5 is suspicious, and misread without suspicion is no farther than a margin of 4."""
+    settings = {"confidence": 5.0, "steps": 200, "learning_rate": 0.02, "searches": 4, "initial_c": 0.1}
+    result = carlini_wagner(mean_model, DARK, ZEROS, criterion=Misclassified() & UNDER, **settings)
+    assert result.success.all()
+    assert (margins(result.images) < 4.01).all()
+    assert (mean_model(result.images).suspicion_of_label <= 0.7).all()
+
+
+def test_confident_successes_are_kept_before_nearer_ones() -> None:
+    settings = {"steps": 200, "learning_rate": 0.02, "searches": 4, "initial_c": 1.0}
+    near, sure = (carlini_wagner(mean_model, DARK, ZEROS, confidence=kappa, **settings) for kappa in (0.0, 3.0))
+    assert near.success.all()
+    assert sure.success.all()
+    assert (margins(near.images) < 1).all()
+    assert ((margins(sure.images) >= 3) & (margins(sure.images) < 3.6)).all()
+    assert (near.l2 < sure.l2).all()
+
+
+def test_an_image_whose_loss_stands_still_is_left_after_two_windows() -> None:
+    def still(x: Tensor) -> Tensor:
+        return torch.tensor([1.0, 0.0]) + 0 * x.mean((1, 2, 3))[:, None]
+
+    settings = {"steps": 100, "searches": 3}
+    early, full = (carlini_wagner(still, DARK, ZEROS, **settings, abort_early=abort) for abort in (True, False))
+    assert early.steps.tolist() == [3 * 2 * 10] * 3
+    assert full.steps.tolist() == [3 * 100] * 3
 
 
 def test_stopping_early_saves_steps_and_loses_nothing() -> None:

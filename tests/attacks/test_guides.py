@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from twinlatent.attacks import Ascent, LogOdds, Orthogonal, Selective, Suspicion
+from twinlatent.attacks import Ascent, LogOdds, Orthogonal, Selective, Suspicion, orthogonal_pgd, selective_pgd
 from twinlatent.attacks.guides import fooled, gradient_of, without
-from twinlatent.criteria import Aim
+from twinlatent.criteria import Aim, Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
+from twinlatent.testing import FPR, GaussianDetector
 
 CLASSIFY, EVADE = LogOdds(), -1.0 * Suspicion()
 
@@ -88,6 +89,26 @@ def test_what_is_read_as_wanted() -> None:
     outputs = Outputs(torch.eye(3), torch.eye(3))
     assert fooled(outputs, Aim(torch.tensor([0, 0, 1]))).tolist() == [False, True, True]
     assert fooled(outputs, Aim(torch.tensor([1, 1, 1]), torch.tensor([0, 0, 2]))).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("attack", [selective_pgd, orthogonal_pgd])
+def test_without_a_criterion_the_least_suspicious_misread_image_is_sought_to_the_end(
+    attack, gaussian: GaussianDetector
+) -> None:
+    images, labels = gaussian.samples(6)
+    settings = {"epsilon": 0.4, "steps": 20, "step_size": 0.05}
+    whole = attack(gaussian, images, labels, **settings)
+    first = attack(gaussian, images, labels, early_stop=True, **settings)
+    assert whole.success.all()
+    assert first.success.all()
+    assert whole.steps.tolist() == [20] * 6
+    assert (first.steps < 20).all()
+    suspicion = [gaussian(found.images).suspicion_of_label for found in (whole, first)]
+    assert (suspicion[0] < suspicion[1]).all()
+    wanted = Misclassified() & Undetected(gaussian.bounds(), FPR)
+    assert (attack(gaussian, images, labels, criterion=wanted, **settings).steps < 20).all()
+    told = attack(gaussian, images, labels, criterion=wanted, early_stop=False, **settings)
+    assert told.steps.tolist() == [20] * 6
 
 
 def test_values_without_a_gradient_are_refused_and_those_of_other_images_have_none() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from twinlatent.attacks import Ascent, Iterative, Margin, fgsm, mim, pgd, run
+from twinlatent.attacks import Ascent, Iterative, Margin, Restarts, fgsm, mim, pgd, run
 from twinlatent.attacks.attack import again, seeds_of
 from twinlatent.attacks.balls import LInf
 from twinlatent.attacks.iterative import ascend
@@ -172,6 +172,22 @@ def test_steps_may_shrink_to_nothing() -> None:
     assert run(attack, mean_model, images, zeros).images.mean().item() == pytest.approx(
         0.1 + 0.1 + 0.075 + 0.05 + 0.025
     )
+
+
+def test_options_of_the_functions_arrive(network: nn.Module, batch) -> None:
+    step, settings = SignStep(0.08), {"epsilon": 0.1, "step_size": 0.08, "steps": 4}
+    for shrink in (False, True):
+        attack = Restarts(Iterative(LInf(0.1), step, 4, Ascent(), random_start=True, shrink=shrink), 1)
+        assert torch.equal(pgd(network, *batch, shrink=shrink, **settings).images, run(attack, network, *batch).images)
+    for start, count in ((False, 1), (True, 1), (True, 3)):
+        attack = Restarts(Iterative(LInf(0.1), SignStep(0.08, 0.9), 4, Ascent(), random_start=start), count)
+        found = mim(network, *batch, random_start=start, restarts=count, **settings).images
+        assert torch.equal(found, run(attack, network, *batch).images)
+
+
+def test_restarts_from_the_image_itself_are_refused(network: nn.Module, batch) -> None:
+    with pytest.raises(TwinlatentError, match=r"restarts is 2, .* set random_start=True"):
+        mim(network, *batch, epsilon=0.1, restarts=2)
 
 
 def test_what_is_no_number_is_no_step() -> None:

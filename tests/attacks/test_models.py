@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from twinlatent.attacks.models import as_model, frozen
+from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
 
 
@@ -22,6 +23,18 @@ def test_logits_become_outputs_without_suspicion(real_images) -> None:
 def test_outputs_stay_as_they_are(real_images) -> None:
     given = Outputs(torch.rand(5, 3), torch.rand(5, 3), torch.rand(5, 3))
     assert as_model(lambda images: given)(real_images(5)) is given
+
+
+@pytest.mark.parametrize("answer", [(torch.zeros(5, 3),), {"logits": torch.zeros(5, 3)}, None], ids=type)
+def test_other_answers_are_named(answer, real_images) -> None:
+    with pytest.raises(TwinlatentError, match=f"answers with a {type(answer).__name__}; wrap it in a function"):
+        as_model(lambda images: answer)(real_images(5))
+
+
+def test_a_model_changes_a_copy(real_images) -> None:
+    images = real_images(5)
+    as_model(lambda x: x.zero_().flatten(1))(images)
+    assert torch.equal(images, real_images(5))
 
 
 def network_in_mixed_modes() -> nn.Sequential:

@@ -51,6 +51,8 @@ def lse(*values: float) -> float:
         (Bypass(LEVEL, at="target"), [-0.1, -0.2], [0, -0.9]),
         (Bypass(LEVEL, "probability"), [exp(0.1) - exp(0.2), exp(0.5) - exp(0.7)], None),
         (Bypass(torch.full((3,), 0.2)), [0, -0.5], [0, -0.5]),
+        (Bypass(0.2), [0, -0.5], [0, -0.5]),
+        (Bypass(0.2, "probability"), [0, exp(0.2) - exp(0.7)], None),
         (LatentMatching(REFERENCES), [-1, -1], [-1, -4]),
         (Margin() - 10 * Suspicion(), [-3, -11], [-4, -12]),
         (2 * (Margin() + 3 * Suspicion()) * 0.5 + Margin(), [-1.4, -5.9], [-3.4, -7.9]),

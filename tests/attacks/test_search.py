@@ -145,6 +145,30 @@ def test_a_bracketed_search_that_fails_is_not_stuck() -> None:
     assert not found.gamma_stuck.any()
 
 
+def test_of_failures_the_least_suspicious_misread_image_is_kept_whatever_the_attack_says_of_it() -> None:
+    """γ scales the attack's own ranks, so that those of two attempts cannot be compared."""
+
+    def suspecting(x: Tensor) -> Outputs:
+        mean = x.mean((1, 2, 3))
+        return Outputs(torch.stack([torch.full_like(mean, 0.3), mean], 1), mean[:, None].expand(-1, 2))
+
+    means, ranks = (0.9, 0.5, 0.7, 0.1), (100.0, -3.0, 7.0, 200.0)  # the last is not misread
+
+    def rule(numbers: Tensor, call: int, aim: Aim) -> tuple[Tensor, Tensor, Tensor]:
+        flat = torch.ones(len(numbers))
+        return pictures(means[call] * flat), flat < 0, ranks[call] * flat
+
+    found = GammaSearch(Fake(rule), searches=4)(suspecting, IMAGES, Aim(torch.zeros(4).long()), Misclassified())
+    torch.testing.assert_close(found.images.mean((1, 2, 3)), torch.full((4,), 0.5))
+    assert found.gamma.tolist() == pytest.approx([10] * 4)
+    assert found.steps.tolist() == [20] * 4
+
+
+def test_targets_that_are_given_are_refused() -> None:
+    with pytest.raises(TwinlatentError, match="targets are given, but this attack tries every wrong class"):
+        EveryTarget(Fake(None))(model, IMAGES, Aim(LABELS, (LABELS + 1) % 3), Misclassified())
+
+
 def test_better_and_worse() -> None:
     """A success beats none; else the rank decides; the first stays where both are alike."""
     mine = Found.nothing(pictures(torch.zeros(5)))

@@ -245,6 +245,60 @@ def test_images_of_twice_the_precision_are_kept_as_they_are(go: Go, linear: Line
     assert identical(read, bare)
 
 
+def test_the_precision_of_the_model_decides_not_that_of_the_images(go: Go, linear: LinearClassifier) -> None:
+    precise = LinearClassifier(linear.weight.detach().double(), linear.bias.detach().double())
+    images = linear.samples(TOTAL)[0]
+    mixed = go(model=precise, images=images)
+    assert mixed.images.dtype == torch.float64
+    assert torch.equal(mixed.success, go().success)
+    assert identical(go(images=images.double()), go())
+
+
+def test_arrays_and_a_folder_that_is_a_string_are_taken(go: Go, linear: LinearClassifier, tmp_path: Path) -> None:
+    images, labels = (part.numpy() for part in linear.samples(TOTAL))
+    kept = images.copy()
+    assert identical(go(images=images, labels=labels, folder=str(tmp_path / "kept")), go())
+    assert (tmp_path / "kept" / IDENTITY).is_file()
+    assert identical(go(images=images, labels=labels, folder=tmp_path / "kept"), go())
+    np.testing.assert_array_equal(images, kept)
+
+
+def test_a_model_that_changes_its_input_changes_neither_ours_nor_the_outcome(go: Go, linear, tmp_path: Path) -> None:
+    images = linear.samples(TOTAL)[0]
+
+    def rude(x: Tensor) -> Tensor:
+        answer = linear(x.clone())
+        if not x.requires_grad:
+            x.zero_()
+        return answer
+
+    assert identical(go(model=rude, images=images, folder=tmp_path / "kept"), go())
+    assert torch.equal(images, linear.samples(TOTAL)[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"norm": "l1"}, "norm 'l1' is unknown; choose linf or l2"),
+        ({"epsilon": -0.1}, "epsilon is -0.1"),
+        ({"epsilon": 3.0}, "epsilon is 3.0; in L∞ give at most 1"),
+        ({"epsilon": "0.3"}, "epsilon is 0.3; give a number"),
+        ({"images": torch.full((TOTAL, 1, 8, 8), 2.0)}, r"outside \[0, 1\]"),
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, "8 images but 3 labels"),
+        ({"labels": torch.full((TOTAL,), 3)}, "labels go up to 3, but the model has 3 classes"),
+        ({"batch_size": 0}, "batch_size is 0; give a whole number"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; give a whole number"),
+        ({"seed": -1}, "seed is -1; give a whole number"),
+        ({"model": lambda x: (x,)}, "the model answers with a tuple"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_what_makes_no_sense_is_refused_in_a_line(wrong: dict, line: str, go: Go) -> None:
+    with pytest.raises(TwinlatentError, match=line) as caught:
+        go(**wrong)
+    assert "\n" not in str(caught.value)
+
+
 def test_finished_work_is_read_and_not_done_again(real: Go, tmp_path: Path) -> None:
     first = real(folder=tmp_path / "kept")
     attacks, count = counted(real.attacks)
@@ -315,8 +369,27 @@ def test_other_images_or_labels_are_refused(part: str, go: Go, linear: LinearCla
     images, labels = linear.samples(TOTAL)
     go(folder=tmp_path / "kept")
     other = {"images": {"images": images.flip(0)}, "labels": {"labels": labels.flip(0)}}[part]
-    with pytest.raises(TwinlatentError, match=f"with other {part}; remove it"):
+    named = {"images": "images, model", "labels": "labels"}[part]  # the model is known by its answers to the images
+    with pytest.raises(TwinlatentError, match=f"with other {named}; remove it"):
         go(folder=tmp_path / "kept", **other)
+
+
+def test_another_model_is_refused_even_if_it_is_a_function(go: Go, linear: LinearClassifier, tmp_path: Path) -> None:
+    first = go(model=lambda x: linear(x), folder=tmp_path / "kept")
+    with pytest.raises(TwinlatentError, match="with other model; remove it"):
+        go(model=lambda x: linear(x) * 1.01, folder=tmp_path / "kept")
+    assert identical(go(model=lambda x: linear(x), folder=tmp_path / "kept"), first)
+
+
+def test_a_model_that_draws_at_random_is_known_again(go: Go, linear: LinearClassifier, tmp_path: Path) -> None:
+    def drawing(x: Tensor) -> Tensor:
+        return linear(x) + 0.01 * torch.rand(len(x), 3)
+
+    before = torch.get_rng_state()
+    first = go(model=drawing, folder=tmp_path / "kept")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert identical(go(model=drawing, folder=tmp_path / "kept"), first)
 
 
 @pytest.mark.parametrize("remaining_only", [False, True])

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
+from itertools import product
 from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from twinlatent.attacks import run
+from twinlatent.attacks import run, suites
 from twinlatent.attacks.attack import Attack
 from twinlatent.attacks.balls import Norm, ball_of
+from twinlatent.attacks.budgets import preset
 from twinlatent.attacks.carlini_wagner import CarliniWagner
 from twinlatent.attacks.gradient_free import Noise, Square, Unchanged
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.objectives import latent_matching
-from twinlatent.attacks.suites import ADAPTIVE, BLIND, KINDS, PLAIN, Suite, SuiteName
+from twinlatent.attacks.suites import ADAPTIVE, BLIND, KINDS, PLAIN, QUERIES, Suite, SuiteName
 from twinlatent.criteria import Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
@@ -23,6 +25,7 @@ from twinlatent.testing import FPR, GaussianDetector, LinearClassifier
 
 NAMES = get_args(SuiteName)
 by_name = pytest.mark.parametrize("name", NAMES)
+L2_PAPER = ("paper", "l2")  # there is no such suite
 by_norm = pytest.mark.parametrize("norm", get_args(Norm))
 
 
@@ -32,6 +35,11 @@ def knowing(gaussian: GaussianDetector, linear: LinearClassifier) -> Suite:
     references = latent_matching(gaussian, *gaussian.samples(30, seed=9))
     level = gaussian.bounds().thresholds[FPR]
     return Suite("standard", 0.2, steps=3, level=level, robust=True, references=references, substitute=linear)
+
+
+def named(suite: Suite, name: SuiteName, **changes: Any) -> Suite:
+    """The suite under another name; the paper's has steps of its own."""
+    return replace(suite, name=name, **({"steps": None} if name == "paper" else {}), **changes)
 
 
 def inside(value: Any, kind: type) -> Iterator[Any]:
@@ -47,11 +55,10 @@ def gradient_steps(attack: Attack) -> set[int]:
     return {each.steps for each in inside(attack, Iterative)}
 
 
-@by_norm
-@by_name
+@pytest.mark.parametrize(("name", "norm"), [pair for pair in product(NAMES, get_args(Norm)) if pair != L2_PAPER])
 @pytest.mark.parametrize("has_detector", [True, False])
 def test_every_suite_is_made_for_detectors_and_for_classifiers(name, norm, has_detector: bool, knowing: Suite) -> None:
-    suite = replace(knowing, name=name, norm=norm, epsilon=0.125)
+    suite = named(knowing, name, norm=norm, epsilon=0.125)
     if not has_detector:
         suite = replace(suite, level=None, robust=False, references=None)
     made = suite.attacks()
@@ -66,8 +73,8 @@ def test_every_suite_is_made_for_detectors_and_for_classifiers(name, norm, has_d
 
 
 def test_every_kind_of_attack_is_in_some_suite(knowing: Suite) -> None:
-    suites = [replace(knowing, name=name, level=level) for name in NAMES for level in (knowing.level, None)]
-    assert {attack for suite in suites for attack in suite.attacks()} == set(KINDS)
+    made = [named(knowing, name, level=level) for name in NAMES for level in (knowing.level, None)]
+    assert {attack for suite in made for attack in suite.attacks()} == set(KINDS)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +99,26 @@ def test_steps_are_those_that_are_asked_for(name: SuiteName, knowing: Suite) -> 
     assert {each.queries for attack in asked.values() for each in inside(attack, Square)} <= {70}
 
 
-def test_the_paper_s_suite_has_the_paper_s_steps_whatever_is_asked_for(knowing: Suite) -> None:
+def test_the_paper_s_suite_has_the_paper_s_steps(knowing: Suite) -> None:
     """Table 8: FGSM 1, PGD 240 and MIM 1200 iterations, CW 12,000 with κ = 200, three searches each."""
     for level in (knowing.level, None):
-        made = replace(knowing, name="paper", level=level, steps=3).attacks()
+        made = named(knowing, "paper", level=level).attacks()
         by = {name.removesuffix("_w"): attack for name, attack in made.items()}
         assert {n: gradient_steps(by[n]) for n in ("fgsm", "pgd", "mim")} == {"fgsm": {1}, "pgd": {240}, "mim": {1200}}
         (cw,) = inside(by["cw"], CarliniWagner)
-        assert (cw.steps, cw.confidence, cw.searches) == (12_000, 200, 3)
+        assert (cw.steps, cw.confidence, cw.searches, cw.abort_early) == (12_000, 200, 3, False)
+
+
+@pytest.mark.parametrize("has_detector", [True, False])
+def test_the_paper_s_suite_runs(has_detector: bool, knowing: Suite, gaussian: GaussianDetector, monkeypatch) -> None:
+    monkeypatch.setattr(suites, "preset", lambda name: replace(preset(name), steps=2))
+    suite = named(knowing, "paper", **({} if has_detector else {"level": None}))
+    images, labels = gaussian.samples(4)
+    for name, made in suite.attacks().items():
+        found = run(made, gaussian, images, labels, criterion=Misclassified() & Undetected(gaussian.bounds(), FPR))
+        inside_ball = (found.images - images).abs().amax((1, 2, 3)) <= suite.epsilon + 1e-6
+        assert inside_ball.all() or name.startswith("cw")
+        assert (found.steps > 0).all() == (name != "none")
 
 
 @pytest.mark.parametrize("name", ["quick", "standard"])
@@ -150,15 +169,16 @@ def test_adaptive_attacks_do(knowing: Suite, gaussian: GaussianDetector) -> None
         assert not torch.equal(known, unknown), name
 
 
-def test_blind_attacks_need_no_gradient(knowing: Suite, gaussian: GaussianDetector) -> None:
+def test_attacks_that_are_blind_or_query_need_no_gradient(knowing: Suite, gaussian: GaussianDetector) -> None:
     def opaque(images: Tensor) -> Outputs:
         with torch.no_grad():
             return gaussian(images)
 
     images, labels = gaussian.samples(6)
-    blind = {name: attack for name, attack in knowing.attacks().items() if KINDS[name] == BLIND}
-    assert set(blind) == {"none", "noise", "square", "transfer"}
-    for name, attack in blind.items():
+    kinds = {name: KINDS[name] for name in knowing.attacks() if KINDS[name] in (BLIND, QUERIES)}
+    assert kinds == {"none": BLIND, "noise": BLIND, "transfer": BLIND, "square": QUERIES}
+    for name in kinds:
+        attack = knowing.attacks()[name]
         assert torch.equal(run(attack, opaque, images, labels).images, run(attack, gaussian, images, labels).images), (
             name
         )
@@ -173,6 +193,9 @@ def test_blind_attacks_need_no_gradient(knowing: Suite, gaussian: GaussianDetect
         ({"epsilon": float("nan")}, "epsilon is nan"),
         ({"steps": 0}, "steps is 0; give at least 1"),
         ({"steps": -3}, "steps is -3; give at least 1"),
+        ({"epsilon": 3.0}, "epsilon is 3.0; in L∞ give at most 1"),
+        ({"name": "paper", "steps": 3}, "suite paper has the paper's steps"),
+        ({"name": "paper", "norm": "l2"}, "suite paper has .* norm l2"),
     ],
 )
 def test_what_makes_no_sense_is_refused_at_once(settings: dict, line: str) -> None:
@@ -183,6 +206,6 @@ def test_what_makes_no_sense_is_refused_at_once(settings: dict, line: str) -> No
 @by_name
 def test_a_radius_of_zero_is_one(name: SuiteName, gaussian: GaussianDetector) -> None:
     images, labels = gaussian.samples(3)
-    for attack, made in Suite(name, 0.0, steps=2).attacks().items():
-        if not list(inside(made, CarliniWagner)) and gradient_steps(made) <= {1, 2}:
+    for attack, made in named(Suite(epsilon=0.0, steps=2), name).attacks().items():
+        if not list(inside(made, CarliniWagner)):
             assert torch.equal(run(made, gaussian, images, labels).images, images), attack

@@ -220,6 +220,8 @@ def identical(a: WhiteBoxRun, b: WhiteBoxRun) -> bool:
     [
         *({"suite": "huge"}, {"norm": "l1"}, {"goal": "win"}, {"fpr": 0.2}, {"fpr": float("nan")}),
         *({"epsilon": -0.1}, {"epsilon": float("nan")}, {"epsilon": float("inf")}, {"epsilon": "far"}),
+        *({"epsilon": 3}, {"epsilon": 1.001, "norm": "linf"}, {"steps": 5, "suite": "paper"}),
+        {"norm": "l2", "suite": "paper"},
         *({"steps": 0}, {"steps": 1.5}, {"images": 0}, {"images": -1}, {"batch_size": 0}, {"seed": "one"}, {"step": 3}),
     ],
     ids=str,
@@ -234,14 +236,17 @@ def test_a_rate_that_is_not_reported_is_refused_with_those_that_are() -> None:
         WhiteBoxSettings(fpr=0.2)
 
 
-def test_a_radius_beyond_the_box_is_refused_at_once_or_works(trained_detector: Detector, few: Split) -> None:
+def test_a_radius_beyond_the_box_is_one_in_l2_alone(trained_detector: Detector, few: Split) -> None:
     asked = FEW.model_copy(update={"steps": 1, "images": 2}).model_dump() | {"epsilon": 1.5}
-    try:
-        settings = WhiteBoxSettings(**asked)
-    except ValidationError:
-        return
-    run = attack_detector(trained_detector, few, settings, progress=False)
+    with pytest.raises(ValidationError, match=r"epsilon\n.*give at most 1, the whole box"):
+        WhiteBoxSettings(**asked | {"norm": "linf"})
+    run = attack_detector(trained_detector, few, WhiteBoxSettings(**asked | {"norm": "l2"}), progress=False)
     assert len(run.records) == len(run.wins)
+
+
+def test_the_paper_s_suite_is_asked_for_without_steps_and_in_linf() -> None:
+    assert WhiteBoxSettings(suite="paper", norm="linf", steps=None).suite == "paper"
+    assert WhiteBoxSettings(suite="quick", norm="l2", steps=5).steps == 5
 
 
 def test_what_does_not_fit_is_refused_before_any_attack(trained_detector: Detector, few: Split, tmp_path: Path) -> None:

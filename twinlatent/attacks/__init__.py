@@ -3,13 +3,13 @@
 The functions attack at once; the classes are the parts they are made of, for `run` and for suites.
 """
 
-from twinlatent.attacks.attack import Attack, AttackResult, run
+from twinlatent.attacks.attack import Attack, AttackResult, Found, run
 from twinlatent.attacks.balls import L2, LInf
 from twinlatent.attacks.budgets import BUDGETS, Budget, preset
 from twinlatent.attacks.carlini_wagner import CarliniWagner, carlini_wagner
 from twinlatent.attacks.detector_aware import multi_targeted, orthogonal_pgd, selective_pgd
 from twinlatent.attacks.gradient_free import Noise, Square, Transfer, square, transfer, uniform_noise
-from twinlatent.attacks.guides import Ascent, Orthogonal, Selective
+from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
 from twinlatent.attacks.hooks import bpda, expectation
 from twinlatent.attacks.iterative import Iterative, fgsm, mim, pgd
 from twinlatent.attacks.objectives import (
@@ -18,6 +18,7 @@ from twinlatent.attacks.objectives import (
     LatentMatching,
     LogOdds,
     Margin,
+    Objective,
     RobustDensity,
     Suspicion,
     latent_matching,
@@ -37,7 +38,9 @@ __all__ = [
     "CarliniWagner",
     "CrossEntropy",
     "EveryTarget",
+    "Found",
     "GammaSearch",
+    "Guide",
     "Iterative",
     "L2",
     "LInf",
@@ -45,6 +48,7 @@ __all__ = [
     "LogOdds",
     "Margin",
     "Noise",
+    "Objective",
     "Orthogonal",
     "Restarts",
     "RobustDensity",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from twinlatent.attacks.balls import IMAGE, l2_norm
 from twinlatent.attacks.models import Attackable, as_model, frozen
 from twinlatent.criteria import Aim, Criterion, HitsTarget, Misclassified
+from twinlatent.data.split import SEED_LIMIT
 from twinlatent.data.validation import check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model
@@ -63,9 +64,9 @@ class Found:
         """
         made = cls.nothing(images.detach())
         if gradient is not None:
-            dead = ~success & ~(gradient.abs().amax(IMAGE) > 0)  # true of what is no number, too
+            dead = ~success & ~(gradient.flatten(1).abs().amax(1) > 0)  # true of what is no number, too
             made = replace(made, steps=torch.ones_like(made.steps), dead_steps=dead.long())
-        return replace(made, success=success, rank=rank.detach())
+        return replace(made, success=success, rank=rank.detach().to(images.dtype))
 
     def counted(self, steps: int) -> Self:
         """The same after so many queries."""
@@ -76,8 +77,9 @@ class Found:
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def merged(self, other: "Found", rows: Tensor) -> "Found":
-        """With `other`, found for the images `rows`, wherever that is better; steps add up."""
-        mine = self[rows]
+        """With `other`, found for the images `rows`, which ascend, wherever that is better; steps add up."""
+        every = len(rows) == len(self.success)  # then `rows` is 0, 1, ... and nothing need be picked
+        mine = self if every else self[rows]
         better = (other.success & ~mine.success) | ((other.success == mine.success) & (other.rank > mine.rank))
         put = {}
         for field in fields(self):
@@ -86,7 +88,7 @@ class Found:
                 chosen = own + new
             else:
                 chosen = torch.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, own)
-            put[field.name] = getattr(self, field.name).index_copy(0, rows, chosen)
+            put[field.name] = chosen if every else getattr(self, field.name).index_copy(0, rows, chosen)
         return Found(**put)
 
 
@@ -164,8 +166,8 @@ def run(
         attack: what to do.
         model: an `nn.Module` or function, images → logits or `Outputs`. Its parameters, their gradients and its
             mode are left as found; a module is attacked in evaluation mode.
-        images: float (n, channels, H, W) in [0, 1], on the model's device; they are made float32 unless the model
-            is a module in float64.
+        images: float (n, channels, H, W) in [0, 1], on the model's device; they are made float32, or float64 for a
+            module whose parameters are.
         labels: int64 (n,), the true labels.
         targets: int64 (n,), the class each image shall be taken for; None: any wrong one.
         criterion: what counts as success; None: `HitsTarget` if there are targets, else `Misclassified`.
@@ -176,13 +178,13 @@ def run(
     Raises:
         TwinlatentError: images, labels or targets of another shape or range; a model without gradients.
     """
-    images, labels, targets = _checked(images, labels, targets, batch_size, _precision(model))
+    images, labels, targets = checked_inputs(model, images, labels, targets, batch_size, seed)
     wanted = criterion or (Misclassified() if targets is None else HitsTarget())
     answer, parts = as_model(model), []
-    with frozen(model), _own_random_state(images.device, seed), torch.inference_mode(False), torch.enable_grad():
+    with frozen(model), own_random_state(images.device, seed), torch.inference_mode(False), torch.enable_grad():
         images = images.detach().clone()  # tensors of inference mode cannot take part in gradients
         aim = Aim(labels.clone(), None if targets is None else targets.clone(), seeds=seeds_of(images, seed))
-        _check_classes(answer, images, aim)
+        _check_answers(answer, images, aim, wanted)
         for start in range(0, len(images), batch_size):
             batch = slice(start, start + batch_size)
             found = attack(answer, images[batch], aim[batch], wanted)
@@ -231,7 +233,7 @@ def _number(content: bytes, key: bytes = b"") -> int:
 
 
 @contextmanager
-def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
+def own_random_state(device: torch.device, seed: int) -> Iterator[None]:
     """Within the block a model that draws random numbers draws from `seed`; afterwards all is as it was."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
@@ -242,35 +244,65 @@ def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def _checked(
-    images: Tensor, labels: Tensor, targets: Tensor | None, batch_size: int, precision: torch.dtype
+def checked_inputs(
+    model: object, images: Tensor, labels: Tensor, targets: Tensor | None, batch_size: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    if batch_size < 1:
-        raise TwinlatentError(f"batch_size is {batch_size}; give at least 1")
+    """Images, labels and targets as `run` takes them, on one device and in the model's precision.
+
+    Raises:
+        TwinlatentError: one of the arguments is out of its range.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise TwinlatentError(f"batch_size is {batch_size}; give a whole number of at least 1")
+    if not isinstance(seed, int) or not 0 <= seed < SEED_LIMIT:
+        raise TwinlatentError(f"seed is {seed}; give a whole number from 0 to 2⁶³ − 1")
     checked, labels = check_images(images, labels, channels=None)
-    images = torch.as_tensor(images).double() if precision == torch.float64 else checked
+    precise = _precision(model) == torch.float64
+    images, labels = torch.as_tensor(images).double() if precise else checked, labels.to(checked.device)
     if targets is None:
-        return images, labels.to(images.device), None
+        return images, labels, None
     try:
-        targets = check_images(images, targets, channels=None)[1]
+        targets = check_images(images, targets, channels=None)[1].to(images.device)
     except TwinlatentError as error:
         raise TwinlatentError(str(error).replace("label", "target")) from error
-    return images, labels.to(images.device), targets.to(images.device)
+    same = (targets == labels).nonzero()
+    if len(same):
+        place = int(same[0])
+        raise TwinlatentError(f"target {place} is {int(targets[place])}, the true label; give a wrong class")
+    return images, labels, targets
 
 
 def _precision(model: object) -> torch.dtype:
-    """Float64 for a module of float64, else float32."""
-    held = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
-    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in held) else torch.float32
+    """What a module computes in; float32 for a function."""
+    held = [p.dtype for p in model.parameters() if p.is_floating_point()] if isinstance(model, nn.Module) else []
+    precision = held[0] if held else torch.float32
+    if precision not in (torch.float32, torch.float64):
+        raise TwinlatentError(f"the model computes in {precision}, too coarse for attacks; convert it with .float()")
+    return precision
 
 
 @torch.no_grad()
-def _check_classes(model: Model, images: Tensor, aim: Aim) -> None:
-    """One image through the model, so that a wrong shape is found before hours of work."""
-    shape = tuple(model(images[:1]).logits.shape)
+def _check_answers(model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> None:
+    """One image through model and criterion, so that a wrong shape is found before hours of work."""
+    outputs = model(images[:1])
+    shape = tuple(outputs.logits.shape)
     if len(shape) != 2 or shape[0] != 1 or shape[1] < 2:
         raise TwinlatentError(f"the model answers 1 image with logits of shape {shape}; (1, C) with C ≥ 2 is expected")
+    for name, values in (("suspicion", outputs.suspicion), ("robust", outputs.robust)):
+        if values is not None and tuple(values.shape) != shape:
+            found = tuple(values.shape)
+            raise TwinlatentError(f"the model answers 1 image with logits {shape} and {name} {found}; give a column a "
+                                  "class, for one number an image value[:, None].expand_as(logits)")  # fmt: skip
     for name, classes in (("labels", aim.labels), ("targets", aim.targets)):
         if classes is not None and int(classes.max()) >= shape[1]:
             raise TwinlatentError(f"{name} go up to {int(classes.max())}, but the model has {shape[1]} classes, "
                                   f"0 to {shape[1] - 1}")  # fmt: skip
+    verdict: object = criterion(outputs, aim[:1])
+    if not isinstance(verdict, Tensor) or verdict.dtype != torch.bool or tuple(verdict.shape) != (1,):
+        given = f"{verdict.dtype} {tuple(verdict.shape)}" if isinstance(verdict, Tensor) else type(verdict).__name__
+        raise TwinlatentError(f"the criterion answers 1 image with {given}; a bool tensor of shape (1,) is expected")
+
+
+def seed_list(aim: Aim) -> list[int]:
+    """The seed of each image."""
+    return [0] * len(aim) if aim.seeds is None else aim.seeds.tolist()

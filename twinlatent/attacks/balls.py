@@ -36,18 +36,20 @@ class LInf:
     """‖δ‖_∞ ≤ epsilon.
 
     Raises:
-        TwinlatentError: epsilon is negative or not a number.
+        TwinlatentError: epsilon is no number in [0, 1].
     """
 
     epsilon: float
 
     def __post_init__(self) -> None:
         _check_radius(self.epsilon)
+        if self.epsilon > 1:
+            raise TwinlatentError(f"epsilon is {self.epsilon}; in L∞ give at most 1, the whole box; 8 grey levels are "
+                                  "8/255")  # fmt: skip
 
     def project(self, images: Tensor, centre: Tensor) -> Tensor:
         """Clip to [centre − ε, centre + ε] and to [0, 1]: the nearest such images."""
-        low, high = (centre - self.epsilon).clamp_min(0), (centre + self.epsilon).clamp_max(1)
-        return torch.minimum(torch.maximum(images, low), high)
+        return images.clamp(centre - self.epsilon, centre + self.epsilon).clamp_(0, 1)
 
     def random(self, centre: Tensor, generator: torch.Generator | None) -> Tensor:
         """Uniform noise in ±ε, clipped to [0, 1]."""
@@ -112,10 +114,9 @@ def _scaled(change: Tensor) -> tuple[Tensor, Tensor]:
     return change / torch.where(largest > 0, largest, 1), largest
 
 
-def draw_each(ball: Ball, centre: Tensor, seeds: Tensor) -> Tensor:
-    """A random point of each image's ball, from that image's own seed: (n, channels, H, W), int64 (n,)."""
-    drawn = [ball.random(image, generator_of(seed)) for image, seed in zip(centre, seeds.tolist(), strict=True)]
-    return torch.stack(drawn) if drawn else centre
+def draw_each(ball: Ball, centre: Tensor, seeds: list[int]) -> Tensor:
+    """A random point of each image's ball, from that image's own seed; n ≥ 1 images."""
+    return torch.stack([ball.random(image, generator_of(seed)) for image, seed in zip(centre, seeds, strict=True)])
 
 
 def generator_of(seed: int) -> torch.Generator:
@@ -129,5 +130,5 @@ def _on_its_device(draw: Callable[..., Tensor], like: Tensor, generator: torch.G
 
 
 def _check_radius(epsilon: float) -> None:
-    if not epsilon >= 0:
+    if not isinstance(epsilon, int | float) or not epsilon >= 0:
         raise TwinlatentError(f"epsilon is {epsilon}; give a number of at least 0, such as 0.3")

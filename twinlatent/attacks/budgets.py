@@ -1,4 +1,4 @@
-"""What an attack may spend: the paper's budgets (Tables 6 and 8) by name, and how a budget becomes an attack."""
+"""What an attack may spend: the paper's budgets (Tables 6 to 8) by name, and how a budget becomes an attack."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from twinlatent.attacks.search import GammaSearch
 from twinlatent.attacks.steps import step_in
 from twinlatent.errors import TwinlatentError
 
-KINDS = ("fgsm", "pgd", "mim", "cw")
+ATTACKS = ("fgsm", "pgd", "mim", "cw")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Budget:
     """Settings of FGSM, PGD, MIM or CW-L2, under the names of the paper's tables.
 
     Attributes:
-        attack: which of `KINDS`.
+        attack: which of `ATTACKS`.
         epsilon: radius (e); FGSM's step is its radius. None where it is to be chosen, and for CW-L2.
         steps: iterations (i), for each c and γ that is searched.
         step_size: of PGD and MIM (ss).
@@ -48,8 +48,8 @@ class Budget:
     norm: Norm = "linf"
 
     def __post_init__(self) -> None:
-        if self.attack not in KINDS:
-            raise TwinlatentError(f"attack {self.attack!r} is unknown; choose from {', '.join(KINDS)}")
+        if self.attack not in ATTACKS:
+            raise TwinlatentError(f"attack {self.attack!r} is unknown; choose from {', '.join(ATTACKS)}")
 
     def at(self, epsilon: float) -> "Budget":
         """The same with another radius."""
@@ -83,8 +83,14 @@ class Budget:
         return Iterative(ball, step, self.steps, Ascent(objective), self.attack == "pgd", early_stop=early_stop)
 
 
-def _cw(steps: int, learning_rate: float, confidence: float, searches: int) -> Budget:
-    return Budget("cw", steps=steps, learning_rate=learning_rate, confidence=confidence, searches=searches)
+def _cw(steps: int, learning_rate: float, confidence: float, searches: int, initial_c: float = 10.0) -> Budget:
+    return Budget("cw", steps=steps, learning_rate=learning_rate, confidence=confidence, initial_c=initial_c,
+                  searches=searches)  # fmt: skip
+
+
+def _training(epsilon: float, mim_steps: int, cw_steps: int, learning_rate: float) -> dict[str, Budget]:
+    return {"mim": Budget("mim", epsilon, steps=mim_steps, step_size=0.001, decay=0.9),
+            "cw": _cw(cw_steps, learning_rate, 0, 1, initial_c=1.0)}  # fmt: skip
 
 
 _SECTION3 = {"fgsm": Budget("fgsm", 0.3), "cw": _cw(160, 0.1, 3, 1)}
@@ -107,6 +113,9 @@ _BY_TABLE = {
     ("section3", "fashion-mnist5"): _SECTION3
     | {"pgd": Budget("pgd", 0.4, steps=90, step_size=0.01),
        "mim": Budget("mim", 0.3, steps=320, step_size=0.001, decay=0.3)},
+    ("training", "mnist"): _training(0.5, 3000, 1000, 0.001),
+    ("training", "fashion-mnist5"): _training(0.5, 3000, 2000, 0.001),
+    ("training", "cats-dogs"): _training(0.2, 1200, 3000, 0.003),
     **{("blackbox", data): _BLACK_BOX for data in ("mnist", "fashion-mnist5")},
     **{("whitebox", data): _WHITE_BOX for data in ("mnist", "fashion-mnist5")},
 }  # fmt: skip

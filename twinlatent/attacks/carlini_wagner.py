@@ -22,24 +22,26 @@ INSIDE = 1 - 1e-6
 NO_LIMIT = 1e10
 """c is raised tenfold until a search succeeded or it is as large as this."""
 WINDOWS, STALLED = 10, 1e-4
-"""With `abort_early` an image is left alone whose loss fell by less than 0.01 % over a tenth of the steps."""
+"""With `abort_early` an image is left alone whose least loss fell by less than 0.01 % over a tenth of the steps."""
 
 
 @dataclass(frozen=True)
 class CarliniWagner(Attack):
     """Minimise ‖x' − x‖² − c·objective over w, x' = ½(tanh w + 1), by Adam, with c searched for each image.
 
-    c is divided or raised as a binary search does: after a success it falls, else it rises. The success of least
-    norm is kept; without any, the iterate of highest objective.
+    c is divided or raised as a binary search does: after a confident success it falls, else it rises. The confident
+    success of least norm is kept; without any, the success of least norm; without that, the iterate of highest
+    objective.
 
     Args:
         objective: by default −f(x') = min(max_{i≠y} Z_i − Z_y, κ).
-        confidence: κ, at least 0: a success must also have a margin of κ to be kept as such.
+        confidence: κ, at least 0: a success is confident if its margin is κ or more.
         steps: of Adam, for each c, at least 1.
         learning_rate: of Adam, above 0.
         initial_c: first c, above 0.
         searches: how many c are tried, at least 1.
-        abort_early: leave an image alone, for this c, when its loss stops falling.
+        abort_early: leave an image alone, for this c, when its loss stops falling; faster, and now and then a little
+            farther from the least norm.
 
     Raises:
         TwinlatentError: a setting is out of its range.
@@ -51,13 +53,13 @@ class CarliniWagner(Attack):
     learning_rate: float = 0.05
     initial_c: float = 1.0
     searches: int = 6
-    abort_early: bool = True
+    abort_early: bool = False
 
     def __post_init__(self) -> None:
-        whole = self.steps >= 1 and self.searches >= 1
+        whole = all(isinstance(count, int) and count >= 1 for count in (self.steps, self.searches))
         if not (whole and self.learning_rate > 0 and self.initial_c > 0 and self.confidence >= 0):
-            raise TwinlatentError(f"{self}: steps and searches must be at least 1, learning rate and initial c above "
-                                  "0, confidence at least 0")  # fmt: skip
+            raise TwinlatentError(f"{self}: steps and searches must be whole and at least 1, learning rate and initial "
+                                  "c above 0, confidence at least 0")  # fmt: skip
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found = Found.nothing(images)
@@ -67,8 +69,9 @@ class CarliniWagner(Attack):
         for _ in range(self.searches):
             new = self._descend(model, images, aim, criterion, c)
             found = found.merged(new, rows)
-            high = torch.where(new.success, torch.minimum(high, c), high)
-            low = torch.where(new.success, low, torch.maximum(low, c))
+            won = new.success & (new.rank > 0)
+            high = torch.where(won, torch.minimum(high, c), high)
+            low = torch.where(won, low, torch.maximum(low, c))
             c = torch.where(high < NO_LIMIT, (low + high) / 2, (c * 10).clamp_max(NO_LIMIT))
         return found
 
@@ -77,7 +80,7 @@ class CarliniWagner(Attack):
         found, rows = Found.nothing(images), torch.arange(len(images), device=images.device)
         centre, w = images, torch.atanh((2 * images - 1) * INSIDE)
         first, second = torch.zeros_like(w), torch.zeros_like(w)
-        reference = torch.full_like(c, torch.finfo(c.dtype).max)
+        least = reference = torch.full_like(c, torch.finfo(c.dtype).max)
         for number in range(self.steps + 1):
             last = number == self.steps
             w.requires_grad_(not last)
@@ -86,19 +89,19 @@ class CarliniWagner(Attack):
             value = self.objective(outputs, aim)
             loss = squared - c * value
             gradient = None if last else gradient_of(loss, w).nan_to_num(0, 0, 0)
-            success = criterion(outputs, aim) & (Margin()(outputs, aim) >= self.confidence)
-            rank = torch.where(success, -squared, value)
+            success, confident = criterion(outputs, aim), Margin()(outputs, aim) >= self.confidence
+            small = 1 / (1 + squared)  # in (0, 1]
+            rank = torch.where(success, torch.where(confident, small, small - 1), value)
             found = found.merged(Found.iterate(x, success, rank, gradient), rows)
             if gradient is None:
                 break
             w, first, second = self._adam(w.detach(), gradient, first, second, number + 1)
-            if self.abort_early and number % max(1, self.steps // WINDOWS) == 0:
-                loss = loss.detach()
-                falling = loss < reference - STALLED * reference.abs()
-                reference = loss
+            least = torch.minimum(least, loss.detach())
+            if self.abort_early and (number + 1) % max(1, self.steps // WINDOWS) == 0:
+                falling, reference = least < reference - STALLED * reference.abs(), least
                 if not bool(falling.all()):
-                    parts = (rows, centre, w, first, second, c, reference)
-                    rows, centre, w, first, second, c, reference = (part[falling] for part in parts)
+                    parts = (rows, centre, w, first, second, c, least, reference)
+                    rows, centre, w, first, second, c, least, reference = (part[falling] for part in parts)
                     aim = aim[falling]
                     if not len(rows):
                         break
@@ -126,7 +129,7 @@ def carlini_wagner(
     initial_c: float = 1.0,
     searches: int = 6,
     objective: Objective | None = None,
-    abort_early: bool = True,
+    abort_early: bool = False,
     **options: Unpack[RunOptions],
 ) -> AttackResult:
     """CW-L2, the perturbation of least L2 norm that succeeds; see `CarliniWagner`.
@@ -141,7 +144,7 @@ def carlini_wagner(
         initial_c: first c.
         searches: how many c are tried for each image.
         objective: what to raise instead of the margin; None: `Margin(confidence)`.
-        abort_early: leave an image alone, for this c, when its loss stops falling.
+        abort_early: leave an image alone, for this c, when its loss stops falling; see `CarliniWagner`.
         options: targets, criterion, seed and more, see `run`.
     """
     attack = CarliniWagner(objective or Margin(confidence), confidence, steps, learning_rate, initial_c, searches,

@@ -29,15 +29,16 @@ def selective_pgd(
     classify: Objective = LogOdds(),
     norm: Norm = "linf",
     restarts: int = 1,
-    early_stop: bool = True,
+    early_stop: bool | None = None,
     **options: Unpack[RunOptions],
 ) -> AttackResult:
     """PGD that raises `classify` until an image is misread and `evade` while it is (Bryniarski et al. 2021).
 
-    Give a `criterion` that knows the threshold, such as `Misclassified() & Undetected(bounds)`; else the first misread
-    image is a success and the detector was never in the way. Other arguments as in `pgd`.
+    With a `criterion` that knows the threshold, such as `Misclassified() & Undetected(bounds)`, an image is left alone
+    after its first success; without one the least suspicious misread image is sought to the end (`early_stop` says
+    otherwise). Other arguments as in `pgd`.
     """
-    return _two_phases(Selective(evade, classify), model, images, labels, epsilon, step_size, steps, norm, restarts,
+    return _taking_turns(Selective(evade, classify), model, images, labels, epsilon, step_size, steps, norm, restarts,
                        early_stop, options)  # fmt: skip
 
 
@@ -53,11 +54,14 @@ def orthogonal_pgd(
     classify: Objective = LogOdds(),
     norm: Norm = "linf",
     restarts: int = 1,
-    early_stop: bool = True,
+    early_stop: bool | None = None,
     **options: Unpack[RunOptions],
 ) -> AttackResult:
-    """As `selective_pgd`, each step being orthogonal to the other objective's gradient (Bryniarski et al. 2021)."""
-    return _two_phases(Orthogonal(evade, classify), model, images, labels, epsilon, step_size, steps, norm, restarts,
+    """As `selective_pgd`, with the other objective's gradient projected out of each gradient (Bryniarski et al. 2021).
+
+    The sign that L∞ takes afterwards makes the step itself orthogonal only roughly.
+    """
+    return _taking_turns(Orthogonal(evade, classify), model, images, labels, epsilon, step_size, steps, norm, restarts,
                        early_stop, options)  # fmt: skip
 
 
@@ -95,7 +99,7 @@ def multi_targeted(
     return run(EveryTarget(attack, targets_per_image), model, images, labels, **options)
 
 
-def _two_phases(
+def _taking_turns(
     guide: Guide,
     model: Attackable,
     images: Tensor,
@@ -105,9 +109,10 @@ def _two_phases(
     steps: int,
     norm: Norm,
     restarts: int,
-    early_stop: bool,
+    early_stop: bool | None,
     options: RunOptions,
 ) -> AttackResult:
     ball = ball_of(norm, epsilon)
-    attack = Iterative(ball, step_in(ball, step_size), steps, guide, True, early_stop=early_stop)
+    stop = options.get("criterion") is not None if early_stop is None else early_stop
+    attack = Iterative(ball, step_in(ball, step_size), steps, guide, True, early_stop=stop)
     return run(Restarts(attack, restarts), model, images, labels, **options)

@@ -6,7 +6,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, again, run
+from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, again, run, seed_list
 from twinlatent.attacks.balls import Ball, LInf, Norm, ball_of, draw_each, generator_of
 from twinlatent.attacks.models import Attackable, as_model, frozen
 from twinlatent.attacks.objectives import Margin, Objective
@@ -55,7 +55,7 @@ class Square(Attack):
 
     def _search(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         channels, width = images.shape[1], images.shape[3]
-        stripes, draws = self._draws(aim, len(images), channels, width)
+        stripes, draws = self._draws(aim, channels, width)
         stripes, draws = stripes.to(images), draws.to(images)
         rows, change = torch.arange(len(images), device=images.device), self.epsilon * stripes.expand_as(images)
         found = self._asked(model, images, aim, criterion)  # the image as it is
@@ -91,10 +91,10 @@ class Square(Attack):
         inside = ((row >= 0) & (row < side))[:, None, :, None] & ((column >= 0) & (column < side))[:, None, None, :]
         return inside, self.epsilon * _signs(draws[:, 2:])[:, :, None, None]
 
-    def _draws(self, aim: Aim, count: int, channels: int, width: int) -> tuple[Tensor, Tensor]:
+    def _draws(self, aim: Aim, channels: int, width: int) -> tuple[Tensor, Tensor]:
         """Signs of the stripes (n, channels, 1, width); place and signs of each query (n, queries, 2 + channels)."""
         stripes, queries = [], []
-        for seed in _seeds(aim, count):
+        for seed in seed_list(aim):
             generator = generator_of(seed)
             stripes.append(_signs(torch.rand(channels, 1, width, generator=generator)))
             queries.append(torch.rand(self.queries, 2 + channels, generator=generator))
@@ -126,8 +126,7 @@ class Noise(Attack):
         found, every = Found.nothing(images), torch.arange(len(images), device=images.device)
         with torch.no_grad():
             for number in range(self.draws):
-                seeds = torch.tensor(_seeds(again(aim, number), len(images)))
-                drawn = draw_each(self.ball, images, seeds)
+                drawn = draw_each(self.ball, images, seed_list(again(aim, number)))
                 if number % 2:
                     drawn = self.ball.project(images + 1e3 * (drawn - images).sign(), images)
                 outputs = model(drawn)
@@ -162,18 +161,14 @@ class Transfer(Attack):
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         wanted = Misclassified() if aim.targets is None else HitsTarget()
         with frozen(self.substitute):
-            there = self.attack(as_model(self.substitute), images, aim, wanted)
+            there = self.attack(as_model(self.substitute), images, aim, wanted).images
         with torch.no_grad():
-            outputs = model(there.images)
-        return Found.iterate(there.images, criterion(outputs, aim), self.objective(outputs, aim)).counted(1)
+            outputs = model(there)
+        return Found.iterate(there, criterion(outputs, aim), self.objective(outputs, aim)).counted(1)
 
 
 def _signs(uniform: Tensor) -> Tensor:
     return torch.where(uniform < 0.5, -1.0, 1.0)
-
-
-def _seeds(aim: Aim, count: int) -> list[int]:
-    return [0] * count if aim.seeds is None else aim.seeds.tolist()
 
 
 def square(

@@ -56,17 +56,17 @@ class Selective(Guide):
     classify: Objective = LogOdds()
 
     def rank(self, outputs: Outputs, aim: Aim) -> Tensor:
-        return _two_phases(self.classify(outputs, aim), self.evade(outputs, aim), fooled(outputs, aim))
+        return _phase_rank(self.classify(outputs, aim), self.evade(outputs, aim), fooled(outputs, aim))
 
     def gradient(self, images: Tensor, outputs: Outputs, aim: Aim) -> tuple[Tensor, Tensor]:
         classify, evade, done = self.classify(outputs, aim), self.evade(outputs, aim), fooled(outputs, aim)
         chosen = torch.where(done, evade, classify)
-        return _two_phases(classify, evade, done).detach(), gradient_of(chosen, images)
+        return _phase_rank(classify, evade, done).detach(), gradient_of(chosen, images)
 
 
 @dataclass(frozen=True)
 class Orthogonal(Guide):
-    """As `Selective`, with the other objective's gradient projected out of the step, so that it changes little."""
+    """As `Selective`, with the other objective's gradient projected out of the one that is followed."""
 
     evade: Objective
     classify: Objective = LogOdds()
@@ -84,7 +84,7 @@ class Orthogonal(Guide):
         )
         misread = done[:, None, None, None]
         direction = torch.where(misread, without(up_evade, up_classify), without(up_classify, up_evade))
-        return _two_phases(classify, evade, done).detach(), direction
+        return _phase_rank(classify, evade, done).detach(), direction
 
 
 def fooled(outputs: Outputs, aim: Aim) -> Tensor:
@@ -110,7 +110,7 @@ def without(gradient: Tensor, other: Tensor) -> Tensor:
     return gradient - (gradient * along).sum(IMAGE, keepdim=True) * along
 
 
-def _two_phases(classify: Tensor, evade: Tensor, done: Tensor) -> Tensor:
+def _phase_rank(classify: Tensor, evade: Tensor, done: Tensor) -> Tensor:
     """A rank in [−1, 1]: misread images above all others, within a phase by that phase's objective."""
     rank = torch.where(done, evade, classify)
     squashed = rank.sign() * (1 - 1 / (1 + rank.abs().log1p()))  # in [−1, 1], infinite ones too

@@ -7,7 +7,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run
+from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run, seed_list
 from twinlatent.attacks.balls import Ball, Norm, ball_of, draw_each
 from twinlatent.attacks.guides import Ascent, Guide
 from twinlatent.attacks.models import Attackable
@@ -48,8 +48,8 @@ class Iterative(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise TwinlatentError(f"steps is {self.steps}; give at least 1")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise TwinlatentError(f"steps is {self.steps}; give a whole number of at least 1")
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found, rows = Found.nothing(images), torch.arange(len(images), device=images.device)
@@ -76,14 +76,13 @@ class Iterative(Attack):
                     break
             direction, momentum = self.step.direction(gradient, momentum)
             share = 1 - number / self.steps if self.shrink else 1.0
-            x = self.ball.project(x.detach() + share * direction, centre)
+            x = self.ball.project(torch.add(x.detach(), direction, alpha=share), centre)
         return found
 
     def _start(self, images: Tensor, aim: Aim) -> Tensor:
         if not self.random_start:
             return images
-        seeds = torch.zeros(len(images), dtype=torch.int64) if aim.seeds is None else aim.seeds
-        return draw_each(self.ball, images, seeds)
+        return draw_each(self.ball, images, seed_list(aim))
 
 
 def ascend(
@@ -143,6 +142,7 @@ def pgd(
     objective: Objective = LogOdds(),
     norm: Norm = "linf",
     restarts: int = 1,
+    shrink: bool = False,
     early_stop: bool = False,
     **options: Unpack[RunOptions],
 ) -> AttackResult:
@@ -158,11 +158,12 @@ def pgd(
         objective: what to raise.
         norm: of the ball; in `l2` a step is α·∇L/‖∇L‖₂.
         restarts: random starts, at least 1; an image that was a success is left alone.
+        shrink: let α fall linearly to nothing; with α near ε the stronger choice where nothing else is known.
         early_stop: leave an image alone after its first success. Faster, same success, smaller change.
         options: targets, criterion, seed and more, see `run`.
     """
     ball = ball_of(norm, epsilon)
-    attack = Iterative(ball, step_in(ball, step_size), steps, Ascent(objective), True, early_stop=early_stop)
+    attack = Iterative(ball, step_in(ball, step_size), steps, Ascent(objective), True, shrink, early_stop)
     return run(Restarts(attack, restarts), model, images, labels, **options)
 
 
@@ -177,10 +178,18 @@ def mim(
     decay: float = 0.9,
     objective: Objective = LogOdds(),
     norm: Norm = "linf",
+    random_start: bool = False,
+    restarts: int = 1,
     early_stop: bool = False,
     **options: Unpack[RunOptions],
 ) -> AttackResult:
-    """Momentum iterative method, g ← μg + ∇L/‖∇L‖₁, x ← Π(x + α sign(g)) (Dong et al. 2018); see `pgd`."""
+    """Momentum iterative method, g ← μg + ∇L/‖∇L‖₁, x ← Π(x + α sign(g)) (Dong et al. 2018); see `pgd`.
+
+    It starts from the image itself unless `random_start` is set; more than one restart needs that.
+    """
     ball = ball_of(norm, epsilon)
-    attack = Iterative(ball, step_in(ball, step_size, decay), steps, Ascent(objective), early_stop=early_stop)
-    return run(attack, model, images, labels, **options)
+    if restarts > 1 and not random_start:
+        raise TwinlatentError(f"restarts is {restarts}, but each would start from the image; set random_start=True")
+    attack = Iterative(ball, step_in(ball, step_size, decay), steps, Ascent(objective), random_start,
+                       early_stop=early_stop)  # fmt: skip
+    return run(Restarts(attack, restarts), model, images, labels, **options)

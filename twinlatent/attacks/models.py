@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model, Outputs
 
 Attackable = Callable[[Tensor], Outputs] | Callable[[Tensor], Tensor]
@@ -13,11 +14,22 @@ Attackable = Callable[[Tensor], Outputs] | Callable[[Tensor], Tensor]
 
 
 def as_model(attackable: Attackable) -> Model:
-    """Make logits into `Outputs` whose suspicion is zero; leave `Outputs` as they are."""
+    """Make logits into `Outputs` whose suspicion is zero; leave `Outputs` as they are.
+
+    A model that changes its input in place changes a copy.
+
+    Raises:
+        TwinlatentError: when called, an answer that is neither.
+    """
 
     def model(images: Tensor) -> Outputs:
-        answer = attackable(images)
-        return answer if isinstance(answer, Outputs) else Outputs(answer, torch.zeros_like(answer))
+        answer = attackable(images.clone())
+        if isinstance(answer, Outputs):
+            return answer
+        if not isinstance(answer, Tensor):
+            raise TwinlatentError(f"the model answers with a {type(answer).__name__}; wrap it in a function that "
+                                  "returns logits (n, C) or Outputs")  # fmt: skip
+        return Outputs(answer, torch.zeros_like(answer))
 
     return model
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinlatent.attacks.models import Attackable, as_model, frozen
 from twinlatent.criteria import Aim
 from twinlatent.errors import TwinlatentError
-from twinlatent.outputs import Model, Outputs, at_label
+from twinlatent.outputs import Outputs, at_label
 
 
 class Objective(ABC):
@@ -118,12 +119,13 @@ class LatentMatching(Objective):
         if outputs.latents is None:
             raise TwinlatentError("objective LatentMatching: this model has no latents; take Margin instead")
         by_class = outputs.latents.transpose(0, 1)  # (C, n, Z)
-        squared = (by_class[:, :, None] - self.references[:, None]).square().sum(-1)  # (C, n, k)
+        references = self.references.to(by_class)
+        squared = (by_class[:, :, None] - references[:, None]).square().sum(-1)  # (C, n, k)
         return _towards(-squared.amin(2).T, aim)
 
 
 @torch.no_grad()
-def latent_matching(model: Model, images: Tensor, labels: Tensor, per_class: int = 8) -> LatentMatching:
+def latent_matching(model: Attackable, images: Tensor, labels: Tensor, per_class: int = 8) -> LatentMatching:
     """`LatentMatching` towards the first benign images of each class that the model reads rightly.
 
     Args:
@@ -135,7 +137,8 @@ def latent_matching(model: Model, images: Tensor, labels: Tensor, per_class: int
     Raises:
         TwinlatentError: the model gives no latents, or a class has no image that is read rightly.
     """
-    outputs = model(images)
+    with frozen(model):
+        outputs = as_model(model)(images)
     if outputs.latents is None:
         raise TwinlatentError("latent matching: this model has no latents; take Margin instead")
     right = outputs.labels == labels
@@ -170,19 +173,21 @@ class Bypass(Objective):
     γ is the aim's, 1 unless it is searched (`GammaSearch`).
 
     Args:
-        level: (C,), `Bounds.suspicion_mean` as in the paper, or a threshold of `Bounds.thresholds`.
+        level: (C,), `Bounds.suspicion_mean` as in the paper, or a threshold of `Bounds.thresholds`; or one number for
+            all classes.
         scale: `log` compares suspicions as they are; `probability` their exponentials, the literal reading where the
             suspicion is a log-density.
         at: class whose suspicion is meant.
     """
 
-    level: Tensor
+    level: Tensor | float
     scale: Literal["log", "probability"] = "log"
     at: At = "prediction"
 
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
         meant = _meant(self.at, outputs, aim)
-        suspicion, level = at_label(outputs.suspicion, meant), self.level[meant]
+        suspicion, level = at_label(outputs.suspicion, meant), torch.as_tensor(self.level).to(outputs.suspicion)
+        level = level[meant] if level.ndim else level
         excess = suspicion.exp() - level.exp() if self.scale == "probability" else suspicion - level
         gamma = 1.0 if aim.gamma is None else aim.gamma
         return -gamma * excess.clamp_min(0)

@@ -70,6 +70,8 @@ class EveryTarget(Attack):
 class GammaSearch(Attack):
     """An attack whose objective has a `Bypass` term, with γ searched for each image as CW searches its c.
 
+    Of attempts that failed the least suspicious one that is misread is kept.
+
     After an attempt that failed, γ rises if the image is misread, since it was detected then, and falls if it is not.
     It moves by `factor` until an attempt failed on either side, then to the geometric mean of both.
 
@@ -105,8 +107,9 @@ class GammaSearch(Attack):
             wanted = replace(aim, gamma=gamma)[rows]
             new = self.attack(model, images[rows], wanted, criterion)
             with torch.no_grad():
-                misread = fooled(model(new.images), wanted)
-            rank = misread.to(new.rank)  # the attack's own ranks hang on γ
+                outputs = model(new.images)
+            misread, suspicion = fooled(outputs, wanted), outputs.suspicion_of_label
+            rank = 2 * misread - suspicion / (1 + suspicion.abs())  # the attack's own ranks hang on γ
             found = found.merged(replace(new, rank=rank, gamma=gamma[rows]), rows)
             low[rows] = torch.where(misread, gamma[rows], low[rows])
             high[rows] = torch.where(misread, high[rows], gamma[rows])
@@ -128,7 +131,7 @@ def _wrong_classes(model: Model, images: Tensor, aim: Aim) -> Tensor:
     """The wrong classes of each image, likeliest first, (n, C − 1)."""
     with torch.no_grad():
         logits = model(images).logits
-    order = logits.argsort(1, descending=True)
+    order = logits.argsort(stable=True, dim=1, descending=True)
     return order[order != aim.labels[:, None]].reshape(len(images), -1)
 
 

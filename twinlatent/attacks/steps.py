@@ -40,7 +40,7 @@ class SignStep:
     def direction(self, gradient: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
         """size·sign(g), and g."""
         momentum = accumulated(gradient, momentum, self.decay)
-        return self.size * torch.sign(momentum), momentum
+        return momentum.sign().mul_(self.size), momentum
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def accumulated(gradient: Tensor, momentum: Tensor, decay: float) -> Tensor:
     largest = gradient.abs().amax(IMAGE, keepdim=True)
     gradient = gradient / largest.clamp_min(TINY)  # first, so that no sum of tiny numbers underflows
     norm = gradient.abs().sum(IMAGE, keepdim=True)
-    return decay * momentum + gradient / norm.clamp_min(TINY)
+    return (decay * momentum).add_(gradient.div_(norm.clamp_min(TINY)))
 
 
 def _check(size: float, decay: float) -> None:

@@ -6,8 +6,9 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twinlatent.attacks.attack import BATCH, Attack, AttackResult, run
-from twinlatent.attacks.balls import Norm
-from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, own_random_state, run
+from twinlatent.attacks.balls import Norm, ball_of
+from twinlatent.attacks.models import Attackable, as_model, frozen
 from twinlatent.criteria import Criterion
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing, write_json
@@ -26,6 +27,8 @@ from twinlatent.progress import bar
 SLACK = 1e-5
 """By so much, relatively, a perturbation may leave the ball through rounding."""
 IDENTITY = "identity.json"
+PROBES = 8
+"""By its answers to so many images a model is known again."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def run_suite(
     seed: int = 0,
     batch_size: int = BATCH,
     remaining_only: bool = False,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     identity: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> SuiteResult:
@@ -106,8 +109,8 @@ def run_suite(
             success rate of every attack.
         folder: keeps what is done after every batch; a later call with the same arguments goes on from there. It is
             left to the caller to remove it.
-        identity: what, besides the arguments, makes the work in `folder` the same work: a checksum of the model, where
-            it is no `nn.Module`.
+        identity: what, besides the arguments, makes the work in `folder` the same work. The model is known by its
+            answers to the first images.
         progress: whether to show a bar for each attack.
 
     Raises:
@@ -115,9 +118,12 @@ def run_suite(
     """
     if not attacks:
         raise TwinlatentError("0 attacks; give at least one")
+    ball_of(norm, epsilon)
+    images, labels, _ = checked_inputs(model, images, labels, None, batch_size, seed)
+    folder = None if folder is None else Path(folder)
     if folder is not None:
-        made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels}
-        made |= {"model": model} if isinstance(model, nn.Module) else {}
+        made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels,
+                "model": _answers(model, images[:PROBES], seed)}  # fmt: skip
         plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size}
         plain["remaining_only"] = remaining_only
         _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}))
@@ -128,22 +134,30 @@ def run_suite(
         parts, seconds = [], 0.0
         with bar(name, len(rows), show=progress) as shown:
             for batch in rows.split(batch_size) if len(rows) else ():
+                work = partial(run, attack, model, images[batch], labels[batch], criterion=criterion, seed=seed,
+                               batch_size=batch_size)  # fmt: skip
                 path = folder / f"{name}-{int(batch[0]):06d}.npz" if folder is not None else None
-                kept = _stored(path, images[batch]) if path is not None else None
-                if kept is None:
-                    began = time.monotonic()
-                    found = run(attack, model, images[batch], labels[batch], criterion=criterion, seed=seed,
-                                batch_size=batch_size)  # fmt: skip
-                    kept = found, time.monotonic() - began
-                    if path is not None:
-                        _store(path, *kept)
-                parts.append(kept[0])
-                seconds += kept[1]
+                part, took = _kept_or_done(path, images[batch], work)
+                parts.append(part)
+                seconds += took
                 shown.advance(len(batch))
         done[name] = _tried(parts, rows, images, norm, epsilon, seconds)
         if remaining_only:
             open_ &= ~done[name].wins
     return SuiteResult(done)
+
+
+def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackResult]) -> tuple[AttackResult, float]:
+    """What is kept of these images, or what the work makes of them, which is kept then; and its seconds."""
+    kept = _stored(path, images) if path is not None else None
+    if kept is not None:
+        return kept
+    began = time.monotonic()
+    result = work()
+    seconds = time.monotonic() - began
+    if path is not None:
+        _store(path, result, seconds)
+    return result, seconds
 
 
 def _tried(
@@ -167,6 +181,13 @@ def _untouched(images: Tensor) -> AttackResult:
     zero, number = images.new_zeros(n), torch.zeros(n, dtype=torch.int64, device=images.device)
     no = number.bool()
     return AttackResult(images, number - 1, no, zero, zero, number, number, torch.full_like(zero, torch.nan), no)
+
+
+@torch.no_grad()
+def _answers(model: Attackable, images: Tensor, seed: int) -> list[Tensor | None]:
+    with frozen(model), own_random_state(images.device, seed):
+        outputs = as_model(model)(images)
+    return [outputs.logits, outputs.suspicion, outputs.robust]
 
 
 def digest(value: object) -> str:

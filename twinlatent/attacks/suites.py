@@ -4,7 +4,7 @@ A suite holds attacks that know the detector and ones that do not, with gradient
 whether gradients can be trusted: none may be beaten by one that knows less.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -22,14 +22,15 @@ from twinlatent.attacks.steps import step_in
 from twinlatent.errors import TwinlatentError
 
 SuiteName = Literal["quick", "standard", "paper"]
-PLAIN, ADAPTIVE, BLIND = "plain", "adaptive", "blind"
-"""Kinds of attack: gradients of the classifier alone; of classifier and detector; none."""
+PLAIN, ADAPTIVE, QUERIES, BLIND = "plain", "adaptive", "queries", "blind"
+"""What attacks use: gradients of the classifier alone; of classifier and detector; answers of both; neither."""
 KINDS = {
     **dict.fromkeys(("fgsm", "pgd", "mim", "targets", "cw"), PLAIN),
     **dict.fromkeys(("fgsm_w", "pgd_w", "mim_w", "cw_w"), ADAPTIVE),
     **dict.fromkeys(("selective", "orthogonal", "selective-targets", "bypass-targets"), ADAPTIVE),
     **dict.fromkeys(("robust-targets", "latent-targets"), ADAPTIVE),
-    **dict.fromkeys(("none", "noise", "square", "transfer"), BLIND),
+    "square": QUERIES,
+    **dict.fromkeys(("none", "noise", "transfer"), BLIND),
 }
 """The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
 LIKELIEST = 3
@@ -44,8 +45,7 @@ class Suite:
         name: of the suite.
         epsilon: radius of the ball; CW-L2, which has none, counts where it stays inside.
         norm: of the ball.
-        steps: of gradient attacks, and a tenth of the queries of Square; None: the suite's own. `paper` has the
-            paper's.
+        steps: of gradient attacks, and a tenth of the queries of Square; None: the suite's own.
         level: (C,), suspicion up to which an image of each predicted class passes: a detector's threshold
             (`Bounds.thresholds`) or, as in the paper, its benign mean; None for a classifier without detector.
         robust: whether the model has a robust log-density.
@@ -53,7 +53,8 @@ class Suite:
         substitute: classifier of the attacker's own, for `transfer`; None: no such attack.
 
     Raises:
-        TwinlatentError: the name is unknown.
+        TwinlatentError: the name, the norm or the radius is none; or `paper`, whose budgets are given, is asked for
+            with other steps or norm.
     """
 
     name: SuiteName = "standard"
@@ -71,6 +72,9 @@ class Suite:
         if self.steps is not None and self.steps < 1:
             raise TwinlatentError(f"steps is {self.steps}; give at least 1")
         ball_of(self.norm, self.epsilon)
+        if self.name == "paper" and (self.steps is not None or self.norm != "linf"):
+            raise TwinlatentError(f"suite paper has the paper's steps and its linf steps; steps {self.steps} and norm "
+                                  f"{self.norm} are for the other suites")  # fmt: skip
 
     def attacks(self) -> dict[str, Attack]:
         """The attacks by name, the quickest first; `none` is no attack at all."""
@@ -123,7 +127,7 @@ class Suite:
         for name in ("fgsm", "pgd", "mim", "cw"):
             budget = preset(f"paper.whitebox.mnist.{name}")
             if name != "cw":
-                budget = replace(budget, epsilon=self.epsilon, norm=self.norm)
+                budget = budget.at(self.epsilon)
             if self.level is None:
                 found[name] = budget.build(early_stop=True)
             else:

@@ -53,17 +53,17 @@ def _checked_images(images: Array, channels: int | None) -> Tensor:
         raise TwinlatentError(f"images are {_dtype(images)}, not floating; {mend}")
     if images.ndim != 4 or channels not in (None, images.shape[1]) or 0 in images.shape:
         wanted = f"(n, {'channels' if channels is None else channels}, H, W)"
-        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not {wanted}; {_shape_mend(images)}")
+        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not {wanted}; {_shape_mend(images, channels)}")
     checked = _tensor(images, np.float32, torch.float32)
     _check_range(checked)
     return checked
 
 
-def _shape_mend(images: Array) -> str:
+def _shape_mend(images: Array, channels: int | None) -> str:
     if 0 in images.shape:
         return "give at least one image of at least one pixel"
     if images.ndim == 3:
-        return "add the channel axis: images[:, None]"
+        return "add the channel axis: images[:, None]" if channels == 1 else "add the batch axis: images[None]"
     if images.ndim == 4 and images.shape[3] == 1:
         return "move the channel axis forward: images[..., 0][:, None]"
     if images.ndim == 4:

@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 from torch import Tensor
 
 from twinlatent.attacks.attack import AttackResult
@@ -47,8 +47,8 @@ class WhiteBoxSettings(BaseModel):
 
     Attributes:
         suite: name of the suite.
-        epsilon: radius of the ball.
         norm: of the ball.
+        epsilon: its radius.
         steps: of gradient attacks; None: the suite's own.
         goal: what counts as success.
         fpr: false-positive rate of the threshold, one of `RATES`.
@@ -63,8 +63,8 @@ class WhiteBoxSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: SuiteName = "standard"
-    epsilon: Annotated[FiniteFloat, Field(ge=0)] = 0.3
     norm: Norm = "linf"
+    epsilon: Annotated[FiniteFloat, Field(ge=0)] = 0.3
     steps: Annotated[int, Field(ge=1)] | None = None
     goal: Goal = "undetected"
     fpr: float = 0.05
@@ -80,11 +80,19 @@ class WhiteBoxSettings(BaseModel):
             raise ValueError(f"choose from {', '.join(map(str, RATES))}")
         return fpr
 
-    @model_validator(mode="after")
-    def _radius_is_in_the_box(self) -> Self:
-        if self.norm == "linf" and self.epsilon > 1:
-            raise ValueError(f"epsilon {self.epsilon:g} in linf; give at most 1, the whole box")
-        return self
+    @field_validator("epsilon")
+    @classmethod
+    def _is_in_the_box(cls, epsilon: float, info: ValidationInfo) -> float:
+        if epsilon > 1 and info.data.get("norm") == "linf":
+            raise ValueError("give at most 1, the whole box")
+        return epsilon
+
+    @field_validator("steps", "norm")
+    @classmethod
+    def _are_not_the_papers(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("suite") == "paper" and value not in (None, "linf"):
+            raise ValueError("suite paper has its own steps, in linf; choose another suite")
+        return value
 
     @property
     def described(self) -> str:
