@@ -7,7 +7,7 @@ The adversary has the detector, its thresholds and the calibration images. What 
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,8 +113,8 @@ class WhiteBoxRun:
 
     Attributes:
         benign: the attacked test images as they were, with their true labels.
-        result: what each attack found.
-        wins: name of each attack, and `worst` → bool (n,), judged by `detect`; `none` is no attack.
+        result: what each attack found, its wins judged by `detect`.
+        wins: the same wins on the CPU, name of each attack, and `worst` → bool (n,); `none` is no attack.
         records: a success rate for each of these.
         origin: command, commit, machine, versions.
     """
@@ -175,13 +175,12 @@ def attack_detector(
         },
         progress=progress,
     )
-    wins, seconds = (
-        _judged(detector, drawn, result, settings),
-        sum(tried.seconds for tried in result.by_attack.values()),
-    )
+    wins = _judged(detector, drawn, result, settings)
+    judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
+    seconds = sum(tried.seconds for tried in judged.values())
     measured = list(_measured(detector, settings, result, wins))
     records = records_of(measured, detector, split, settings.seed, seconds, origin, settings.described)
-    return WhiteBoxRun(drawn, result, wins, tuple(records), origin)
+    return WhiteBoxRun(drawn, SuiteResult(judged), wins, tuple(records), origin)
 
 
 def _suite(detector: Detector, split: Split, settings: WhiteBoxSettings, substitute: Attackable | None) -> Suite:
@@ -251,18 +250,15 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
     `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of settings and origin.
     """
     arrays: dict[str, Any] = {"benign": run.benign.images.numpy(), "labels": run.benign.labels.numpy()}
-    names = [name for name in run.wins if name != WORST]
-    worst, by = run.benign.images.clone(), np.full(len(run.benign), "", dtype="U32")
-    for name in reversed(names):
-        tried = run.result.by_attack[name]
+    for name, tried in run.result.by_attack.items():
         for field in fields(AttackResult):
             arrays[f"{name}.{field.name}"] = getattr(tried.result, field.name).cpu().numpy()
         arrays[f"{name}.success"], arrays[f"{name}.tried"] = run.wins[name].numpy(), tried.tried.cpu().numpy()
-        worst[run.wins[name]] = tried.result.images.cpu()[run.wins[name]]
-        by[run.wins[name].numpy()] = name
+    worst = run.result.images.cpu().numpy()  # of the first attack, `none`, where none won
+    by = np.array(["", *run.result.by_attack])[run.result.winner.cpu().numpy() + 1]
     about = {"data": split.short_name, "asked": settings.model_dump(), "origin": run.origin.model_dump()}
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, worst=worst.numpy(), worst_attack=by, about=json.dumps(about), **arrays)
+        np.savez_compressed(temporary, worst=worst, worst_attack=by, about=json.dumps(about), **arrays)
 
 
 def attack_to_file(
