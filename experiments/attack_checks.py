@@ -6,7 +6,7 @@ can be made of every other, every image must be misread.
 
     python experiments/attack_checks.py mnist-mim --images 200 --out results/mnist-mim-adaptive.json
 
-`none` is the share of benign images that count without any attack. It takes about 40 minutes on one thread and ends
+`none` is the share of benign images that count without any attack. It takes about 45 minutes on one thread and ends
 with status 1 if one of these fails.
 """
 

@@ -186,7 +186,12 @@ def attack(
     suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     epsilon: Annotated[float, typer.Option(help="Radius.", min=0)] = 0.3,
     norm: Annotated[str, typer.Option(help="Of the radius: linf or l2.")] = "linf",
-    goal: Annotated[str, typer.Option(help="Beyond being misread: undetected, c1c2, or misclassified.")] = "undetected",
+    goal: Annotated[
+        str,
+        typer.Option(
+            help="Beyond being misread: undetected, c1c2 (the paper's with --score vulnerable), or misclassified."
+        ),
+    ] = "undetected",
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
     images: Annotated[
         int | None,
