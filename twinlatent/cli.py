@@ -82,6 +82,7 @@ def train(
     data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the state, the log and the detector file.")],
     preset: Annotated[str, typer.Option(help="Settings: smoke, standard or paper.")] = "standard",
+    attack: Annotated[str, typer.Option(help="Training attack A: mim, cw or pgd.")] = "mim",
     change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")] = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
@@ -95,7 +96,7 @@ def train(
     """Train a detector by the mini-max game and calibrate it."""
     _set_threads(threads)
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
-    settings = override(preset_settings(preset, split.image_shape, split.name), change or [])
+    settings = override(preset_settings(preset, split.image_shape, split.name, attack), change or [])
     detector = detector_settings(preset_detector(preset), label_rule, score)
     try:
         made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,

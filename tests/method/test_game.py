@@ -163,6 +163,33 @@ def test_without_a_step_size_the_steps_reach_the_edge_of_the_ball(start) -> None
         assert (attacked - others).abs().max().item() == pytest.approx(epsilon, rel=1e-3)
 
 
+def test_cw_raises_its_objective_up_to_what_benign_images_have(start) -> None:
+    change = {"attack": "cw", "objective": "ratio", "steps": 100, "learning_rate": 0.05, "c": 50.0, "epsilon": 0.2}
+    settings = tiny(change, unattacked=0.5)
+    state, benign, others = start(settings)
+    attacked, _, _ = adversary_turn(state, benign, others, 0.2, settings)
+    spared = BATCH // 2
+    assert torch.equal(attacked[:, :spared], others[:, :spared])
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    before, after = (gain_of(settings, *literal_densities(state, images), state.levels[1])[:, spared:]
+                     for images in (others, attacked))  # fmt: skip
+    enough = (state.levels[0] - state.levels[1])[:, None].expand_as(before)
+    wanting = before < enough - 0.1
+    assert wanting.any()
+    assert (after > before)[wanting].all()
+    assert (after <= torch.maximum(before, enough) + 0.5).all()  # it oscillates about the level
+    moved = (attacked - others)[:, spared:].flatten(2).norm(dim=2)
+    assert moved[wanting].min() > moved[~wanting].max()
+
+
+def test_the_reach_of_cw_follows_the_ramp(start) -> None:
+    settings = tiny({"attack": "cw", "steps": 3, "learning_rate": 0.1, "epsilon": 0.2})
+    state, benign, others = start(settings)
+    moved = [(adversary_turn(state, benign, others, epsilon, settings)[0] - others).norm() for epsilon in (0.05, 0.2)]
+    assert moved[0] < moved[1] / 2
+
+
 def test_no_ball_no_change(start) -> None:
     for change in ADVERSARIES:
         state, benign, others = start(tiny(change))
@@ -591,6 +618,6 @@ def test_settings_refuse_what_they_do_not_know() -> None:
     for wrong in ({"rounds": 0}, {"unattacked": 1.0}, {"epochs": 3}, {"optimiser": "lbfgs"}, {"learning_rate": 0}):
         with pytest.raises(ValueError, match="validation error"):
             tiny(**wrong)
-    for wrong in ({"epsilon": 1.5}, {"steps": 0}, {"attack": "cw"}, {"alpha": 1}):
+    for wrong in ({"epsilon": 1.5}, {"steps": 0}, {"attack": "fgsm"}, {"alpha": 1}):
         with pytest.raises(ValueError, match="validation error"):
             tiny(wrong)

@@ -47,6 +47,22 @@ def test_settings_survive_being_written_down(preset: str) -> None:
     assert GameSettings.model_validate_json(settings.model_dump_json()) == settings
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("attack", ["mim", "cw", "pgd"])
+def test_the_training_attack_is_a_part_of_the_preset(preset: str, attack: str) -> None:
+    assert preset_settings(preset, (1, 28, 28), "mnist", attack).adversary.attack == attack
+
+
+def test_the_paper_preset_has_the_steps_of_table_7() -> None:
+    made = [preset_settings("paper", (1, 28, 28), data, "cw").adversary for data in ("mnist", "fashion-mnist5")]
+    assert [(a.steps, a.learning_rate, a.c) for a in made] == [(1000, 0.001, 1), (2000, 0.001, 1)]
+
+
+def test_unknown_training_attacks_are_named() -> None:
+    with pytest.raises(TwinlatentError, match="'fgsm' is unknown"):
+        preset_settings("smoke", (1, 28, 28), "mnist", "fgsm")
+
+
 def test_the_paper_preset_decides_as_the_paper_does() -> None:
     paper = preset_detector("paper")
     assert (paper.label_rule, paper.score) == ("nearest_mean", "vulnerable")

@@ -1,5 +1,6 @@
 """CW-L2: the smallest perturbation that succeeds (Carlini and Wagner 2017, section VI-A)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -19,6 +20,8 @@ BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 """Adam's, with its usual values; it is written out because images leave it one by one."""
 INSIDE = 1 - 1e-6
 """What tanh may reach, so that w stays finite for black and white pixels."""
+MARGIN_OF_W = 0.005
+"""How far inside the box `approach` begins, in units of its width."""
 NO_LIMIT = 1e10
 """c is raised tenfold until a search succeeded or it is as large as this."""
 WINDOWS, STALLED = 10, 1e-4
@@ -116,6 +119,31 @@ class CarliniWagner(Attack):
         size = self.learning_rate / (1 - BETA1**number)
         spread = (second / (1 - BETA2**number)).sqrt_().add_(TINY)
         return w.addcdiv(first, spread, value=-size), first, second
+
+
+def approach(
+    objective: Callable[[Tensor], Tensor], images: Tensor, *, c: float, steps: int, learning_rate: float
+) -> Tensor:
+    """Minimise ‖x' − x‖² − c·objective by Adam on w and return the last iterate: the bare loop, as the game needs it.
+
+    Pixels begin `MARGIN_OF_W` inside the box, so that black and white ones can move within few steps.
+
+    Args:
+        objective: images → one number an image, of the leading shape of `images`.
+        images: (..., channels, H, W) in [0, 1]; any leading dimensions.
+        c: weight of the objective.
+        steps: of Adam.
+        learning_rate: of Adam.
+    """
+    w = torch.atanh((2 * images - 1) * (1 - 2 * MARGIN_OF_W)).requires_grad_()
+    optimiser = torch.optim.Adam([w], learning_rate)
+    with torch.enable_grad():
+        for _ in range(steps):
+            x = (torch.tanh(w) + 1) / 2
+            loss = (x - images).square().sum() - c * objective(x).sum()
+            (w.grad,) = torch.autograd.grad(loss, w)
+            optimiser.step()
+    return (torch.tanh(w.detach()) + 1) / 2
 
 
 def carlini_wagner(

@@ -7,7 +7,7 @@ turn (one step on l^c with benign images of c and the attacked ones). Letters: C
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from twinlatent.attacks.balls import LInf
+from twinlatent.attacks.carlini_wagner import approach
 from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
 from twinlatent.attacks.steps import SignStep
@@ -35,25 +36,31 @@ from twinlatent.progress import bar
 
 REFERENCE_MEMORY = 0.9
 """The benign levels the adversary aims at are running means that keep this much each round."""
+TrainingAttack = Literal["mim", "pgd", "cw"]
 WATCHED_IMAGES = 500
 """How many benign training images the logged accuracy is taken over."""
 
 
 class AdversarySettings(BaseModel):
-    """The training attack; by default a short MIM_W."""
+    """The training attack A_W; by default a short MIM_W."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attack: Literal["mim", "pgd"] = "mim"
-    """MIM_W starts at the image and has momentum; PGD_W starts at a random point of the ball and has none."""
+    attack: TrainingAttack = "mim"
+    """MIM_W starts at the image and has momentum; PGD_W starts at a random point of the ball and has none; CW-L2_W has
+    no ball, and makes the smallest L2 change with which an image of another class looks like a benign one of c."""
     epsilon: float = Field(0.4, ge=0, le=1)
-    """L∞ radius after the ramp."""
+    """L∞ radius of MIM_W and PGD_W after the ramp."""
     steps: int = Field(12, ge=1)
     step_size: float | None = Field(None, gt=0)
     """None for `stride` × ε / steps, which follows the ramp."""
     stride: float = Field(2.5, gt=0)
     decay: float = Field(0.9, ge=0)
     """Momentum of MIM_W."""
+    learning_rate: float = Field(0.25, gt=0)
+    """Of CW-L2_W, after the ramp."""
+    c: float = Field(1.0, gt=0)
+    """Weight of CW-L2_W's objective against ‖δ‖²; there is no search for it."""
     objective: Literal["bypass", "ratio"] = "bypass"
     """What it raises: log P_r^c − γ·l_pass (the paper), or log P_r^c − log P_v^c without a reference."""
     bypass_weight: float = Field(1.0, ge=0)
@@ -210,22 +217,22 @@ def adversary_turn(
     """
     vaes, adversary = state.vaes, settings.adversary
     spared = int(settings.unattacked * others.shape[1])
-    step_size = adversary.step_size or adversary.stride * epsilon / adversary.steps
-    step = SignStep(step_size, adversary.decay if adversary.attack == "mim" else 0.0)
     with frozen(vaes):
         with torch.no_grad():
             of_benign = _log_densities(vaes, benign)
             state.levels = _moved_levels(state.levels, of_benign, adversary)
         allowed = state.levels[1][:, None]
 
-        def gain(images: Tensor) -> Tensor:
-            robust, vulnerable = _log_densities(vaes, images)
+        def gain_of(robust: Tensor, vulnerable: Tensor) -> Tensor:
             if adversary.objective == "ratio":
                 return robust - vulnerable
             return robust - adversary.bypass_weight * (vulnerable - allowed).clamp_min(0)
 
-        attacked = ascend(gain, others[:, spared:], LInf(epsilon), step, adversary.steps,
-                          random_start=adversary.attack == "pgd", generator=state.generator)  # fmt: skip
+        def gain(images: Tensor) -> Tensor:
+            return gain_of(*_log_densities(vaes, images))
+
+        enough = gain_of(*state.levels[:, :, None])  # what a typical benign image of c has
+        attacked = _attack(gain, enough, others[:, spared:], epsilon, state.generator, adversary)
         with torch.no_grad():
             robust, vulnerable = _log_densities(vaes, attacked)
     success = (vulnerable < allowed) & (robust > state.levels[0][:, None])
@@ -244,6 +251,21 @@ def defender_turn(state: GameState, benign: Tensor, attacked: Tensor, settings: 
     terms.total(settings.loss).sum().backward()
     state.optimiser.step()
     return terms
+
+
+def _attack(
+    gain: Callable[[Tensor], Tensor], enough: Tensor, images: Tensor, epsilon: float, generator: torch.Generator,
+    adversary: AdversarySettings,
+) -> Tensor:  # fmt: skip
+    """Raise `gain` of images (C, B, channels, H, W); CW-L2_W only up to `enough` (C, 1), which is its κ = 0."""
+    if adversary.attack == "cw":
+        ramp = epsilon / adversary.epsilon if adversary.epsilon else 1.0
+        return approach(lambda x: torch.minimum(gain(x), enough), images, c=adversary.c, steps=adversary.steps,
+                        learning_rate=ramp * adversary.learning_rate)  # fmt: skip
+    step_size = adversary.step_size or adversary.stride * epsilon / adversary.steps
+    step = SignStep(step_size, adversary.decay if adversary.attack == "mim" else 0.0)
+    return ascend(gain, images, LInf(epsilon), step, adversary.steps, random_start=adversary.attack == "pgd",
+                  generator=generator)  # fmt: skip
 
 
 def _log_densities(vaes: ClassVAEs, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.detector import DetectorSettings
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game import GameSettings, TrainingAttack
 
 Preset = Literal["smoke", "standard", "paper"]
 
@@ -43,6 +43,9 @@ _PAPER: dict[str, Any] = {
 }
 """The paper's attack budget and weights (Table 7). Optimiser, batch and stop rule are not stated; these are ours."""
 
+_PAPER_CW: dict[str, Any] = {"steps": 1000, "learning_rate": 1e-3, "c": 1.0}
+"""Table 7's CW-L2_W; Fashion MNIST has twice the steps."""
+
 _PRESETS: dict[str, dict[str, Any]] = {"smoke": _SMOKE, "standard": _STANDARD, "paper": _PAPER}
 
 _SMALL: dict[str, Any] = {
@@ -54,21 +57,30 @@ _SMALL: dict[str, Any] = {
 """`standard` for images as small as scikit-learn's 8×8 digits: under a minute. Chosen on their calibration images."""
 
 
-def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "") -> GameSettings:
+def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "", attack: str = "mim") -> GameSettings:
     """The game settings of a preset for images of a shape (channels, H, W).
 
     Args:
         preset: `smoke` (seconds), `standard`, or `paper` (the literal budgets: very long on a CPU).
         image_shape: decides the networks.
         data: name of the data set; Fashion MNIST's networks have twice the filters, as in the paper.
+        attack: what the game is played against.
 
     Raises:
-        TwinlatentError: unknown preset.
+        TwinlatentError: unknown preset or attack.
     """
     if preset not in get_args(Preset):
         raise TwinlatentError(f"preset {preset!r} is unknown; choose from {', '.join(get_args(Preset))}")
+    if attack not in get_args(TrainingAttack):
+        raise TwinlatentError(
+            f"training attack {attack!r} is unknown; choose from {', '.join(get_args(TrainingAttack))}"
+        )
     small = preset == "standard" and image_shape[-1] <= SMALL_SIDE
     values = _PRESETS[preset] | (_SMALL if small else {})
+    adversary = values["adversary"] | {"attack": attack}
+    if preset == "paper" and attack == "cw":
+        adversary |= _PAPER_CW | ({"steps": 2000} if data.startswith("fashion-mnist") else {})
+    values |= {"adversary": adversary}
     return GameSettings(**values, **_networks(image_shape, data))
 
 
