@@ -8,7 +8,8 @@ torch.Size([1, 8, 8])
 
 from twinlatent import attacks, criteria, data
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.detector import Detector, DetectorSettings, Verdict
+from twinlatent.method.calibrated import Verdict
+from twinlatent.method.detector import Detector, DetectorSettings
 from twinlatent.method.fit import fit, fit_split
 from twinlatent.method.game import AdversarySettings, GameSettings
 from twinlatent.method.losses import LossSettings

@@ -22,7 +22,8 @@ from twinlatent.evaluation.records import Record, write_records
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
 from twinlatent.evaluation.split_of import split_of
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings, attack_to_file
-from twinlatent.method.detector import DETECTOR_FILE, Score
+from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.detector import Score
 from twinlatent.method.fit import check_device
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.report.contact_sheet import contact_sheet

@@ -288,7 +288,7 @@ def test_the_card_describes_the_detector(run: EvaluationRun, trained_detector: D
     assert (card.data, card.class_names) == ("digits", digits.class_names)
     counted = (card.training_images, card.calibration_images, card.test_images)
     assert counted == (len(digits.train), len(digits.calibration), len(digits.test))
-    assert card.encoder == settings_of(trained_detector).encoder
+    assert card.network == settings_of(trained_detector).encoder
     assert card.settings == trained_detector.card["training"]
     assert (card.score, card.label_rule) == ("ratio", "ratio")
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from twinlatent.attacks import pgd
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
+from twinlatent.method.calibrated import CHUNK, Verdict
 from twinlatent.method.calibration import POOLED_BELOW
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
-from twinlatent.method.detector import CHUNK, BenignTable, Detector, DetectorSettings, Verdict, build_detector
+from twinlatent.method.detector import BenignTable, Detector, DetectorSettings, build_detector
 from twinlatent.method.networks import plan
 from twinlatent.outputs import Outputs
 

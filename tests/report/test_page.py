@@ -50,7 +50,8 @@ def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> Evaluation
                         np.full(k, 0.5), np.full(k, 1e-4))  # fmt: skip
     settings = {"attack": {"step_size": 0.01, "restart": False}, "note": None, "seeds": [1, 2]}
     model = ModelCard(title="A detector", data="digits", class_names=names, training_images=100, calibration_images=20,
-                      test_images=N, encoder="c(4,16) z(8,8)", decoder="d(64)", parameters=1234567, score="vulnerable",
+                      test_images=N, method="twinlatent", trained_with="mim",
+                      network="c(4,16) z(8,8)", decoder="d(64)", parameters=1234567, score="vulnerable",
                       label_rule="nearest class mean", fpr=0.05, seconds=800, settings=settings)  # fmt: skip
     log = tuple({"round": i, "loss_total": 1 / i, "success": 1 / i, "accuracy": None} for i in range(1, 9))
     return EvaluationRun(tuple(records), model, benign, suspicion, examples, 1.6, log)
@@ -141,7 +142,9 @@ def test_the_numbers_are_there(html: str) -> None:
 def test_all_text_is_escaped() -> None:
     run = a_run(names=(NASTY, NASTY))
     nasty = run.model.model_copy(
-        update=dict.fromkeys(("title", "data", "encoder", "decoder", "score", "label_rule"), NASTY)
+        update=dict.fromkeys(
+            ("title", "data", "network", "method", "trained_with", "decoder", "score", "label_rule"), NASTY
+        )
         | {"settings": {NASTY: NASTY}}
     )
     free = dict.fromkeys(("data", "command", "commit", "machine", "budget"), NASTY)

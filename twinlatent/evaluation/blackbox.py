@@ -6,7 +6,7 @@ detector's thresholds were fixed on calibration images before; test images are o
 
 import time
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
-from twinlatent.method.detector import Detector, Score, Verdict
+from twinlatent.method.calibrated import CalibratedDetector, Verdict
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.presets import SMALL_SIDE
 from twinlatent.progress import bar
@@ -84,7 +84,7 @@ def attack_substitute(
 
 
 def evaluate_blackbox(
-    detector: Detector,
+    detector: CalibratedDetector,
     split: Split,
     *,
     budgets: Sequence[Budget] = BLACK_BOX,
@@ -134,7 +134,11 @@ class _Seen:
     """The detector's verdicts: on all test images, on the drawn ones, and on their attacked versions."""
 
     def __init__(
-        self, detector: Detector, test: LabelledImages, drawn: LabelledImages, attacked: dict[str, LabelledImages]
+        self,
+        detector: CalibratedDetector,
+        test: LabelledImages,
+        drawn: LabelledImages,
+        attacked: dict[str, LabelledImages],
     ) -> None:
         self.detector, self.test, self.drawn, self.attacked = detector, test, drawn, attacked
         self.rates = [rate_ for rate_ in RATES if rate_ >= detector.calibration.finest_fpr]
@@ -147,7 +151,7 @@ class _Seen:
 def _benign(seen: _Seen) -> list[Measured]:
     right = int((seen.everything.label == seen.test.labels).sum())
     flagged = int(seen.everything.adversarial.sum())
-    score = seen.detector.settings.score
+    score = seen.detector.score
     return [
         ("accuracy", "none", None, None, rate(right, len(seen.test))),
         ("fpr", "none", None, score, rate(flagged, len(seen.test))),
@@ -159,18 +163,18 @@ def _attack(seen: _Seen, budget: Budget, substitute: PlainNetwork) -> list[Measu
     name, data = budget.attack, seen.attacked[budget.attack]
     missed = 1 - _accuracy(substitute, data).value
     rows: list[Measured] = [("attack_success", name, budget.epsilon, None, rate(round(missed * len(data)), len(data)))]
-    for score in get_args(Score):
-        other = seen.detector.using(score=score)
+    for score in seen.detector.scores:
+        other = seen.detector.with_score(score)
         benign, adversarial = (other.detect(x.images, seen.fpr).suspicion.numpy() for x in (seen.drawn, data))
         low, high = auc_interval(benign, adversarial)
         rows.append(("auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), len(data), low, high)))
     for fpr in seen.rates:
         flagged = _flagged(seen.detector, seen.verdicts[name], fpr)
-        rows.append((f"tpr@{round(100 * fpr)}", name, budget.epsilon, seen.detector.settings.score, flagged))
+        rows.append((f"tpr@{round(100 * fpr)}", name, budget.epsilon, seen.detector.score, flagged))
     return rows
 
 
-def _flagged(detector: Detector, verdict: Verdict, fpr: float) -> Rate:
+def _flagged(detector: CalibratedDetector, verdict: Verdict, fpr: float) -> Rate:
     over = ~(verdict.suspicion <= detector.calibration.thresholds(fpr)[verdict.label])  # as `detect` has it
     return rate(int(over.sum()), len(over))
 
@@ -191,23 +195,24 @@ def _check_budgets(budgets: Sequence[Budget]) -> None:
         raise TwinlatentError(f"attack {twice!r} is given twice; evaluate each budget of an attack by itself")
 
 
-def model_card(detector: Detector, title: str, test_images: int, fpr: float) -> ModelCard:
+def model_card(detector: CalibratedDetector, title: str, test_images: int, fpr: float) -> ModelCard:
     """What the report says of the detector, from its card."""
     card = detector.card
     training, counts = card.get("training", {}), card.get("data", {}).get("images", {})
-    plan = detector.encoders.networks.plan
     return ModelCard(
         title=title,
+        method=detector.method,
+        trained_with=detector.trained_with,
         data=card.get("data", {}).get("name", "unknown"),
         class_names=detector.class_names,
         training_images=counts.get("train", 0),
-        calibration_images=counts.get("calibration", len(detector.benign["ratio"].labels)),
+        calibration_images=detector.calibration_images,
         test_images=test_images,
-        encoder=str(plan.spec),
-        decoder=training.get("decoder", "unknown"),
-        parameters=sum(parameter.numel() for parameter in detector.encoders.parameters()),
-        score=detector.settings.score,
-        label_rule=detector.settings.label_rule,
+        network=detector.network,
+        decoder=training.get("decoder"),
+        parameters=detector.parameters,
+        score=detector.score,
+        label_rule=detector.label_rule,
         fpr=fpr,
         seconds=card.get("seconds", 0.0),
         settings=training,

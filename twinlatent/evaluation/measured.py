@@ -8,7 +8,7 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate
 from twinlatent.evaluation.records import Record
-from twinlatent.method.detector import Detector
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance
 
 RATES = (0.01, 0.05, 0.10)
@@ -30,7 +30,7 @@ def draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:
     return data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:images])
 
 
-def check_fit(detector: Detector, split: Split) -> None:
+def check_fit(detector: CalibratedDetector, split: Split) -> None:
     """Refuse a detector that was made for images or classes of another kind.
 
     Raises:
@@ -45,7 +45,7 @@ def check_fit(detector: Detector, split: Split) -> None:
 
 def records_of(
     measured: Sequence[Measured],
-    detector: Detector,
+    detector: CalibratedDetector,
     split: Split,
     seed: int,
     seconds: float,
@@ -53,28 +53,27 @@ def records_of(
     budget: str,
 ) -> list[Record]:
     """Records of measured numbers, all with the same origin."""
-    adversary = detector.card.get("training", {}).get("adversary", {})
     return [
-        Record(
-            data=split.short_name,
-            method="twinlatent",
-            trained_with=adversary.get("attack", "none"),
-            attack=attack,
-            epsilon=epsilon,
-            score=score,
-            metric=metric,
-            value=found.value,
-            n=found.n,
-            low=found.low,
-            high=found.high,
-            seed=seed,
-            command=origin.command,
-            commit=origin.commit,
-            seconds=round(seconds, 1),
-            versions=origin.versions,
-            machine=origin.machine,
-            date=origin.date,
-            budget=budget,
-        )
+        Record.model_validate({
+            "data": split.short_name,
+            "method": detector.method,
+            "trained_with": detector.trained_with,
+            "attack": attack,
+            "epsilon": epsilon,
+            "score": score,
+            "metric": metric,
+            "value": found.value,
+            "n": found.n,
+            "low": found.low,
+            "high": found.high,
+            "seed": seed,
+            "command": origin.command,
+            "commit": origin.commit,
+            "seconds": round(seconds, 1),
+            "versions": origin.versions,
+            "machine": origin.machine,
+            "date": origin.date,
+            "budget": budget,
+        })
         for metric, attack, epsilon, score, found in measured
-    ]
+    ]  # fmt: skip

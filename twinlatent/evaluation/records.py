@@ -12,7 +12,9 @@ from twinlatent.files import write_json
 
 Method = Literal["twinlatent", "plain", "gong", "rce", "adversarial-training", "gat"]
 TrainedWith = Literal["mim", "pgd", "cw", "none"]
-Score = Literal["vulnerable", "joint", "ratio"]
+Score = Literal["vulnerable", "joint", "ratio", "confidence", "binary", "non-me", "k-density", "class-detector"]
+"""Ours, then of the baselines: `confidence` of plain and adversarially trained classifiers, `binary` of Gong et al.,
+`non-me` and `k-density` of Pang et al., `class-detector` of Yin et al."""
 Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3",
                  "benign_pass_c1c2", "l2_rms255", "substitute_accuracy", "attack_success"]  # fmt: skip
 UNBOUNDED_METRICS = frozenset({"l2_rms255"})  # every other metric is a share, in [0, 1]

@@ -32,10 +32,13 @@ class ModelCard(BaseModel):
 
     Attributes:
         title: heading of the report.
+        method: whose detector it is, as in records.
+        trained_with: the training attack, "none" where there was none.
         data: name of the data set.
         class_names: one name a class.
         training_images, calibration_images, test_images: how many of each were used.
-        encoder, decoder: the networks in the paper's notation, such as "3(c(4,16)) z(8,8)".
+        network: in the paper's notation, such as "3(c(4,16)) z(8,8)".
+        decoder: the same; None where there is none.
         parameters: trained numbers, all classes together.
         score: which suspicion score flags an image.
         label_rule: how the label is inferred.
@@ -47,13 +50,15 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
+    method: str
+    trained_with: str
     data: str
     class_names: tuple[str, ...]
     training_images: Count
     calibration_images: Count
     test_images: Count
-    encoder: str
-    decoder: str
+    network: str
+    decoder: str | None
     parameters: Count
     score: str
     label_rule: str

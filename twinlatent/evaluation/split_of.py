@@ -2,10 +2,12 @@
 
 from twinlatent.data import Split, load, names
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.detector import Detector
+from twinlatent.method.calibrated import CalibratedDetector
 
 
-def split_of(detector: Detector, data: str | None = None, *, size: int | None = None, progress: bool = True) -> Split:
+def split_of(
+    detector: CalibratedDetector, data: str | None = None, *, size: int | None = None, progress: bool = True
+) -> Split:
     """Load the split a detector was trained on, so that its training images are never taken for test images.
 
     Args:

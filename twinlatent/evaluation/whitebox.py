@@ -31,7 +31,7 @@ from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, rec
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.records import Record
 from twinlatent.files import replacing
-from twinlatent.method.detector import Detector
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance, provenance
 
 Goal = Literal["undetected", "c1c2", "misclassified"]
@@ -127,7 +127,7 @@ class WhiteBoxRun:
 
 
 def attack_detector(
-    detector: Detector,
+    detector: CalibratedDetector,
     split: Split,
     settings: WhiteBoxSettings,
     *,
@@ -169,7 +169,7 @@ def attack_detector(
         remaining_only=settings.remaining_only,
         folder=folder,
         identity={
-            "detector": digest([detector.settings, detector.encoders, detector.class_means, detector.benign]),
+            "detector": digest(list(detector.essence)),
             "asked": settings.model_dump(),
             "data": split.fingerprint,
         },
@@ -183,7 +183,9 @@ def attack_detector(
     return WhiteBoxRun(drawn, SuiteResult(judged), wins, tuple(records), origin)
 
 
-def _suite(detector: Detector, split: Split, settings: WhiteBoxSettings, substitute: Attackable | None) -> Suite:
+def _suite(
+    detector: CalibratedDetector, split: Split, settings: WhiteBoxSettings, substitute: Attackable | None
+) -> Suite:
     bounds = detector.bounds(settings.fpr)
     level = bounds.suspicion_mean if settings.goal == "c1c2" else bounds.thresholds[settings.fpr]
     return Suite(
@@ -198,7 +200,7 @@ def _suite(detector: Detector, split: Split, settings: WhiteBoxSettings, substit
     )
 
 
-def _references(detector: Detector, split: Split) -> LatentMatching | None:
+def _references(detector: CalibratedDetector, split: Split) -> LatentMatching | None:
     """Latents to match, from calibration images; None if those of a class are all misread."""
     known = split.calibration.subset(slice(REFERENCES))
     try:
@@ -207,7 +209,7 @@ def _references(detector: Detector, split: Split) -> LatentMatching | None:
         return None
 
 
-def _criterion(detector: Detector, settings: WhiteBoxSettings) -> Criterion:
+def _criterion(detector: CalibratedDetector, settings: WhiteBoxSettings) -> Criterion:
     bounds = detector.bounds(settings.fpr)
     match settings.goal:
         case "undetected":
@@ -219,7 +221,7 @@ def _criterion(detector: Detector, settings: WhiteBoxSettings) -> Criterion:
 
 
 def _judged(
-    detector: Detector, drawn: LabelledImages, result: SuiteResult, settings: WhiteBoxSettings
+    detector: CalibratedDetector, drawn: LabelledImages, result: SuiteResult, settings: WhiteBoxSettings
 ) -> dict[str, Tensor]:
     """Who won, on the CPU. `detect` has the last word on labels and flags; C1 and C2 are no part of its verdict."""
     wins = {}
@@ -231,11 +233,11 @@ def _judged(
 
 
 def _measured(
-    detector: Detector, settings: WhiteBoxSettings, result: SuiteResult, wins: Mapping[str, Tensor]
+    detector: CalibratedDetector, settings: WhiteBoxSettings, result: SuiteResult, wins: Mapping[str, Tensor]
 ) -> Iterator[Measured]:
     """A success rate for each attack, over the images it was run on, and for the worst of them."""
     epsilon = settings.epsilon if settings.norm == "linf" else None
-    score = detector.settings.score
+    score = detector.score
     for name, found in wins.items():
         tried = result.by_attack[name].tried.cpu() if name != WORST else torch.ones_like(found)
         if tried.any():
@@ -262,7 +264,7 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
 
 
 def attack_to_file(
-    detector: Detector, split: Split, settings: WhiteBoxSettings, path: Path, *, progress: bool = True
+    detector: CalibratedDetector, split: Split, settings: WhiteBoxSettings, path: Path, *, progress: bool = True
 ) -> WhiteBoxRun:
     """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
 

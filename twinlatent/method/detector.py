@@ -12,23 +12,22 @@ from typing import Any, Literal, get_args
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
-from torch.nn import functional as F
 
 from twinlatent.data import LabelledImages
-from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibration import Calibration, calibrate
+from twinlatent.method.calibrated import (
+    CHUNK,
+    BenignAnswers,
+    CalibratedDetector,
+    chunks,
+    mean_by_label,
+    unknown_score,
+)
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.networks import plan as network_plan
-from twinlatent.outputs import Bounds, Outputs, at_label
-
-DETECTOR_FILE = "detector.safetensors"
-"""Name of the detector file in a training folder."""
-CHUNK = 32
-"""`detect` encodes this many images at a time, always exactly, so that an image's verdict is the same bit for bit
-whatever images come with it."""
+from twinlatent.outputs import Outputs, at_label
 
 LabelRule = Literal["nearest_mean", "density", "ratio"]
 Score = Literal["vulnerable", "joint", "ratio"]
@@ -48,24 +47,6 @@ class DetectorSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the detector says of n images.
-
-    Attributes:
-        label: int64 (n,), predicted class ŷ.
-        adversarial: bool (n,), whether the suspicion passes the threshold of ŷ.
-        suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class.
-        p_value: float32 (n,) in (0, 1], conformal: (1 + k) / (1 + m), k of the m benign calibration images of ŷ being
-            at least as suspicious; see `Calibration` for when that is exact.
-    """
-
-    label: Tensor
-    adversarial: Tensor
-    suspicion: Tensor
-    p_value: Tensor
-
-
-@dataclass(frozen=True)
 class BenignTable:
     """Calibration images under one label rule.
 
@@ -80,8 +61,8 @@ class BenignTable:
     vulnerable: Tensor
 
 
-class Detector:
-    """Class encoders with their calibration. Call it, or `outputs`, for differentiable answers; `detect` for verdicts.
+class Detector(CalibratedDetector):
+    """Class encoders with their calibration: ours.
 
     Attributes:
         class_names: one a class.
@@ -102,36 +83,56 @@ class Detector:
         self.encoders = encoders.requires_grad_(False).eval()
         self.class_means = class_means
         self.benign = dict(benign)
-        self.class_names = class_names
         self.settings = settings or DetectorSettings()
-        self.card = dict(card or {})
-        self.image_shape = encoders.networks.plan.input_shape
-        self._table = self.benign[self.settings.label_rule]
-        self._levels = _levels(self._table, self.classes)
-        self._calibration = calibrate(self._benign_suspicion(), self._table.labels, self.classes)
+        table = self.benign[self.settings.label_rule]
+        self._levels = _levels(table, len(class_names))
+        of_label = self._levels[:, table.labels]
+        suspicion = _suspicion(self.settings.score, table.robust, table.vulnerable, of_label)
+        answers = BenignAnswers(table.labels, suspicion, table.robust)
+        super().__init__(class_names, encoders.networks.plan.input_shape, answers, card or {})
 
     @property
-    def classes(self) -> int:
-        """Number of classes C."""
-        return len(self.class_names)
+    def method(self) -> str:
+        return "twinlatent"
+
+    @property
+    def trained_with(self) -> str:
+        return str(self.card.get("training", {}).get("adversary", {}).get("attack", "none"))
+
+    @property
+    def score(self) -> Score:
+        return self.settings.score
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        return get_args(Score)
+
+    @property
+    def label_rule(self) -> LabelRule:
+        return self.settings.label_rule
 
     @property
     def device(self) -> torch.device:
-        """Where the encoders are."""
         return self.class_means.device
 
     @property
-    def calibration(self) -> Calibration:
-        """Benign suspicion by predicted class, under the detector's settings."""
-        return self._calibration
+    def network(self) -> str:
+        return str(self.encoders.networks.plan.spec)
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.encoders.parameters())
+
+    @property
+    def essence(self) -> tuple[Any, ...]:
+        return self.settings, self.encoders, self.class_means, self.benign
 
     def to(self, device: str | torch.device) -> "Detector":
-        """A copy of the detector on another device; its thresholds stay those that were measured on the CPU."""
         encoders = copy.deepcopy(self.encoders).to(device)
         return Detector(encoders, self.class_means.to(device), self.benign, self.class_names, self.settings, self.card)
 
     def save(self, path: str | Path) -> None:
-        """Write the detector file: encoders, class means and calibration images' log-densities, no decoder."""
+        """Write encoders, class means and calibration images' log-densities, no decoder."""
         plan = self.encoders.networks.plan
         tensors = {"class_means": self.class_means, **_prefixed("encoders", self.encoders.state_dict())}
         for rule, table in self.benign.items():
@@ -174,6 +175,11 @@ class Detector:
         settings = DetectorSettings(label_rule=rule, score=score)
         return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card)
 
+    def with_score(self, score: str) -> "Detector":
+        if score not in get_args(Score):
+            raise unknown_score(score, self.scores)
+        return self.using(score=score)  # type: ignore[arg-type]
+
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, suspicion, robust log-density and latents (μ_r, then μ_v), differentiable with respect to the images.
 
@@ -187,55 +193,6 @@ class Detector:
         levels = self._levels.to(robust.device)
         means = torch.cat([latents.robust.mean, latents.vulnerable.mean], -1).transpose(0, 1)
         return Outputs(logits, _suspicion(self.settings.score, robust, vulnerable, levels), robust, means)
-
-    __call__ = outputs
-
-    @torch.no_grad()
-    def detect(self, images: Array, fpr: float = 0.05) -> Verdict:
-        """Classify images and say which are adversarial.
-
-        Any image in [0, 1] gets a verdict, noise and constant images too; no images give an empty one. The answer
-        for an image does not depend on the others.
-
-        Args:
-            images: floating (n, channels, H, W) in [0, 1], tensor or array, n ≥ 0.
-            fpr: share of benign images that may be flagged, in (0, 1).
-
-        Raises:
-            TwinlatentError: images of another shape or range or with NaN; fpr finer than the calibration can tell.
-        """
-        thresholds = self.calibration.thresholds(fpr)
-        label, suspicion = self._labels_and_suspicion(self._checked(images))
-        p_value = self.calibration.p_values(suspicion, label)
-        flagged = ~(suspicion <= thresholds[label])  # so that what is no number is flagged
-        return Verdict(label, flagged, suspicion, p_value)
-
-    def bounds(self, *fprs: float) -> Bounds:
-        """Benign levels by predicted class, for criteria and objectives (C1, C2, undetected at a rate)."""
-        suspicion, table = self._benign_suspicion(), self._table
-        return Bounds(
-            suspicion_mean=_mean_by_label(suspicion, table.labels, self.classes).to(self.device),
-            robust_mean=_mean_by_label(table.robust, table.labels, self.classes).to(self.device),
-            thresholds={fpr: self.calibration.thresholds(fpr).to(self.device) for fpr in fprs},
-        )
-
-    def _checked(self, images: Array) -> Tensor:
-        if tuple(getattr(images, "shape", ())) == (0, *self.image_shape):
-            return torch.empty(0, *self.image_shape)
-        return check_images(images, shape=self.image_shape)[0]
-
-    def _labels_and_suspicion(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        labels, suspicions = [torch.empty(0, dtype=torch.int64)], [torch.empty(0)]
-        for chunk in images.split(CHUNK) if len(images) else ():
-            answers = self.outputs(filled(chunk).to(self.device))
-            labels.append(answers.labels[: len(chunk)].cpu())
-            suspicions.append(answers.suspicion_of_label[: len(chunk)].cpu())
-        return torch.cat(labels), torch.cat(suspicions)
-
-    def _benign_suspicion(self) -> Tensor:
-        """Suspicion of the calibration images at their predicted label, (n,)."""
-        table, levels = self._table, self._levels[:, self._table.labels]
-        return _suspicion(self.settings.score, table.robust, table.vulnerable, levels)
 
 
 def label_logits(rule: LabelRule, robust: Tensor, vulnerable: Tensor, means: Tensor, class_means: Tensor) -> Tensor:
@@ -286,17 +243,10 @@ def _levels(table: BenignTable, classes: int) -> Tensor:
     """Benign mean and standard deviation of log P_r^ŷ, then of log P_v^ŷ, by predicted class: (4, C)."""
     rows = []
     for values in (table.robust, table.vulnerable):
-        mean = _mean_by_label(values, table.labels, classes)
-        spread = _mean_by_label((values - mean[table.labels]).square(), table.labels, classes).sqrt()
+        mean = mean_by_label(values, table.labels, classes)
+        spread = mean_by_label((values - mean[table.labels]).square(), table.labels, classes).sqrt()
         rows += [mean, spread.clamp_min(1e-3)]
     return torch.stack(rows)
-
-
-def _mean_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Mean of values (n,) for each label, (C,); the overall mean for a label that never occurs."""
-    counts = torch.bincount(labels, minlength=classes)
-    sums = torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, values.double())
-    return torch.where(counts > 0, sums / counts.clamp_min(1), values.double().mean()).float()
 
 
 @torch.no_grad()
@@ -331,17 +281,12 @@ def build_detector(
 def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """log P_r (n, C), log P_v (n, C) and μ_r (C, n, Z) of images, on the CPU, computed exactly as `detect` does."""
     robust, vulnerable, means = [], [], []
-    for chunk in images.split(CHUNK):
-        n, latents = len(chunk), encoders(filled(chunk).to(device))
+    for n, chunk in chunks(images):
+        latents = encoders(chunk.to(device))
         robust.append(log_standard_normal(latents.robust.mean).T[:n].cpu())
         vulnerable.append(log_standard_normal(latents.vulnerable.mean).T[:n].cpu())
         means.append(latents.robust.mean[:, :n].cpu())
     return torch.cat(robust), torch.cat(vulnerable), torch.cat(means, 1)
-
-
-def filled(chunk: Tensor) -> Tensor:
-    """A chunk of images with black ones added, so that all chunks are computed in exactly the same way."""
-    return F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, CHUNK - len(chunk)))
 
 
 def _class_means(encoders: ClassEncoders, train: LabelledImages) -> Tensor:

@@ -9,7 +9,8 @@ from twinlatent.data import LabelledImages, Split, split_calibration
 from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
-from twinlatent.method.detector import DETECTOR_FILE, Detector, DetectorSettings, build_detector
+from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.detector import Detector, DetectorSettings, build_detector
 from twinlatent.method.game import GameSettings, GameState, play
 from twinlatent.method.presets import preset_detector, preset_settings
 from twinlatent.provenance import Provenance, provenance

@@ -129,8 +129,8 @@ def _trained(model: ModelCard) -> str:
     rows = [
         ("data", f"{escape(model.data)}, {len(model.class_names)} classes: {escape(', '.join(model.class_names))}"),
         ("images", counts),
-        ("encoder, one a class", f"<code>{escape(model.encoder)}</code>"),
-        ("decoder, one a class", f"<code>{escape(model.decoder)}</code>"),
+        ("network, one a class" if model.decoder else "network", f"<code>{escape(model.network)}</code>"),
+        *([("decoder, one a class", f"<code>{escape(model.decoder)}</code>")] if model.decoder else []),
         ("trained numbers", f"{model.parameters:,}"),
         ("suspicion score", escape(model.score)),
         ("label rule", escape(model.label_rule)),

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.detector import DETECTOR_FILE, Detector
+from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.detector import Detector
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"

@@ -1,0 +1,231 @@
+"""What every detector here is, ours or a baseline: differentiable answers, and verdicts at thresholds fixed beforehand.
+
+Letters: n images, C classes, ŷ the predicted label.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twinlatent.data.validation import Array, check_images
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.calibration import Calibration, calibrate
+from twinlatent.outputs import Bounds, Outputs
+
+DETECTOR_FILE = "detector.safetensors"
+"""Name of the detector file in a training folder."""
+CHUNK = 32
+"""Verdicts are computed on this many images at a time, always exactly, so that an image's verdict is the same bit for
+bit whatever images come with it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a detector says of n images.
+
+    Attributes:
+        label: int64 (n,), predicted class ŷ.
+        adversarial: bool (n,), whether the suspicion passes the threshold of ŷ.
+        suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class.
+        p_value: float32 (n,) in (0, 1], conformal: (1 + k) / (1 + m), k of the m benign calibration images of ŷ being
+            at least as suspicious; see `Calibration` for when that is exact.
+    """
+
+    label: Tensor
+    adversarial: Tensor
+    suspicion: Tensor
+    p_value: Tensor
+
+
+@dataclass(frozen=True)
+class BenignAnswers:
+    """What a detector says of n benign images that were held out from its training.
+
+    Attributes:
+        labels: int64 (n,), predicted.
+        suspicion: float32 (n,), at the predicted label.
+        robust: float32 (n,), log P_r^ŷ; None for a detector without a robust log-density.
+    """
+
+    labels: Tensor
+    suspicion: Tensor
+    robust: Tensor | None = None
+
+
+class CalibratedDetector(ABC):
+    """A classifier that also says how suspicious an image is, calibrated on held-out benign images.
+
+    Call it, or `outputs`, for differentiable answers; `detect` for verdicts. Subclasses are final.
+
+    Attributes:
+        class_names: one a class.
+        image_shape: (channels, height, width).
+        card: where it comes from: training settings, data, provenance (JSON-able).
+    """
+
+    def __init__(
+        self, class_names: tuple[str, ...], image_shape: tuple[int, ...], benign: BenignAnswers, card: Mapping[str, Any]
+    ) -> None:
+        self.class_names = class_names
+        self.image_shape = image_shape
+        self.card = dict(card)
+        self._answers = benign
+        self._calibration = calibrate(benign.suspicion, benign.labels, len(class_names))
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """What records call it, such as `twinlatent` or `gong`."""
+
+    @property
+    @abstractmethod
+    def trained_with(self) -> str:
+        """The training attack, `none` where there was none."""
+
+    @property
+    @abstractmethod
+    def score(self) -> str:
+        """Name of its suspicion score."""
+
+    @property
+    @abstractmethod
+    def scores(self) -> tuple[str, ...]:
+        """Names of all suspicion scores it can give."""
+
+    @property
+    @abstractmethod
+    def label_rule(self) -> str:
+        """How it infers the label."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    @abstractmethod
+    def network(self) -> str:
+        """Its network, in the paper's notation."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """How many trained numbers it has."""
+
+    @property
+    @abstractmethod
+    def essence(self) -> tuple[Any, ...]:
+        """Settings, modules and tensors that decide its answers."""
+
+    @abstractmethod
+    def outputs(self, images: Tensor) -> Outputs:
+        """Answers that can be differentiated with respect to the images.
+
+        Args:
+            images: float (n, channels, H, W) in [0, 1], on the detector's device. Not checked.
+        """
+
+    @abstractmethod
+    def with_score(self, score: str) -> Self:
+        """The same with another of its `scores`.
+
+        Raises:
+            TwinlatentError: it has no such score.
+        """
+
+    @abstractmethod
+    def to(self, device: str | torch.device) -> Self:
+        """A copy of the detector on another device; its thresholds stay those that were measured on the CPU."""
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write the detector file, whole or not at all."""
+
+    def __call__(self, images: Tensor) -> Outputs:
+        """`outputs`."""
+        return self.outputs(images)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Benign suspicion by predicted class."""
+        return self._calibration
+
+    @property
+    def calibration_images(self) -> int:
+        """How many benign images it was calibrated on."""
+        return len(self._answers.labels)
+
+    @torch.no_grad()
+    def detect(self, images: Array, fpr: float = 0.05) -> Verdict:
+        """Classify images and say which are adversarial.
+
+        Any image in [0, 1] gets a verdict, noise and constant images too; no images give an empty one. The answer
+        for an image does not depend on the others.
+
+        Args:
+            images: floating (n, channels, H, W) in [0, 1], tensor or array, n ≥ 0.
+            fpr: share of benign images that may be flagged, in (0, 1).
+
+        Raises:
+            TwinlatentError: images of another shape or range or with NaN; fpr finer than the calibration can tell.
+        """
+        thresholds = self.calibration.thresholds(fpr)
+        label, suspicion = self._labels_and_suspicion(self._checked(images))
+        p_value = self.calibration.p_values(suspicion, label)
+        flagged = ~(suspicion <= thresholds[label])  # so that what is no number is flagged
+        return Verdict(label, flagged, suspicion, p_value)
+
+    def bounds(self, *fprs: float) -> Bounds:
+        """Benign levels by predicted class, for criteria and objectives (C1, C2, undetected at a rate)."""
+        benign, device = self._answers, self.device
+        robust = None if benign.robust is None else mean_by_label(benign.robust, benign.labels, self.classes).to(device)
+        return Bounds(
+            suspicion_mean=mean_by_label(benign.suspicion, benign.labels, self.classes).to(device),
+            robust_mean=robust,
+            thresholds={fpr: self.calibration.thresholds(fpr).to(device) for fpr in fprs},
+        )
+
+    def _checked(self, images: Array) -> Tensor:
+        if tuple(getattr(images, "shape", ())) == (0, *self.image_shape):
+            return torch.empty(0, *self.image_shape)
+        return check_images(images, shape=self.image_shape)[0]
+
+    def _labels_and_suspicion(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        labels, suspicions = [], []
+        for n, chunk in chunks(images):
+            answers = self.outputs(chunk.to(self.device))
+            labels.append(answers.labels[:n].cpu())
+            suspicions.append(answers.suspicion_of_label[:n].cpu())
+        return torch.cat(labels), torch.cat(suspicions)
+
+
+def chunks(images: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """`CHUNK` images at a time, the last ones with black ones added: how many are real, and the images.
+
+    All chunks are computed in exactly the same way, so that the answer for an image does not depend on the others.
+    """
+    for chunk in images.split(CHUNK):  # of no images: one chunk of none
+        yield len(chunk), F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, CHUNK - len(chunk)))
+
+
+def mean_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Mean of values (n,) for each label, (C,); the overall mean for a label that never occurs."""
+    counts = torch.bincount(labels, minlength=classes)
+    sums = torch.zeros(classes, dtype=torch.float64).index_add_(0, labels, values.double())
+    return torch.where(counts > 0, sums / counts.clamp_min(1), values.double().mean()).float()
+
+
+def unknown_score(score: str, scores: tuple[str, ...]) -> TwinlatentError:
+    """The error of `with_score`."""
+    return TwinlatentError(f"score {score!r} is unknown; this detector has {', '.join(scores)}")
