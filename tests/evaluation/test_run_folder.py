@@ -14,7 +14,8 @@ from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard,
 
 CARD = ModelCard(title="A detector", data="digits", class_names=("zero", "one"), training_images=100,
                  calibration_images=20, test_images=30, method="twinlatent", trained_with="mim",
-                 network="c(4,16) z(8,8)", decoder="d(64)", parameters=12, score="vulnerable", label_rule="nearest class mean", fpr=0.05, seconds=1.5,
+                 network="c(4,16) z(8,8)", decoder="d(64)", parameters=12, score="vulnerable",
+                 label_rule="nearest class mean", fpr=0.05, seconds=1.5,
                  settings={"attack": {"steps": 12}})  # fmt: skip
 RECORD = Record(data="digits", method="twinlatent", trained_with="mim", attack="pgd", epsilon=0.3, score="vulnerable",
                 metric="auc", value=0.9, n=30, low=0.8, high=0.95, seed=0, command="twinlatent", commit="unknown",
