@@ -118,8 +118,7 @@ class ClassNetworks(nn.Module):
         return value
 
     def _conv(self, index: int, conv: Conv, x: Tensor, groups: int) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        weight = self._of(index, "weight").flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        x, weight = _channels_last(x), _channels_last(self._of(index, "weight").flatten(0, 1))
         bias = self._of(index, "bias").flatten()
         convolve = thin_conv if conv.inputs < THIN_CHANNELS and conv.stride > 1 else _padded_conv
         return convolve(x, weight, bias, conv.stride, conv.padding, groups)
@@ -150,6 +149,16 @@ class ClassNetworks(nn.Module):
             return _to_map(x.unflatten(2, shape))
         flat: Tensor = x.unflatten(1, (self.classes, -1)).transpose(0, 1).flatten(2)
         return flat
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """In channels-last memory; of one channel that is no other memory, but it is said in the strides.
+
+    A library that is not told puts out maps of the other order, and all that follows converts back and forth.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    height, width = x.shape[-2:]
+    return x.as_strided(x.shape, (height * width, 1, width, 1)) if x.shape[1] == 1 else x
 
 
 def _to_map(x: Tensor) -> Tensor:
