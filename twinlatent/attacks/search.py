@@ -40,8 +40,10 @@ class EveryTarget(Attack):
     """A targeted attack towards each wrong class, the likeliest first; images that were a success are left alone.
 
     Args:
-        attack: run with each wrong class as target.
+        attack: run with wrong classes as targets.
         count: only so many of the likeliest; None: all.
+        screen: a cheaper attack that is run towards every wrong class before; the likeliest are then the classes it
+            came nearest to, by its own rank. None: those of the highest logits.
 
     Raises:
         TwinlatentError: a count below 1; when run, targets that were given.
@@ -49,6 +51,7 @@ class EveryTarget(Attack):
 
     attack: Attack
     count: int | None = None
+    screen: Attack | None = None
 
     def __post_init__(self) -> None:
         if self.count is not None:
@@ -58,12 +61,29 @@ class EveryTarget(Attack):
         if aim.targets is not None:
             raise TwinlatentError("targets are given, but this attack tries every wrong class; leave them out")
         found, order = Found.nothing(images), _wrong_classes(model, images, aim)
-        for number in range(order.shape[1] if self.count is None else min(self.count, order.shape[1])):
-            rows = _open(found)
-            if len(rows):
-                towards = replace(again(aim, number), targets=order[:, number])[rows]
-                found = found.merged(self.attack(model, images[rows], towards, criterion), rows)
-        return found
+        if self.screen is not None:
+            found, nearness = _towards_each(self.screen, model, images, aim, criterion, found, order)
+            order = order.gather(1, nearness.argsort(stable=True, dim=1, descending=True))
+        return _towards_each(self.attack, model, images, aim, criterion, found, order[:, : self.count])[0]
+
+
+def _towards_each(
+    attack: Attack, model: Model, images: Tensor, aim: Aim, criterion: Criterion, found: Found, targets: Tensor
+) -> tuple[Found, Tensor]:
+    """Attack the images that are no success yet towards each column of targets (n, k).
+
+    Returns:
+        what is found then, and the rank of each attempt (n, k), −∞ where none was made.
+    """
+    ranks = images.new_full(targets.shape, -torch.inf)
+    for number in range(targets.shape[1]):
+        rows = _open(found)
+        if len(rows):
+            towards = replace(again(aim, number), targets=targets[:, number])[rows]
+            new = attack(model, images[rows], towards, criterion)
+            ranks[rows, number] = new.rank
+            found = found.merged(new, rows)
+    return found, ranks
 
 
 @dataclass(frozen=True)

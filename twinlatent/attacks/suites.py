@@ -34,7 +34,8 @@ KINDS = {
 }
 """The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
 LIKELIEST = 3
-"""Targets of the attacks that go after latents; those after the detector's answers try every wrong class."""
+"""Classes a targeted attack goes for with all its steps; the attacks on the detector's answers first try every wrong
+class with a quarter of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +117,9 @@ class Suite:
             "selective-targets": self._targets(Selective(towards), steps),
         }
         if self.robust:
-            found["robust-targets"] = self._targets(Ascent(RobustDensity() + bypass_there), steps, LIKELIEST)
+            found["robust-targets"] = self._targets(Ascent(RobustDensity() + bypass_there), steps, screened=False)
         if self.references is not None:
-            found["latent-targets"] = self._targets(Ascent(self.references), steps, LIKELIEST)
+            found["latent-targets"] = self._targets(Ascent(self.references), steps, screened=False)
         return found
 
     def _paper(self) -> dict[str, Attack]:
@@ -144,8 +145,10 @@ class Suite:
             )
         return found
 
-    def _targets(self, guide: Guide, steps: int, count: int | None = None) -> Attack:
-        return EveryTarget(self._iterative(guide, steps, decay=0.75), count)
+    def _targets(self, guide: Guide, steps: int, *, screened: bool = True) -> Attack:
+        """A quarter of the steps towards every wrong class, then all of them towards the nearest, or the likeliest."""
+        screen = self._iterative(guide, max(1, steps // 4), decay=0.75) if screened else None
+        return EveryTarget(self._iterative(guide, steps, decay=0.75), LIKELIEST, screen)
 
     def _iterative(
         self, guide: Guide, steps: int, *, decay: float = 0.0, random_start: bool = False, early_stop: bool = True

@@ -5,7 +5,8 @@ detector's thresholds were fixed on calibration images before; test images are o
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from torch.nn import functional as F
 from twinlatent import attacks
 from twinlatent.attacks.budgets import Budget
 from twinlatent.attacks.models import frozen
+from twinlatent.attacks.suite_runs import run_suite
+from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
-from twinlatent.method.calibrated import CalibratedDetector, Verdict
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.presets import SMALL_SIDE
 from twinlatent.progress import bar
@@ -29,18 +32,20 @@ from twinlatent.provenance import provenance
 
 BATCH = 250
 EXAMPLES_PER_ATTACK = 6
+MISREAD_ONLY = ", misread only"
+"""Ends the budget of records that are taken over the images alone that the substitute misreads."""
 SUBSTITUTE_STEPS, SUBSTITUTE_BATCH, SUBSTITUTE_RATE = 2000, 64, 2e-3
 SMALL_STEPS = 600
 """For images up to `SMALL_SIDE`, which are pooled once instead of twice."""
 
 
-BLACK_BOX = tuple(attacks.preset(f"paper.blackbox.mnist.{name}") for name in ("fgsm", "pgd", "mim"))
+BLACK_BOX = tuple(attacks.preset(f"paper.blackbox.mnist.{name}") for name in ("fgsm", "pgd", "mim", "cw"))
 """The paper's budgets against a substitute (Table 8), those of MNIST and Fashion MNIST5 being the same."""
 
 
 def at_epsilon(epsilon: float) -> tuple[Budget, ...]:
-    """The paper's black-box attacks, all with one L∞ radius."""
-    return tuple(budget.at(epsilon) for budget in BLACK_BOX)
+    """The paper's black-box attacks, all that have a ball with one L∞ radius."""
+    return tuple(budget if budget.epsilon is None else budget.at(epsilon) for budget in BLACK_BOX)
 
 
 def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> PlainNetwork:
@@ -74,13 +79,22 @@ def substitute_network(split: Split) -> PlainNetwork:
 
 
 def attack_substitute(
-    network: PlainNetwork, data: LabelledImages, budget: Budget, *, seed: int = 0, progress: bool = True
-) -> LabelledImages:
-    """Attack every image of `data`, untargeted, and return the attacked images with their true labels."""
-    with bar(budget.attack, len(data), show=progress) as shown:
-        result = attacks.run(budget.build(), network, data.images, data.labels, seed=seed, batch_size=BATCH,
-                             progress=lambda done: shown.advance(done - shown.done))  # fmt: skip
-    return LabelledImages(result.images, data.labels)
+    network: PlainNetwork,
+    data: LabelledImages,
+    budgets: Sequence[Budget],
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> dict[str, LabelledImages]:
+    """Attack every image of `data`, untargeted: name of each attack → the attacked images with their true labels.
+
+    What is done is kept in `folder` after every batch; another call with the same arguments goes on from there.
+    """
+    result = run_suite({budget.attack: budget.build() for budget in budgets}, network, data.images, data.labels,
+                       criterion=Misclassified(), norm="linf", epsilon=1.0, seed=seed, batch_size=BATCH, folder=folder,
+                       progress=progress)  # fmt: skip
+    return {name: LabelledImages(tried.result.images, data.labels) for name, tried in result.by_attack.items()}
 
 
 def evaluate_blackbox(
@@ -92,6 +106,8 @@ def evaluate_blackbox(
     images: int | None = None,
     seed: int = 0,
     title: str = "",
+    substitute: PlainNetwork | None = None,
+    folder: Path | None = None,
     progress: bool = True,
 ) -> EvaluationRun:
     """Benign accuracy and false positives on test images, and AUC and detection rates of each attack.
@@ -105,6 +121,8 @@ def evaluate_blackbox(
             always taken over all test images.
         seed: of the substitute, the draw and the random starts.
         title: heading of the report.
+        substitute: the attacker's classifier; None: one is trained.
+        folder: keeps attacked images, see `attack_substitute`; they do not depend on the detector.
         progress: whether to show bars.
 
     Raises:
@@ -114,13 +132,19 @@ def evaluate_blackbox(
     _check_budgets(budgets)
     began, origin = time.monotonic(), provenance()
     drawn = draw(split.test, images, seed)
-    substitute = train_substitute(split, seed=seed, progress=progress)
-    attacked = {b.attack: attack_substitute(substitute, drawn, b, seed=seed, progress=progress) for b in budgets}
+    substitute = substitute or train_substitute(split, seed=seed, progress=progress)
+    attacked = attack_substitute(substitute, drawn, budgets, seed=seed, folder=folder, progress=progress)
     seen = _Seen(detector, split.test, drawn, attacked)
     measured = [*_benign(seen), ("substitute_accuracy", "none", None, None, _accuracy(substitute, split.test))]
+    successes: list[Measured] = []
     for spent in budgets:
-        measured += _attack(seen, spent, substitute)
-    records = records_of(measured, detector, split, seed, time.monotonic() - began, origin, budget)
+        misread = _labels(substitute, attacked[spent.attack].images) != drawn.labels
+        success = ("attack_success", spent.attack, spent.epsilon, None, rate(int(misread.sum()), len(misread)))
+        measured += [success, *_detection(seen, spent)]
+        successes += _detection(seen, spent, misread)
+    seconds = time.monotonic() - began
+    records = records_of(measured, detector, split, seed, seconds, origin, budget)
+    records += records_of(successes, detector, split, seed, seconds, origin, budget + MISREAD_ONLY)
     return EvaluationRun(
         records=tuple(records),
         model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
@@ -158,32 +182,32 @@ def _benign(seen: _Seen) -> list[Measured]:
     ]
 
 
-def _attack(seen: _Seen, budget: Budget, substitute: PlainNetwork) -> list[Measured]:
-    """AUC under each score and detection rates under the detector's own."""
-    name, data = budget.attack, seen.attacked[budget.attack]
-    missed = 1 - _accuracy(substitute, data).value
-    rows: list[Measured] = [("attack_success", name, budget.epsilon, None, rate(round(missed * len(data)), len(data)))]
-    for score in seen.detector.scores:
-        other = seen.detector.with_score(score)
-        benign, adversarial = (other.detect(x.images, seen.fpr).suspicion.numpy() for x in (seen.drawn, data))
+def _detection(seen: _Seen, budget: Budget, among: Tensor | None = None) -> Iterator[Measured]:
+    """AUC under each score and detection rates under the detector's own, over the attacked images `among` (n,)."""
+    name, detector = budget.attack, seen.detector
+    rows = slice(None) if among is None else among
+    images = seen.attacked[name].images[rows]
+    if not len(images):
+        return
+    for score in detector.scores:
+        other = detector.with_score(score)
+        benign, adversarial = (other.detect(x, seen.fpr).suspicion.numpy() for x in (seen.drawn.images, images))
         low, high = auc_interval(benign, adversarial)
-        rows.append(("auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), len(data), low, high)))
+        yield "auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), len(images), low, high)
+    verdict = seen.verdicts[name]
     for fpr in seen.rates:
-        flagged = _flagged(seen.detector, seen.verdicts[name], fpr)
-        rows.append((f"tpr@{round(100 * fpr)}", name, budget.epsilon, seen.detector.score, flagged))
-    return rows
-
-
-def _flagged(detector: CalibratedDetector, verdict: Verdict, fpr: float) -> Rate:
-    over = ~(verdict.suspicion <= detector.calibration.thresholds(fpr)[verdict.label])  # as `detect` has it
-    return rate(int(over.sum()), len(over))
+        over = ~(verdict.suspicion <= detector.calibration.thresholds(fpr)[verdict.label])[rows]  # as `detect` has it
+        yield f"tpr@{round(100 * fpr)}", name, budget.epsilon, detector.score, rate(int(over.sum()), len(over))
 
 
 @torch.no_grad()
-def _accuracy(network: PlainNetwork, data: LabelledImages) -> Rate:
+def _labels(network: PlainNetwork, images: Tensor) -> Tensor:
     with frozen(network):
-        predicted = torch.cat([network(batch).argmax(1) for batch in data.images.split(BATCH)])
-    return rate(int((predicted == data.labels).sum()), len(data))
+        return torch.cat([network(batch).argmax(1) for batch in images.split(BATCH)])
+
+
+def _accuracy(network: PlainNetwork, data: LabelledImages) -> Rate:
+    return rate(int((_labels(network, data.images) == data.labels).sum()), len(data))
 
 
 def _check_budgets(budgets: Sequence[Budget]) -> None:

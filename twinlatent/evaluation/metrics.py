@@ -57,6 +57,17 @@ def rate(successes: int, n: int) -> Rate:
     return Rate(value=share, n=n, low=low, high=high)
 
 
+def mean_with_interval(values: Scores) -> Rate:
+    """Return the mean of `values` (n,) with its 95 % interval, mean ± 1.96 standard errors; a point for one value.
+
+    Errors: `TwinlatentError` on empty, NaN or non-flat values.
+    """
+    values = _checked(values, "averaged")
+    half = Z95 * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else 0.0
+    mean = float(values.mean())
+    return Rate(value=mean, n=len(values), low=max(0.0, mean - half), high=mean + half)
+
+
 def auc(benign: Scores, adversarial: Scores) -> float:
     """Return P(adversarial > benign) + P(adversarial = benign) / 2, the area under the ROC curve.
 

@@ -6,7 +6,7 @@ The adversary has the detector, its thresholds and the calibration images. What 
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,10 +32,12 @@ from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.records import Record
 from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.outputs import Bounds
 from twinlatent.provenance import Provenance, provenance
 
 Goal = Literal["undetected", "c1c2", "misclassified"]
-"""Besides being misread: to pass the threshold of a false-positive rate, to meet C1 and C2, or nothing more."""
+"""Besides being misread: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a detector
+without a robust log-density), or nothing more."""
 WORST = "worst"
 BATCH = 50
 REFERENCES = 2000
@@ -131,6 +133,8 @@ def attack_detector(
     split: Split,
     settings: WhiteBoxSettings,
     *,
+    drawn: LabelledImages | None = None,
+    only: Collection[str] | None = None,
     substitute: Attackable | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -141,6 +145,8 @@ def attack_detector(
         detector: calibrated on held-out images, on any device.
         split: its data set; test images are attacked, training images train the substitute of `transfer`.
         settings: what is asked.
+        drawn: test images to attack; None: those that the settings ask for.
+        only: names of attacks of the suite, in the order they are wanted; None: all of them.
         substitute: classifier of the attacker's own, on the detector's device; None: one is trained where the suite
             needs it.
         folder: keeps what is done after every batch, see `run_suite`.
@@ -153,11 +159,13 @@ def attack_detector(
     origin = provenance()
     check_fit(detector, split)
     detector.calibration.check(settings.fpr)
-    drawn, device = draw(split.test, settings.images, settings.seed), detector.device
-    if substitute is None and settings.suite == "standard":
+    drawn = drawn or draw(split.test, settings.images, settings.seed)
+    device = detector.device
+    if substitute is None and settings.suite == "standard" and (only is None or "transfer" in only):
         substitute = train_substitute(split, seed=settings.seed, progress=progress).to(device)
+    attacks = _suite(detector, split, settings, substitute).attacks()
     result = run_suite(
-        _suite(detector, split, settings, substitute).attacks(),
+        attacks if only is None else {name: attacks[name] for name in only},
         detector,
         drawn.images.to(device),
         drawn.labels.to(device),
@@ -215,9 +223,15 @@ def _criterion(detector: CalibratedDetector, settings: WhiteBoxSettings) -> Crit
         case "undetected":
             return Misclassified() & Undetected(bounds, settings.fpr)
         case "c1c2":
-            return Misclassified() & C1(bounds) & C2(bounds)
+            return conditions(bounds)
         case "misclassified":
             return Misclassified()
+
+
+def conditions(bounds: Bounds) -> Criterion:
+    """Misread, C1, and C2 where there is a robust log-density."""
+    met = Misclassified() & C1(bounds)
+    return met if bounds.robust_mean is None else met & C2(bounds)
 
 
 def _judged(

@@ -1,0 +1,158 @@
+"""The paper's white box (section 5.2): success by C1 and C2, over radii (figures 6, 12, 13) and for CW-L2_W (table 4).
+
+An attack wins when the image is misread as ŷ, its suspicion is below the benign mean of ŷ (C1) and its robust
+log-density above (C2; a detector without one is asked for C1 alone). Many benign images fail C1 or C2, so the share of
+them that meets both stands beside every number.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.budgets import Budget
+from twinlatent.attacks.objectives import Bypass, Margin
+from twinlatent.attacks.search import GammaSearch
+from twinlatent.attacks.suite_runs import digest, run_suite
+from twinlatent.data import LabelledImages, Split
+from twinlatent.evaluation.measured import Measured
+from twinlatent.evaluation.metrics import Rate, mean_with_interval, rate
+from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_detector, conditions
+from twinlatent.method.calibrated import CHUNK, CalibratedDetector
+from twinlatent.outputs import at_label
+
+OVER_RADII = ("fgsm_w", "pgd_w", "mim_w")
+"""The attacks of figure 6."""
+CW = "cw_w"
+STANDARD_CW = Budget("cw", steps=150, learning_rate=0.1, initial_c=1.0, searches=4)
+"""CW-L2_W where the paper's 12,000 steps for each c and γ are too many."""
+CW_GAMMAS = 3
+"""How many γ it tries."""
+
+
+@dataclass(frozen=True)
+class Won:
+    """What one attack did at one radius.
+
+    Attributes:
+        attack: its name.
+        epsilon: L∞ radius; None for CW-L2_W.
+        images: (n, channels, H, W), what it found.
+        predicted: int64 (n,), their labels ŷ.
+        wins: bool (n,).
+    """
+
+    attack: str
+    epsilon: float | None
+    images: Tensor
+    predicted: Tensor
+    wins: Tensor
+
+
+def attack_conditions(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    epsilons: Sequence[float],
+    *,
+    drawn: LabelledImages,
+    cw: Budget | None = STANDARD_CW,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> list[Won]:
+    """Attack for C1 and C2, each attack of `OVER_RADII` at each radius, then CW-L2_W.
+
+    Args:
+        detector: see `attack_detector`.
+        split: its data set.
+        settings: suite (not `quick`, which has no search for γ), steps, seed.
+        epsilons: L∞ radii.
+        drawn: test images to attack.
+        cw: budget of CW-L2_W; None leaves it out.
+        folder: keeps what is done, one folder a radius.
+        progress: whether to show bars.
+    """
+    found = []
+    for epsilon in epsilons:
+        asked = settings.model_copy(update={"goal": "c1c2", "epsilon": epsilon})
+        here = folder and folder / f"c1c2-{epsilon:g}"
+        run = attack_detector(detector, split, asked, drawn=drawn, only=OVER_RADII, folder=here, progress=progress)
+        for name, tried in run.result.by_attack.items():
+            found.append(Won(name, epsilon, tried.result.images.cpu(), tried.result.labels.cpu(), run.wins[name]))
+    return found if cw is None else [*found, _carlini_wagner(detector, drawn, cw, settings, folder, progress)]
+
+
+def _carlini_wagner(
+    detector: CalibratedDetector,
+    drawn: LabelledImages,
+    budget: Budget,
+    settings: WhiteBoxSettings,
+    folder: Path | None,
+    progress: bool,
+) -> Won:
+    """CW-L2_W for C1 and C2; every success counts, however large its change."""
+    bounds = detector.bounds()
+    attack = GammaSearch(budget.build(Margin(budget.confidence) + Bypass(bounds.suspicion_mean)), CW_GAMMAS)
+    result = run_suite(
+        {CW: attack},
+        detector,
+        drawn.images.to(detector.device),
+        drawn.labels.to(detector.device),
+        criterion=conditions(bounds),
+        norm="linf",
+        epsilon=1.0,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        folder=folder and folder / "c1c2-cw",
+        identity={"detector": digest(list(detector.essence))},
+        progress=progress,
+    )
+    tried = result.by_attack[CW]
+    return Won(CW, None, tried.result.images.cpu(), tried.result.labels.cpu(), tried.wins.cpu())
+
+
+@torch.no_grad()
+def benign_pass(detector: CalibratedDetector, images: Tensor) -> Rate:
+    """Share of benign images (n, channels, H, W) that meet C1 and C2 at their predicted label."""
+    bounds, met = detector.bounds(), []
+    for chunk in images.split(8 * CHUNK):
+        outputs = detector(chunk.to(detector.device))
+        passed = outputs.suspicion_of_label < bounds.suspicion_mean[outputs.labels]
+        if outputs.robust is not None and bounds.robust_mean is not None:
+            passed &= at_label(outputs.robust, outputs.labels) > bounds.robust_mean[outputs.labels]
+        met.append(passed.cpu())
+    return rate(int(torch.cat(met).sum()), len(images))
+
+
+def measured(
+    found: Sequence[Won], drawn: LabelledImages, score: str, shows_true: Mapping[int, Tensor] | None = None
+) -> list[Measured]:
+    """Success by C1 and C2 of each attack, with C3 where judges have said which images still show their class.
+
+    Args:
+        found: what the attacks did.
+        drawn: the images they began with.
+        score: of the detector.
+        shows_true: number in `found` → bool (n,), condition C3.
+    """
+    rows: list[Measured] = []
+    for number, won in enumerate(found):
+        rows.append(("sr_c1c2", won.attack, won.epsilon, score, _share(won.wins)))
+        if shows_true is not None:
+            rows.append(("sr_c1c2c3", won.attack, won.epsilon, score, _share(won.wins & shows_true[number])))
+        if won.attack == CW and won.wins.any():
+            rows.append(("l2_rms255", CW, None, score, _size(won, drawn)))
+    return rows
+
+
+def _size(won: Won, drawn: LabelledImages) -> Rate:
+    """255·‖δ‖₂/√d, averaged over the successes."""
+    change = (won.images - drawn.images)[won.wins].flatten(1).double()
+    return mean_with_interval(255 * change.square().mean(1).sqrt().numpy().astype(np.float64))
+
+
+def _share(wins: Tensor) -> Rate:
+    return rate(int(wins.sum()), len(wins))

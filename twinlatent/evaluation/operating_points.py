@@ -1,0 +1,117 @@
+"""SR@FPR: success of the worst attack over radii and false-positive rates, without attacking what is settled.
+
+A perturbation that wins in a ball wins in every larger one, and one that passes a detector set to flag 10 % of benign
+images passes it set to 5 %, whose thresholds are higher. So at one main point the whole suite attacks every image. At
+every other point an image that won at a harder point has won, one that lost at an easier point has lost, and the rest
+are attacked anew, by those attacks that won an image at the main point.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.suites import ADAPTIVE, KINDS
+from twinlatent.data import LabelledImages, Split
+from twinlatent.evaluation.measured import RATES, Measured
+from twinlatent.evaluation.metrics import rate
+from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings, attack_detector
+from twinlatent.method.calibrated import CalibratedDetector
+
+Point = tuple[float, float]
+"""Radius and false-positive rate."""
+
+
+@dataclass(frozen=True)
+class OperatingPoints:
+    """What the worst attack does at each point.
+
+    Attributes:
+        main: every attack at the main point.
+        wins: radius and rate → bool (n,), whether any attack won: on all images at the main point, on the first few
+            of them at the others. Monotone by construction.
+    """
+
+    main: WhiteBoxRun
+    wins: Mapping[Point, Tensor]
+
+    def measured(self, score: str) -> Iterator[Measured]:
+        """A success rate of the worst attack at each point."""
+        for (epsilon, fpr), won in self.wins.items():
+            yield f"sr@{round(100 * fpr)}", WORST, epsilon, score, rate(int(won.sum()), len(won))
+
+
+def operating_points(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    epsilons: Sequence[float],
+    *,
+    fprs: Sequence[float] = RATES,
+    drawn: LabelledImages | None = None,
+    few: int | None = None,
+    substitute: Attackable | None = None,
+    folder: Path | None = None,
+    progress: bool = True,
+) -> OperatingPoints:
+    """Attack at the main point, that of the settings, and settle all others from there.
+
+    Args:
+        detector: see `attack_detector`, as for all that is not named here.
+        split: its data set.
+        settings: of the main point; the goal is to be misread and not flagged, the norm L∞.
+        epsilons: radii in [0, 1].
+        fprs: false-positive rates; those the calibration images cannot tell are left out.
+        drawn: test images to attack; None: those that the settings ask for.
+        few: how many of them, the first ones, are attacked at the other points; None: all.
+        substitute: classifier of the attacker's own.
+        folder: keeps what is done, one folder a point.
+        progress: whether to show bars.
+    """
+
+    def attack(asked: WhiteBoxSettings, images: LabelledImages | None, only: Sequence[str] | None) -> WhiteBoxRun:
+        here = folder and folder / f"epsilon-{asked.epsilon:g}-fpr-{asked.fpr:g}"
+        return attack_detector(detector, split, asked, drawn=images, only=only, substitute=substitute, folder=here,
+                               progress=progress)  # fmt: skip
+
+    main = attack(settings, drawn, None)
+    some, winners = main.benign.subset(slice(few)), useful(main)
+    wins = {(settings.epsilon, settings.fpr): main.wins[WORST][:few]}
+    for epsilon, fpr in _others(settings, epsilons, [f for f in fprs if f >= detector.calibration.finest_fpr]):
+        won, open_ = _settled(wins, epsilon, fpr)
+        rows = open_.nonzero()[:, 0]
+        if len(rows):
+            asked = settings.model_copy(update={"epsilon": epsilon, "fpr": fpr, "remaining_only": True})
+            won[rows] = attack(asked, some.subset(rows), winners).wins[WORST]
+        wins[epsilon, fpr] = won
+    wins[settings.epsilon, settings.fpr] = main.wins[WORST]
+    return OperatingPoints(main, dict(sorted(wins.items())))
+
+
+def useful(run: WhiteBoxRun) -> tuple[str, ...]:
+    """The attacks that won an image, most of them first; those that know the detector if none did."""
+    won = {name: int(found.sum()) for name, found in run.wins.items() if name not in (WORST, "none")}
+    names = [name for name in sorted(won, key=won.__getitem__, reverse=True) if won[name]]
+    return tuple(names or [name for name in won if KINDS[name] == ADAPTIVE] or won)
+
+
+def _others(settings: WhiteBoxSettings, epsilons: Sequence[float], fprs: Sequence[float]) -> list[Point]:
+    """The points but the main one, those near it first, as they settle those that are farther."""
+    points = set(product(epsilons, fprs)) - {(settings.epsilon, settings.fpr)}
+    return sorted(points, key=lambda p: (abs(p[1] - settings.fpr), abs(p[0] - settings.epsilon), p))
+
+
+def _settled(wins: Mapping[Point, Tensor], epsilon: float, fpr: float) -> tuple[Tensor, Tensor]:
+    """Which images have won at this point, and which may still be won, from those that are known."""
+    won = torch.zeros_like(next(iter(wins.values())))
+    open_ = ~won
+    for (radius, rate_), known in wins.items():
+        if radius <= epsilon and rate_ >= fpr:
+            won = won | known
+        if radius >= epsilon and rate_ <= fpr:
+            open_ = open_ & known
+    return won, open_ & ~won
