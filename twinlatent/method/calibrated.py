@@ -96,7 +96,7 @@ class CalibratedDetector(ABC):
     @property
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
-        """Names of all suspicion scores it can give."""
+        """Names of all suspicion scores it can give, that of its paper first."""
 
     @property
     @abstractmethod

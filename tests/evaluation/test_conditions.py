@@ -1,0 +1,98 @@
+"""C1 and C2: success is what the conditions say of the final images, beside what benign images make of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from twinlatent.attacks.budgets import Budget
+from twinlatent.data import LabelledImages, Split
+from twinlatent.evaluation.conditions import CW, OVER_RADII, Won, attack_conditions, benign_pass, measured
+from twinlatent.evaluation.whitebox import WhiteBoxSettings
+from twinlatent.method.detector import Detector
+
+MAIN = WhiteBoxSettings(suite="standard", steps=6, images=10, seed=3)
+RADII = (0.05, 0.3)
+WEAK_CW = Budget("cw", steps=40, learning_rate=0.2, initial_c=10.0, searches=2)
+
+
+@pytest.fixture(scope="module")
+def drawn(digits: Split) -> LabelledImages:
+    return digits.test.subset(slice(10))
+
+
+@pytest.fixture(scope="module")
+def detector(trained_detector: Detector) -> Detector:
+    return trained_detector.using(score="vulnerable")
+
+
+@pytest.fixture(scope="module")
+def found(detector: Detector, digits: Split, drawn: LabelledImages) -> list[Won]:
+    return attack_conditions(detector, digits, MAIN, RADII, drawn=drawn, cw=WEAK_CW, progress=False)
+
+
+def meets(detector: Detector, images: torch.Tensor) -> torch.Tensor:
+    """C1 and C2 from the calibration images themselves."""
+    outputs, table = detector.outputs(images), detector.benign[detector.settings.label_rule]
+    met = []
+    for row, label in enumerate(outputs.labels.tolist()):
+        benign = table.labels == label
+        quiet = outputs.suspicion[row, label] < table.vulnerable[benign].mean()
+        met.append(bool(quiet & (outputs.robust[row, label] > table.robust[benign].mean())))
+    return torch.tensor(met)
+
+
+def test_every_attack_is_there_at_every_radius(found: list[Won]) -> None:
+    assert [(w.attack, w.epsilon) for w in found] == [(a, e) for e in RADII for a in OVER_RADII] + [(CW, None)]
+
+
+def test_wins_meet_the_conditions_within_the_ball(found, detector: Detector, drawn: LabelledImages) -> None:
+    assert any(w.wins.any() for w in found)
+    for w in found:
+        expected = meets(detector, w.images) & (w.predicted != drawn.labels)
+        assert torch.equal(w.wins, expected), (w.attack, w.epsilon)
+        assert torch.equal(w.predicted, detector.outputs(w.images).labels)
+        if w.epsilon is not None:
+            assert (w.images - drawn.images).abs().max() <= w.epsilon + 1e-5
+
+
+def test_benign_images_pass_as_often_as_the_conditions_say(detector: Detector, digits: Split) -> None:
+    images = digits.test.images[:90]
+    found = benign_pass(detector, images)
+    assert (found.n, round(found.value * 90)) == (90, int(meets(detector, images).sum()))
+    assert 0 < found.value < 1
+
+
+def test_without_a_robust_density_c1_stands_alone(detector: Detector, digits: Split) -> None:
+    class Bare(Detector):
+        def outputs(self, images):
+            return replace(super().outputs(images), robust=None)
+
+    bare = Bare(detector.encoders, detector.class_means, detector.benign, detector.class_names, detector.settings)
+    images = digits.test.images[:90]
+    outputs = detector.outputs(images)
+    quiet = outputs.suspicion_of_label < detector.bounds().suspicion_mean[outputs.labels]
+    assert (
+        round(benign_pass(bare, images).value * 90)
+        == int(quiet.sum())
+        > round(benign_pass(detector, images).value * 90)
+    )
+
+
+def test_numbers_are_those_of_the_images(found: list[Won], drawn: LabelledImages) -> None:
+    shown = {number: torch.arange(10) % 2 == 0 for number in range(len(found))}
+    rows = measured(found, drawn, "vulnerable", shown)
+    for number, w in enumerate(found):
+        mine = {
+            m: value for m, attack, e, score, value in rows if (attack, e, score) == (w.attack, w.epsilon, "vulnerable")
+        }
+        assert round(mine["sr_c1c2"].value * 10) == int(w.wins.sum())
+        assert round(mine["sr_c1c2c3"].value * 10) == int((w.wins & shown[number]).sum())
+    cw = found[-1]
+    assert cw.wins.any(), "the size would not be tested"
+    (size,) = (value for m, *_, value in rows if m == "l2_rms255")
+    change = (cw.images - drawn.images)[cw.wins].numpy().astype(np.float64) * 255
+    assert size.value == pytest.approx(np.sqrt((change**2).mean((1, 2, 3))).mean())
+    assert size.n == int(cw.wins.sum())
+    assert all(m != "sr_c1c2c3" for m, *_ in measured(found, drawn, "vulnerable"))
