@@ -24,7 +24,15 @@ import twinlatent as tl
 # has everything it needs; one that needs a higher floor than its users does not belong where it is.
 FLOORS = (
     ("errors", "files", "interrupts", "progress", "provenance", "outputs"),
-    ("data.*", "method.densities", "method.networks", "method.calibration", "method.checkpoints", "method.calibrated"),
+    (
+        "data.*",
+        "method.densities",
+        "method.networks",
+        "method.calibration",
+        "method.checkpoints",
+        "method.calibrated",
+        "method.training",
+    ),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),
     ("method.game", "method.presets", "baselines.*", "evaluation.*"),

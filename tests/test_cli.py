@@ -208,6 +208,21 @@ def test_options_of_a_training_arrive(ok: Program) -> None:
     assert (training["adversary"]["epsilon"], training["loss"]["margin"], training["rounds"]) == (0.35, 3.0, 2)
 
 
+def test_baselines_are_trained_used_and_refused_by_the_same_command(ok: Program, program: Program) -> None:
+    train = ["train", "digits", "--method", "gong", "--preset", "smoke", "--no-progress"]
+    done = ok(*train, "--attack", "cw", "--set", "attacked_images=20", "--out", "new")
+    assert re.search(r"359 test images: accuracy 0\.\d{4}, flagged 0\.\d{4} where 0.05 was asked for", done.text)
+    made = tl.load("new")
+    assert (made.method, made.trained_with, made.card["training"]["attacked_images"]) == ("gong", "cw", 20)
+    for more, line in (
+        (["--attack", "pgd"], "gong is not trained with 'pgd'; choose from mim, cw"),
+        (["--score", "joint"], "gong has a label rule and scores of its own; leave --label-rule and --score out"),
+    ):
+        failed = program(*train, *more, "--out", "other")
+        assert (failed.status, failed.err) == (1, f"twinlatent: {line}\n")
+        assert not Path("other").exists()
+
+
 def test_ones_own_folders_are_trained_on(digits: Split, ok: Program) -> None:
     for i in range(120):
         kind = "odd" if digits.train.labels[i] % 2 else "even"

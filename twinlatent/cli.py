@@ -14,6 +14,7 @@ from rich.table import Table
 
 import twinlatent as tl
 from twinlatent import zoo
+from twinlatent.baselines import METHODS, baseline_settings, fit_baseline
 from twinlatent.data.files import read_images
 from twinlatent.demo import EPSILON, run_demo, with_log
 from twinlatent.errors import TwinlatentError
@@ -22,10 +23,10 @@ from twinlatent.evaluation.records import Record, write_records
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
 from twinlatent.evaluation.split_of import split_of
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings, attack_to_file
-from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.detector import Score
-from twinlatent.method.fit import check_device
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
+from twinlatent.method.training import check_device
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
 
@@ -37,6 +38,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
 
 INTERRUPTED = 130
+OURS = "twinlatent"
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
 DEAD_STEPS = 0.01
@@ -83,7 +85,10 @@ def train(
     data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the state, the log and the detector file.")],
     preset: Annotated[str, typer.Option(help="Settings: smoke, standard or paper.")] = "standard",
-    attack: Annotated[str, typer.Option(help="Training attack A: mim, cw or pgd.")] = "mim",
+    method: Annotated[str, typer.Option(help=f"{OURS}, or a baseline: {', '.join(METHODS)}.")] = OURS,
+    attack: Annotated[
+        str | None, typer.Option(help="Training attack A: mim, cw or pgd; default: mim, or the baseline's.")
+    ] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")] = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
@@ -94,14 +99,21 @@ def train(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Train a detector by the mini-max game and calibrate it."""
+    """Train a detector, ours by the mini-max game or a baseline, and calibrate it."""
     _set_threads(threads)
+    if method != OURS and (label_rule or score):
+        raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
-    settings = override(preset_settings(preset, split.image_shape, split.name, attack), change or [])
-    detector = detector_settings(preset_detector(preset), label_rule, score)
+    keep = {"seed": seed, "folder": folder, "resume": resume, "device": device, "progress": progress}
     try:
-        made = tl.fit_split(split, settings=settings, detector=detector, seed=seed, folder=folder, resume=resume,
-                            device=device, progress=progress)  # fmt: skip
+        made: CalibratedDetector
+        if method == OURS:
+            settings = override(preset_settings(preset, split.image_shape, split.name, attack or "mim"), change or [])
+            detector = detector_settings(preset_detector(preset), label_rule, score)
+            made = tl.fit_split(split, settings=settings, detector=detector, **keep)  # type: ignore[arg-type]
+        else:
+            own = baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
+            made = fit_baseline(method, split, settings=override(own, change or []), **keep)  # type: ignore[arg-type]
     except KeyboardInterrupt as stopped:
         saved = f"{stopped}, saved; the same command with --resume goes on" if str(stopped) else "stopped at once"
         _fail(saved, INTERRUPTED)
@@ -161,9 +173,7 @@ def evaluate(
 ) -> None:
     """Judge a detector: accuracy, false positives, and AUC against attacks on a substitute classifier."""
     _set_threads(threads)
-    detector = tl.load(model)
-    wanted = detector_settings(detector.settings, label_rule, score)
-    detector = detector.using(label_rule=wanted.label_rule, score=wanted.score)
+    detector = _loaded(model, label_rule, score)
     split = split_of(detector, data, size=size, progress=progress)
     if epsilon is None and split.name == "digits":
         epsilon = EPSILON
@@ -223,9 +233,7 @@ def attack(
     check_device(device)
     if records is not None:
         records.parent.mkdir(parents=True, exist_ok=True)
-    detector = tl.load(model)
-    wanted = detector_settings(detector.settings, label_rule, score)
-    detector = detector.using(label_rule=wanted.label_rule, score=wanted.score).to(device)
+    detector = _loaded(model, label_rule, score).to(device)
     split = split_of(detector, data, size=size, progress=progress)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
@@ -278,10 +286,8 @@ def zoo_list() -> None:
     """Name the shipped detectors with what they were trained on."""
     table = Table("name", "data", "classes", "trained with")
     for name in zoo.names():
-        card = tl.load(name).card
-        table.add_row(
-            name, card["data"]["name"], str(len(tl.load(name).class_names)), card["training"]["adversary"]["attack"]
-        )
+        shipped = tl.load(name)
+        table.add_row(name, shipped.card["data"]["name"], str(shipped.classes), shipped.trained_with)
     out.print(table)
 
 
@@ -295,6 +301,16 @@ def detector_settings(own: tl.DetectorSettings, label_rule: str | None, score: s
     """`own` with what was asked for on the command line."""
     asked = {"label_rule": label_rule, "score": score}
     return checked(lambda: tl.DetectorSettings(**own.model_dump() | {k: v for k, v in asked.items() if v is not None}))
+
+
+def _loaded(model: str, label_rule: str | None, score: str | None) -> CalibratedDetector:
+    """The detector, under another label rule or score if one is asked for."""
+    detector = tl.load(model)
+    if label_rule is not None:
+        if not isinstance(detector, tl.Detector):
+            raise TwinlatentError(f"label rule {label_rule!r}: {model} has the rule {detector.label_rule} alone")
+        detector = detector.using(label_rule=checked(lambda: tl.DetectorSettings(label_rule=label_rule)).label_rule)
+    return detector if score is None else detector.with_score(score)
 
 
 def _set_threads(threads: int | None) -> None:

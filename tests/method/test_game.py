@@ -17,7 +17,7 @@ from torch import Tensor
 
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError
-from twinlatent.method import game
+from twinlatent.method import game, training
 from twinlatent.method.checkpoints import load_tensors
 from twinlatent.method.game import (
     REFERENCE_MEMORY,
@@ -57,7 +57,7 @@ def start(three_digits: LabelledImages, generator):
         with torch.no_grad():
             for parameter in state.vaes.encoders.parameters():
                 parameter.mul_(2)  # latents that are not all close to 0
-        benign, others = game._Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"))(generator)
+        benign, others = game.Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"))(generator)
         return state, benign, others
 
     return make
@@ -79,7 +79,7 @@ def literal_densities(state: GameState, images: Tensor) -> tuple[Tensor, Tensor]
 def test_each_class_is_dealt_its_own_images_and_others(three_digits: LabelledImages, generator) -> None:
     known = {image.numpy().tobytes(): int(label)
              for image, label in zip(three_digits.images, three_digits.labels, strict=True)}  # fmt: skip
-    deal = game._Dealer(three_digits, CLASSES, 40, torch.device("cpu"))
+    deal = game.Dealer(three_digits, CLASSES, 40, torch.device("cpu"))
     benign, others = deal(generator)
     assert benign.shape == others.shape == (CLASSES, 40, 1, 8, 8)
     for c in range(CLASSES):
@@ -100,7 +100,7 @@ def test_the_accuracy_is_taken_over_every_class(digits) -> None:
     order = digits.train.labels.argsort(stable=True)  # as the images of a folder come, class after class
     data = digits.train.subset(order).subset(slice(0, 1000))
     assert len(data) > WATCHED_IMAGES
-    watched = game._Dealer(data, 10, 4, torch.device("cpu")).watched
+    watched = game._watched(data)
     assert set(watched.labels.tolist()) == set(data.labels.tolist())
 
 
@@ -490,7 +490,7 @@ def test_whenever_ctrl_c_is_noticed_the_state_is_saved(asked: int, three_digits,
 
         yield interrupted
 
-    monkeypatch.setattr(game, "deferred_interrupt", comes_before_question)
+    monkeypatch.setattr(training, "deferred_interrupt", comes_before_question)
     with pytest.raises(KeyboardInterrupt):
         playing(three_digits, tiny(checkpoint_every=100, rounds=30), tmp_path)
     rounds = len(log_of(tmp_path))

@@ -26,7 +26,7 @@ from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.networks import PlainNetwork, build_classifier
-from twinlatent.method.presets import SMALL_SIDE
+from twinlatent.method.presets import SMALL_SIDE, plain_classifier
 from twinlatent.progress import bar
 from twinlatent.provenance import provenance
 
@@ -72,10 +72,8 @@ def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> P
 
 
 def substitute_network(split: Split) -> PlainNetwork:
-    """F_p: kernels of 2 for MNIST and 5 for Fashion MNIST, as in Table 5; small images are not pooled twice."""
-    kernel = 5 if split.name.startswith("fashion-mnist") else 2
-    second = f"mp(2) c({kernel},50) mp(2)" if split.image_shape[-1] > SMALL_SIDE else f"c({kernel},50) mp(2)"
-    return build_classifier(f"c({kernel},20) {second} d(500) sm({split.classes})", split.image_shape)
+    """F_p, see `plain_classifier`."""
+    return build_classifier(plain_classifier(split.image_shape, split.classes, split.name), split.image_shape)
 
 
 def attack_substitute(

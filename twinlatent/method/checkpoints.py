@@ -36,6 +36,15 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
         save_file(held, temporary, metadata=metadata)
 
 
+def kind_of(path: str | Path) -> str:
+    """What kind of file `save_tensors` wrote; "" for any other file, which `load_tensors` will refuse."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return str((file.metadata() or {}).get("kind", ""))
+    except (SafetensorError, OSError):
+        return ""
+
+
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: tensors on the CPU, and the description.
 

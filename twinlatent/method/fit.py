@@ -1,9 +1,6 @@
 """From images to a detector: play the game, measure class means, calibrate."""
 
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from twinlatent.data import LabelledImages, Split, split_calibration
 from twinlatent.data.validation import Array, check_images
@@ -11,12 +8,19 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.detector import Detector, DetectorSettings, build_detector
-from twinlatent.method.game import GameSettings, GameState, play
+from twinlatent.method.game import GameSettings, play
 from twinlatent.method.presets import preset_detector, preset_settings
-from twinlatent.provenance import Provenance, provenance
+from twinlatent.method.training import (
+    LOG_FILE,
+    SETTINGS_FILE,
+    STATE_FILE,
+    check_device,
+    refuse_earlier,
+    training_card,
+)
+from twinlatent.provenance import provenance
 
-SETTINGS_FILE = "training.json"
-TRAINING_FILES = ("state.safetensors", "log.jsonl", DETECTOR_FILE, SETTINGS_FILE)
+TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
 """All that a training leaves in its folder."""
 
 
@@ -84,38 +88,12 @@ def fit_split(
     origin = provenance()
     folder = Path(folder) if folder is not None else None
     if folder is not None and not resume:
-        _start(folder)
+        refuse_earlier(folder)
     state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
                  fingerprint=split.fingerprint, device=device, progress=progress)  # fmt: skip
-    card = _card(split, settings, seed, state, origin, device)
+    card = training_card(split, settings, seed, state.round, state.seconds, origin, device)
     made = build_detector(state.vaes.encoders.cpu(), split.train, split.calibration, split.class_names, detector, card)
     if folder is not None:
         made.save(folder / DETECTOR_FILE)
         write_json(folder / SETTINGS_FILE, made.card)
     return made
-
-
-def check_device(device: str) -> None:
-    """Raise `TwinlatentError` unless PyTorch can compute on `device`."""
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:80]
-        raise TwinlatentError(f"device {device!r} cannot be used ({reason}); leave it out to use the CPU") from error
-
-
-def _start(folder: Path) -> None:
-    """Refuse to train over an earlier training."""
-    if (folder / "state.safetensors").exists():
-        raise TwinlatentError(f"{folder} holds a training already; resume it, or give another folder")
-
-
-def _card(
-    split: Split, settings: GameSettings, seed: int, state: GameState, origin: Provenance, device: str
-) -> dict[str, Any]:
-    """What a detector file says of its origin."""
-    images = {part: len(getattr(split, part)) for part in ("train", "calibration", "test")}
-    data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
-    machine = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
-    return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": state.round,
-            "seconds": round(state.seconds, 1), "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip

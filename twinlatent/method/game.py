@@ -4,14 +4,10 @@ A round is an adversary's turn (attack images of other classes towards class c, 
 turn (one step on l^c with benign images of c and the attacked ones). Letters: C classes, B images a class.
 """
 
-import json
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,14 +21,11 @@ from twinlatent.attacks.steps import SignStep
 from twinlatent.data import LabelledImages
 from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
-from twinlatent.files import write_text
-from twinlatent.interrupts import deferred_interrupt
-from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.networks import plan
-from twinlatent.progress import bar
+from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
 
 REFERENCE_MEMORY = 0.9
 """The benign levels the adversary aims at are running means that keep this much each round."""
@@ -89,7 +82,7 @@ class GameSettings(BaseModel):
     """Share of the other classes' images that the defender gets unattacked."""
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(2e-3, gt=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     """`cosine`: up over the first tenth of the rounds, then down to nothing along half a cosine."""
     stop_success: float = Field(0.0, ge=0, le=1)
     """Stop when the adversary meets C1 and C2 on no more than this share of images ..."""
@@ -101,26 +94,34 @@ class GameSettings(BaseModel):
 
 
 @dataclass
-class GameState:
-    """Everything a round reads and changes; a checkpoint is this and no more.
+class GameState(TrainingState):
+    """The state of a training, whose module are the class VAEs.
 
     Attributes:
-        vaes: what is trained.
-        optimiser: over all its parameters.
-        generator: of every random number, on the CPU.
         levels: running benign levels (2, C): log P_r^c that C2 asks for, log P_v^c that C1 allows.
-        round: rounds played.
         calm: rounds in a row in which the adversary failed.
-        seconds: spent so far, over all resumptions.
     """
 
-    vaes: ClassVAEs
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
-    levels: Tensor
-    round: int = 0
+    levels: Tensor = field(default_factory=lambda: torch.empty(2, 0))
     calm: int = 0
-    seconds: float = 0.0
+
+    @property
+    def vaes(self) -> ClassVAEs:
+        """What is trained."""
+        return cast(ClassVAEs, self.module)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """With the levels."""
+        return super().tensors() | {"levels": self.levels}
+
+    def counts(self) -> dict[str, Any]:
+        """With the calm rounds."""
+        return super().counts() | {"calm": self.calm}
+
+    def restore(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
+        """With the levels and the calm rounds."""
+        super().restore(tensors, counts)
+        self.levels = tensors["levels"].to(self.levels.device)
 
 
 def play(
@@ -152,39 +153,24 @@ def play(
         TwinlatentError: a class without images, a state that does not fit, or a loss that is no number any more.
         KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
-    deal = _Dealer(data, classes, settings.batch, torch.device(device))
+    deal = Dealer(data, classes, settings.batch, torch.device(device))
+    watched = _watched(data)
     state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, device)
     identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint}
-    log = _Log(folder)
-    if resume:
-        _restore(state, _state_path(folder), identity)
-    with log.keeping(state.round), deferred_interrupt() as interrupted, \
-            bar("game", settings.rounds, show=progress, done=state.round) as shown:  # fmt: skip
-        started = time.monotonic() - state.seconds
-        while state.round < settings.rounds and not _stopped(state, settings):
-            benign, others = deal(state.generator)  # each (C, B, channels, H, W)
-            epsilon = settings.adversary.epsilon * _ramp(state.round, settings)
-            attacked, success, passed = adversary_turn(state, benign, others, epsilon, settings)
-            terms = defender_turn(state, benign, attacked, settings)
-            record = _record(state, terms, settings, epsilon, deal.watched) | {"success": success, "passed": passed}
-            if not math.isfinite(record["loss_total"]):
-                raise TwinlatentError(_diverged("the loss", state.round + 1, folder))
-            at_full = epsilon == settings.adversary.epsilon
-            state.calm = state.calm + 1 if at_full and success <= settings.stop_success else 0
-            state.round += 1
-            state.seconds = time.monotonic() - started
-            log.write(record | {"seconds": round(state.seconds, 3)})
-            shown.note = f"loss {record['loss_total']:.1f}, adversary {passed:.2f}"
-            shown.advance()
-            last = state.round == settings.rounds or _stopped(state, settings)
-            asked_to_stop = interrupted()
-            if last or asked_to_stop or state.round % settings.checkpoint_every == 0:
-                _check_finite(state, folder)
-                if folder is not None:
-                    _save(state, _state_path(folder), identity)
-            if asked_to_stop:
-                raise KeyboardInterrupt(f"stopped after round {state.round} of {settings.rounds}")
-        state.seconds = time.monotonic() - started
+
+    def turn() -> dict[str, Any]:
+        benign, others = deal(state.generator)  # each (C, B, channels, H, W)
+        epsilon = settings.adversary.epsilon * grown(state.round, settings.rounds, settings.ramp)
+        attacked, success, passed = adversary_turn(state, benign, others, epsilon, settings)
+        terms = defender_turn(state, benign, attacked, settings)
+        at_full = epsilon == settings.adversary.epsilon
+        state.calm = state.calm + 1 if at_full and success <= settings.stop_success else 0
+        return _record(state, terms, settings, epsilon, watched) | {"success": success, "passed": passed}
+
+    train_rounds(state, turn, settings.rounds,
+                 Keeping(folder, identity, resume, settings.checkpoint_every, progress), title="game",
+                 stopped=lambda: _stopped(state, settings),
+                 note=lambda record: f"loss {record[TOTAL]:.1f}, adversary {record['passed']:.2f}")  # fmt: skip
     return state
 
 
@@ -199,7 +185,8 @@ def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings
         optimiser: torch.optim.Optimizer = torch.optim.Adam(vaes.parameters(), lr=settings.learning_rate, fused=True)
     else:
         optimiser = torch.optim.SGD(vaes.parameters(), lr=settings.learning_rate, momentum=0.9, fused=True)
-    return GameState(vaes, optimiser, generator, torch.full((2, classes), torch.nan, device=device))
+    levels = torch.full((2, classes), torch.nan, device=device)
+    return GameState(vaes, optimiser, generator, levels=levels)
 
 
 # --- the two turns ------------------------------------------------------------------------------------------------
@@ -244,7 +231,7 @@ def adversary_turn(
 def defender_turn(state: GameState, benign: Tensor, attacked: Tensor, settings: GameSettings) -> LossTerms:
     """One step of the optimiser on the sum of l^c over classes."""
     for group in state.optimiser.param_groups:
-        group["lr"] = settings.learning_rate * _rate(state.round, settings)
+        group["lr"] = settings.learning_rate * share_of_rate(state.round, settings.rounds, settings.schedule)
     reconstruct = state.round % settings.loss.reconstruct_every == 0
     terms = loss_terms(state.vaes, benign, attacked, settings.loss, state.generator, reconstruct=reconstruct)
     state.optimiser.zero_grad()
@@ -285,27 +272,21 @@ def _moved_levels(levels: Tensor, densities: tuple[Tensor, Tensor], adversary: A
     return torch.where(levels.isnan(), now, REFERENCE_MEMORY * levels + (1 - REFERENCE_MEMORY) * now)
 
 
-def _ramp(round_: int, settings: GameSettings) -> float:
-    """Share of the full ε in a round."""
-    return min(1.0, (round_ + 1) / (settings.ramp * settings.rounds)) if settings.ramp else 1.0
-
-
-def _rate(round_: int, settings: GameSettings) -> float:
-    """Share of the full learning rate in a round."""
-    if settings.schedule == "constant":
-        return 1.0
-    warm = settings.rounds / 10
-    if round_ < warm:
-        return (round_ + 1) / (warm + 1)
-    return 0.5 * (1 + math.cos(math.pi * (round_ - warm) / (settings.rounds - warm)))
+def grown(round_: int, rounds: int, ramp: float) -> float:
+    """Share of the full ε in a round, all of it after a share `ramp` of the rounds."""
+    return min(1.0, (round_ + 1) / (ramp * rounds)) if ramp else 1.0
 
 
 def _stopped(state: GameState, settings: GameSettings) -> bool:
     return 0 < settings.stop_rounds <= state.calm
 
 
-class _Dealer:
-    """Deals fresh images: for each class B of its own and B of the others, drawn with replacement."""
+class Dealer:
+    """Deals fresh images: for each class B of its own and B of the others, drawn with replacement.
+
+    Raises:
+        TwinlatentError: a class without images, or fewer than 2 classes.
+    """
 
     def __init__(self, data: LabelledImages, classes: int, batch: int, device: torch.device) -> None:
         self._images, self._batch, self._device = data.images, batch, device
@@ -316,10 +297,9 @@ class _Dealer:
             raise TwinlatentError(
                 f"class {empty[0] if empty else 1} has no training images; give images of at least 2 classes"
             )
-        spread = torch.linspace(0, len(data) - 1, min(WATCHED_IMAGES, len(data))).long()
-        self.watched = data.subset(spread)  # over all the images, which may be sorted by class
 
     def __call__(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images of each class and of the others, each (C, B, channels, H, W)."""
         return self._draw(self._own, generator), self._draw(self._others, generator)
 
     def _draw(self, pools: list[Tensor], generator: torch.Generator) -> Tensor:
@@ -327,7 +307,12 @@ class _Dealer:
         return self._images[torch.stack(picked)].to(self._device)
 
 
-# --- records and checkpoints --------------------------------------------------------------------------------------
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def _watched(data: LabelledImages) -> LabelledImages:
+    """Images whose accuracy is logged, from all over the data, which may be sorted by class."""
+    return data.subset(torch.linspace(0, len(data) - 1, min(WATCHED_IMAGES, len(data))).long())
 
 
 def _record(
@@ -338,7 +323,7 @@ def _record(
     accuracy = _accuracy(state.vaes, watched) if number % settings.watch_every == 0 else None
     losses = {f"loss_{name}": value for name, value in terms.means().items()}
     total = terms.total(settings.loss).mean().item()
-    return {"round": number, "epsilon": epsilon, "loss_total": total, **losses, "accuracy": accuracy}
+    return {"round": number, "epsilon": epsilon, TOTAL: total, **losses, "accuracy": accuracy}
 
 
 @torch.no_grad()
@@ -348,85 +333,3 @@ def _accuracy(vaes: ClassVAEs, watched: LabelledImages) -> float:
     with frozen(vaes):
         robust, vulnerable = _log_densities(vaes, watched.images.to(device))
     return ((robust - vulnerable).argmax(0).cpu() == watched.labels).float().mean().item()
-
-
-class _Log:
-    """`log.jsonl` in the folder, one line a round; nothing without a folder."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._path = folder / "log.jsonl" if folder else None
-        self._file: TextIO | None = None
-
-    @contextmanager
-    def keeping(self, rounds: int) -> Iterator[None]:
-        """Open the log for the block, without the lines after `rounds`: those rounds will be played again."""
-        if self._path is None:
-            yield
-            return
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        write_text(self._path, "".join(f"{line}\n" for line in lines[:rounds]))
-        with self._path.open("a", encoding="utf-8", buffering=1) as self._file:
-            yield
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Add a line."""
-        if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
-
-
-def _state_path(folder: Path | None) -> Path:
-    if folder is None:
-        raise TwinlatentError("resuming needs the folder of the interrupted training")
-    return folder / "state.safetensors"
-
-
-def _diverged(what: str, number: int, folder: Path | None) -> str:
-    saved = _state_path(folder) if folder else None
-    last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
-    return f"{what} is no number any more in round {number}; {last}; lower the learning rate or the penalty weight"
-
-
-def _check_finite(state: GameState, folder: Path | None) -> None:
-    """Raise `TwinlatentError` if a weight, a running statistic or a moment of the optimiser is not finite."""
-    for name, tensor in _tensors(state).items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise TwinlatentError(_diverged(name, state.round, folder))
-
-
-def _tensors(state: GameState) -> dict[str, Tensor]:
-    tensors = {f"vaes.{name}": tensor for name, tensor in state.vaes.state_dict().items()}
-    for index, entry in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in entry.items() if isinstance(value, Tensor)}
-    return tensors | {"levels": state.levels, "generator": state.generator.get_state()}
-
-
-def _save(state: GameState, path: Path, identity: Mapping[str, Any]) -> None:
-    save_tensors(path, "training state", _tensors(state), _counts(state) | dict(identity))
-
-
-def _counts(state: GameState) -> dict[str, Any]:
-    return {"round": state.round, "calm": state.calm, "seconds": state.seconds}
-
-
-def _restore(state: GameState, path: Path, identity: Mapping[str, Any]) -> None:
-    """Put a saved state into a fresh one.
-
-    Raises:
-        TwinlatentError: it is missing, damaged, or of other data, settings or seed.
-    """
-    tensors, description = load_tensors(path, "training state")
-    for name, value in json.loads(json.dumps(identity)).items():
-        if description.get(name) != value:
-            raise TwinlatentError(f"{path} was trained with other {name}; resume with the same, or start anew")
-    vaes = {name.removeprefix("vaes."): value for name, value in tensors.items() if name.startswith("vaes.")}
-    state.vaes.load_state_dict(vaes)
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = value
-    state.optimiser.load_state_dict({**state.optimiser.state_dict(), "state": moments})
-    state.levels = tensors["levels"].to(state.levels.device)
-    state.generator.set_state(tensors["generator"])
-    for name in _counts(state):
-        setattr(state, name, description[name])

@@ -90,12 +90,26 @@ SMALL_SIDE = 12
 
 def _networks(image_shape: tuple[int, ...], data: str) -> dict[str, str]:
     """Encoder and decoder in the paper's notation (its table 7)."""
-    _, height, width = image_shape
+    encoder, (_, height, width) = encoder_of(image_shape, data), image_shape
     if height <= SMALL_SIDE:
-        return {"encoder": "2(c(3,16)) z(8,8)", "decoder": f"d(24) d(16) 2(ct(3,16)) d({height * width})"}
-    filters = 32 if data.startswith("fashion-mnist") else 16
-    encoder = f"3(c(4,{filters})) z(8,8)"
-    return {"encoder": encoder, "decoder": f"d(24) d(49) 3(ct(4,{filters})) d({height * width})"}
+        return {"encoder": encoder, "decoder": f"d(24) d(16) 2(ct(3,16)) d({height * width})"}
+    return {"encoder": encoder, "decoder": f"d(24) d(49) 3(ct(4,{_filters(data)})) d({height * width})"}
+
+
+def encoder_of(image_shape: tuple[int, ...], data: str) -> str:
+    """The encoder of each class, in the paper's notation (its table 7)."""
+    return "2(c(3,16)) z(8,8)" if image_shape[-1] <= SMALL_SIDE else f"3(c(4,{_filters(data)})) z(8,8)"
+
+
+def plain_classifier(image_shape: tuple[int, ...], classes: int, data: str) -> str:
+    """F_p: kernels of 2 for MNIST and 5 for Fashion MNIST, as in Table 5; small images are not pooled twice."""
+    kernel = 5 if data.startswith("fashion-mnist") else 2
+    second = f"mp(2) c({kernel},50) mp(2)" if image_shape[-1] > SMALL_SIDE else f"c({kernel},50) mp(2)"
+    return f"c({kernel},20) {second} d(500) sm({classes})"
+
+
+def _filters(data: str) -> int:
+    return 32 if data.startswith("fashion-mnist") else 16
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -118,7 +132,7 @@ def preset_detector(preset: str) -> DetectorSettings:
     return DetectorSettings(label_rule="nearest_mean", score="vulnerable") if preset == "paper" else DetectorSettings()
 
 
-def override(settings: GameSettings, changes: Sequence[str]) -> GameSettings:
+def override(settings: Settings, changes: Sequence[str]) -> Settings:
     """Change single settings, each as `"adversary.epsilon=0.3"`.
 
     Raises:
@@ -139,4 +153,4 @@ def override(settings: GameSettings, changes: Sequence[str]) -> GameSettings:
                 raise TwinlatentError(f"setting {path!r} is unknown; known are {', '.join(values)}")
             place = place[step]
         place[name] = None if value.strip().lower() == "none" else value.strip()
-    return checked(lambda: GameSettings(**values))
+    return checked(lambda: type(settings)(**values))

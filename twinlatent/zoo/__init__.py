@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from twinlatent.baselines.baseline import KIND, Baseline
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
+from twinlatent.method.checkpoints import kind_of
 from twinlatent.method.detector import Detector
 
 FOLDER = Path(__file__).parent
@@ -21,8 +23,8 @@ def card(name: str) -> str:
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
 
 
-def load(model: str | Path) -> Detector:
-    """Load a detector by its name in the zoo or by the path of a detector file or training folder.
+def load(model: str | Path) -> CalibratedDetector:
+    """Load a detector, ours or a baseline, by its name in the zoo or by the path of its file or training folder.
 
     Raises:
         TwinlatentError: neither; or the file is damaged.
@@ -34,7 +36,7 @@ def load(model: str | Path) -> Detector:
         path = path / DETECTOR_FILE
     elif not path.is_file():
         _check(str(model))
-    return Detector.load(path)
+    return Baseline.load(path) if kind_of(path) == KIND else Detector.load(path)
 
 
 def _check(name: str) -> None:

@@ -1,0 +1,169 @@
+"""Trained baselines: what they reach on real digits, that they are kept, resumed and refused."""
+
+import json
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from twinlatent import zoo
+from twinlatent.baselines import ATTACKS, METHODS, Baseline, baseline_settings, fit_baseline
+from twinlatent.criteria import Misclassified
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.checkpoints import load_tensors, save_tensors
+
+PAIRS = [(method, attack) for method in METHODS for attack in ATTACKS[method]]
+LEAST = {"plain": 0.98, "rce": 0.97, "gong": 0.98, "adversarial-training": 0.94, "gat": 0.93}
+"""Accuracy on the test digits with a fraction of the standard rounds."""
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Split) -> dict[str, Baseline]:
+    """Each baseline with its default attack and few rounds."""
+    made = {}
+    for method in METHODS:
+        settings = baseline_settings(method, "standard", digits.image_shape, digits.classes)
+        few = settings.model_copy(update={"rounds": 300, "attacked_images": 200})
+        made[method] = fit_baseline(method, digits, settings=few, progress=False)
+    return made
+
+
+def smoke(method: str, digits: Split, attack: str | None = None) -> Baseline:
+    return fit_baseline(method, digits, attack=attack, preset="smoke", progress=False)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_digits_are_classified_and_few_benign_ones_flagged(
+    trained: dict[str, Baseline], digits: Split, method: str
+) -> None:
+    verdict = trained[method].detect(digits.test.images, 0.05)
+    assert (verdict.label == digits.test.labels).double().mean() >= LEAST[method]
+    assert verdict.adversarial.double().mean() < 0.12
+
+
+@pytest.mark.parametrize(("method", "attack"), PAIRS)
+def test_every_training_attack_is_on_the_card(digits: Split, method: str, attack: str) -> None:
+    made = smoke(method, digits, attack)
+    assert (made.method, made.trained_with) == (method, attack)
+
+
+def test_adversarial_training_withstands_what_plain_training_does_not(
+    trained: dict[str, Baseline], digits: Split
+) -> None:
+    from twinlatent.attacks import pgd
+
+    some = digits.test.subset(slice(60))
+    misread = {
+        name: pgd(trained[name], some.images, some.labels, epsilon=0.2, steps=15, criterion=Misclassified())
+        .success.double().mean().item()
+        for name in ("plain", "adversarial-training")
+    }  # fmt: skip
+    assert misread["adversarial-training"] < misread["plain"] - 0.3
+
+
+def test_reverse_cross_entropy_spreads_the_rest_evenly(trained: dict[str, Baseline], digits: Split) -> None:
+    some = digits.test.images[:100]
+    even, plain = (trained[name].outputs(some).logits.log_softmax(1) for name in ("rce", "plain"))
+    spread = [rows.topk(9, largest=False).values.std(1).median() for rows in (even, plain)]
+    assert spread[0] < spread[1] / 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_saved_baseline_answers_as_before(
+    trained: dict[str, Baseline], digits: Split, tmp_path: Path, method: str
+) -> None:
+    path, some = tmp_path / DETECTOR_FILE, digits.test.images[:40]
+    for score in trained[method].scores:
+        trained[method].with_score(score).save(path)
+        again = zoo.load(path)
+        assert isinstance(again, Baseline)
+        assert (again.method, again.score) == (method, score)
+        before, after = trained[method].with_score(score).detect(some), again.detect(some)
+        assert all(torch.equal(a, b) for a, b in zip(vars(before).values(), vars(after).values(), strict=True))
+
+
+def test_an_image_has_the_same_verdict_in_any_company(trained: dict[str, Baseline], digits: Split) -> None:
+    for made in trained.values():
+        together = made.detect(digits.test.images[:50])
+        alone = made.detect(digits.test.images[7:8])
+        assert torch.equal(together.suspicion[7:8], alone.suspicion)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_baseline_and_another_seed_another(digits: Split, method: str) -> None:
+    some = digits.test.images[:10]
+    one, two = (smoke(method, digits).detect(some).suspicion for _ in range(2))
+    other = fit_baseline(method, digits, preset="smoke", seed=5, progress=False).detect(some).suspicion
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_interrupted_and_resumed_it_is_the_same(
+    digits: Split, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes in the 31st round of the first training."""
+    rounds, draw = 0, torch.randint
+
+    def counted(*args: object, **kwargs: object) -> torch.Tensor:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 31:
+            signal.raise_signal(signal.SIGINT)
+        return draw(*args, **kwargs)  # type: ignore[no-any-return, call-overload]
+
+    assert threading.current_thread() is threading.main_thread()
+    whole = smoke(method, digits).detect(digits.test.images[:20])
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "randint", counted)
+        with pytest.raises(KeyboardInterrupt):
+            fit_baseline(method, digits, preset="smoke", folder=tmp_path, progress=False)
+    assert not (tmp_path / DETECTOR_FILE).exists()
+    assert list(tmp_path.rglob("state.safetensors"))
+    again = fit_baseline(method, digits, preset="smoke", folder=tmp_path, resume=True, progress=False)
+    assert torch.equal(again.detect(digits.test.images[:20]).suspicion, whole.suspicion)
+    assert json.loads((tmp_path / "training.json").read_text())["rounds"] == 60
+
+
+@pytest.mark.parametrize("method", ["plain", "gong"])
+def test_an_earlier_training_is_not_overwritten(digits: Split, tmp_path: Path, method: str) -> None:
+    fit_baseline(method, digits, preset="smoke", folder=tmp_path, progress=False)
+    before = (tmp_path / DETECTOR_FILE).read_bytes()
+    with pytest.raises(TwinlatentError, match="holds a training already"):
+        fit_baseline(method, digits, preset="smoke", folder=tmp_path, progress=False)
+    assert (tmp_path / DETECTOR_FILE).read_bytes() == before
+
+
+def test_bad_requests_are_refused_in_one_line(digits: Split, tmp_path: Path) -> None:
+    for asked, line in (
+        ({"method": "magic"}, "'magic' is unknown; choose from plain"),
+        ({"method": "gong", "attack": "fgsm"}, "gong is not trained with 'fgsm'; choose from mim, cw"),
+        ({"method": "rce", "preset": "paper"}, "choose smoke or standard"),
+        ({"method": "plain", "resume": True, "folder": tmp_path}, "holds no training to resume"),
+    ):
+        with pytest.raises(TwinlatentError, match=line):
+            fit_baseline(split=digits, progress=False, **asked)  # type: ignore[arg-type]
+
+
+def test_other_settings_cannot_resume(digits: Split, tmp_path: Path) -> None:
+    fit_baseline("plain", digits, preset="smoke", folder=tmp_path, progress=False)
+    with pytest.raises(TwinlatentError, match="trained with other seed"):
+        fit_baseline("plain", digits, preset="smoke", seed=1, folder=tmp_path, resume=True, progress=False)
+
+
+def test_a_damaged_description_is_named(trained: dict[str, Baseline], tmp_path: Path) -> None:
+    path = tmp_path / DETECTOR_FILE
+    trained["plain"].save(path)
+    tensors, description = load_tensors(path, "baseline")
+    save_tensors(path, "baseline", tensors, description | {"class_names": ["only one"], "network": "c(9,9) sm(1)"})
+    with pytest.raises(TwinlatentError, match="does not hold a baseline of this version"):
+        zoo.load(path)
+
+
+def test_an_unknown_score_is_refused(trained: dict[str, Baseline]) -> None:
+    with pytest.raises(TwinlatentError, match="score 'joint' is unknown; this detector has k-density, non-me"):
+        trained["rce"].with_score("joint")

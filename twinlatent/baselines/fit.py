@@ -1,0 +1,281 @@
+"""From a split to a calibrated baseline."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twinlatent import attacks
+from twinlatent.attacks.balls import LInf
+from twinlatent.attacks.iterative import ascend
+from twinlatent.attacks.models import frozen
+from twinlatent.attacks.steps import SignStep
+from twinlatent.attacks.suite_runs import run_suite
+from twinlatent.baselines.baseline import Baseline, build_baseline, new_network
+from twinlatent.baselines.networks import BinaryDetector, ClassDetectors, Confidence, ReverseCrossEntropy
+from twinlatent.baselines.settings import BaselineSettings, baseline_settings
+from twinlatent.criteria import Misclassified
+from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import seeded
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import write_json
+from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.game import Dealer, grown
+from twinlatent.method.training import (
+    SETTINGS_FILE,
+    STATE_FILE,
+    TOTAL,
+    Keeping,
+    TrainingState,
+    check_device,
+    refuse_earlier,
+    share_of_rate,
+    train_rounds,
+    training_card,
+)
+from twinlatent.provenance import provenance
+
+CLASSIFIER, ATTACKED = "classifier", "attacked"
+"""Folders of what Gong et al.'s binary detector needs first."""
+WATCH_EVERY = 20
+"""Rounds between two measurements of the accuracy on the batch."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Images and labels to one number an image."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every training needs."""
+
+    split: Split
+    settings: BaselineSettings
+    seed: int
+    keeping: Keeping
+    device: str
+
+    def within(self, folder: str) -> "_Work":
+        """Kept in a folder below; a part that was never begun is begun where a whole is resumed."""
+        below = self.keeping.folder and self.keeping.folder / folder
+        begun = below is not None and (below / STATE_FILE).exists()
+        return replace(self, keeping=replace(self.keeping, folder=below, resume=self.keeping.resume and begun))
+
+
+def fit_baseline(
+    method: str,
+    split: Split,
+    *,
+    attack: str | None = None,
+    preset: str = "standard",
+    settings: BaselineSettings | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Baseline:
+    """Train a baseline on the training part of a split and calibrate it on the calibration part.
+
+    Args:
+        method: `plain`; `gong` (Gong et al. 2017), `rce` (Pang et al. 2018), `adversarial-training` (Madry et al. 2018,
+            rejecting by confidence) or `gat` (Yin et al. 2020, a binary detector a class).
+        split: the data set.
+        attack: the training attack; None: the method's default.
+        preset: `smoke` or `standard`, for the settings.
+        settings: instead of attack and preset.
+        seed: of weights, batches and noise.
+        folder: keeps the training state, the log and the detector file; None keeps nothing.
+        resume: go on from the state in `folder`.
+        device: such as "cpu" or "cuda".
+        progress: whether to show bars.
+
+    Raises:
+        TwinlatentError: unknown method, attack, preset or device, a folder that holds a training, or one that diverges.
+    """
+    settings = settings or baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
+    check_device(device)
+    origin = provenance()
+    folder = Path(folder) if folder is not None else None
+    if folder is not None:
+        _check_folder(folder, resume)
+    identity = {"method": method, "settings": settings.model_dump(), "seed": seed, "data": split.fingerprint}
+    keeping = Keeping(folder, identity, resume, settings.checkpoint_every, progress)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = new_network(method, settings.network, split.image_shape, split.classes).to(device)
+    seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, device))
+    card = training_card(split, settings, seed, settings.rounds, seconds, origin, device)
+    made = build_baseline(method, module.cpu(), split.calibration, split.class_names, card)
+    if folder is not None:
+        made.save(folder / DETECTOR_FILE)
+        write_json(folder / SETTINGS_FILE, made.card)
+    return made
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    first = folder / CLASSIFIER
+    if not resume:
+        refuse_earlier(first)
+        refuse_earlier(folder)
+    elif not any((place / STATE_FILE).exists() for place in (first, folder)):
+        raise TwinlatentError(f"{folder} holds no training to resume; leave --resume out")
+
+
+# --- one training a method ------------------------------------------------------------------------------------------
+
+
+def _plain(module: Confidence, work: _Work) -> float:
+    return _train_classifier(module.classifier, work, _cross_entropy(module.classifier))
+
+
+def _adversarial(module: Confidence, work: _Work) -> float:
+    """Madry et al.: only attacked images are learnt."""
+    network, loss = module.classifier, _cross_entropy(module.classifier)
+
+    def attacked(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        with frozen(network):
+            return _raise(lambda x: loss(x, labels), images, share, work.settings, generator)
+
+    return _train_classifier(network, work, loss, attacked)
+
+
+def _gong(module: BinaryDetector, work: _Work) -> float:
+    """First the classifier, then images attacked once, then the network that tells them."""
+    earlier = work.within(CLASSIFIER)
+    seconds = _train_classifier(module.classifier, earlier, _cross_entropy(module.classifier))
+    benign = work.split.train
+    order = torch.randperm(len(benign), generator=seeded(work.seed))[: work.settings.attacked_images]
+    chosen = benign.subset(order)
+    found = run_suite(
+        {work.settings.attack: attacks.preset(f"paper.blackbox.mnist.{work.settings.attack}").build()},
+        module.classifier, chosen.images.to(work.device), chosen.labels.to(work.device), criterion=Misclassified(),
+        norm="linf", epsilon=1.0, seed=work.seed, batch_size=250,
+        folder=work.keeping.folder and work.keeping.folder / ATTACKED, progress=work.keeping.progress,
+    )  # fmt: skip
+    tried = found.by_attack[work.settings.attack]
+    both = torch.cat([chosen.images, tried.result.images.cpu()])
+    kinds = LabelledImages(both, torch.arange(2).repeat_interleave(len(chosen)))
+    later = work.within("binary")
+    module.binary.train()
+    return (
+        seconds
+        + tried.seconds
+        + _train_classifier(
+            module.binary, replace(later, split=replace(later.split, train=kinds)), _cross_entropy(module.binary)
+        )
+    )
+
+
+def _rce(module: ReverseCrossEntropy, work: _Work) -> float:
+    """Cross-entropy of the wrong classes, all the same; then the features that the K-density compares with."""
+    network = module.classifier
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        log_p = F.log_softmax(network(images), 1)
+        own = log_p.gather(1, labels[:, None])[:, 0]
+        return -(log_p.sum(1) - own) / (log_p.shape[1] - 1)
+
+    seconds = _train_classifier(network, work, loss, sign=-1)
+    train, count = work.split.train, work.settings.references
+    rows = [(train.labels == label).nonzero()[:count, 0] for label in range(work.split.classes)]
+    fewest = min(map(len, rows))
+    with frozen(network):
+        module.remember(torch.stack([train.images[own[:fewest]] for own in rows]).to(work.device))
+    return seconds
+
+
+def _gat(module: ClassDetectors, work: _Work) -> float:
+    """Each class's detector: its own images against attacked images of the others."""
+    settings, split = work.settings, work.split
+    deal = Dealer(split.train, split.classes, settings.batch, torch.device(work.device))
+    spared = int(settings.unattacked * settings.batch)
+
+    def turn(state: TrainingState) -> dict[str, Any]:
+        benign, others = deal(state.generator)
+        share = grown(state.round, settings.rounds, settings.ramp)
+        with frozen(module):
+            attacked = _raise(module.log_odds, others[:, spared:], share, settings, state.generator)
+            passed = (module.log_odds(attacked) > 0).float().mean().item()
+        odds = module.log_odds(torch.cat([benign, others[:, :spared], attacked], 1))
+        own, rest = odds.split([settings.batch, settings.batch], 1)
+        loss = (F.softplus(-own).mean() + F.softplus(rest).mean()) / 2
+        _step(state, loss, settings)
+        return {"round": state.round + 1, TOTAL: loss.item(), "passed": passed, "accuracy": None}
+
+    return _train(module, work, turn)
+
+
+_TRAININGS: Mapping[str, Callable[[Any, _Work], float]] = {
+    "plain": _plain, "adversarial-training": _adversarial, "gong": _gong, "rce": _rce, "gat": _gat,
+}  # fmt: skip
+
+
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+
+def _train_classifier(
+    network: nn.Module,
+    work: _Work,
+    loss: Loss,
+    change: Callable[[Tensor, Tensor, float, torch.Generator], Tensor] | None = None,
+    *,
+    sign: int = 1,
+) -> float:
+    """Lower the mean loss of drawn images, changed before by `change`, with the share of ε that has grown by then.
+
+    Args:
+        network: gives logits; the accuracy that is logged is that of its largest, or with sign −1 its smallest.
+    """
+    settings, data = work.settings, work.split.train
+
+    def turn(state: TrainingState) -> dict[str, Any]:
+        picked = data.subset(torch.randint(len(data), (settings.batch,), generator=state.generator))
+        images, labels = picked.images.to(work.device), picked.labels.to(work.device)
+        if change is not None:
+            share = grown(state.round, settings.rounds, settings.ramp)
+            images = change(images, labels, share, state.generator)
+        mean = loss(images, labels).mean()
+        _step(state, mean, settings)
+        accuracy = None
+        if (state.round + 1) % WATCH_EVERY == 0:
+            with torch.no_grad():
+                accuracy = ((sign * network(images)).argmax(1) == labels).float().mean().item()
+        return {"round": state.round + 1, TOTAL: mean.item(), "accuracy": accuracy}
+
+    return _train(network, work, turn)
+
+
+def _train(module: nn.Module, work: _Work, turn: Callable[[TrainingState], dict[str, Any]]) -> float:
+    """Seconds it took."""
+    optimiser = torch.optim.Adam(module.parameters(), lr=work.settings.learning_rate, fused=True)
+    state = TrainingState(module, optimiser, seeded(work.seed))
+    train_rounds(state, lambda: turn(state), work.settings.rounds, work.keeping, title="training")
+    return state.seconds
+
+
+def _step(state: TrainingState, loss: Tensor, settings: BaselineSettings) -> None:
+    for group in state.optimiser.param_groups:
+        group["lr"] = settings.learning_rate * share_of_rate(state.round, settings.rounds, "cosine")
+    state.optimiser.zero_grad()
+    loss.backward()
+    state.optimiser.step()
+
+
+def _raise(
+    gain: Callable[[Tensor], Tensor],
+    images: Tensor,
+    share: float,
+    settings: BaselineSettings,
+    generator: torch.Generator,
+) -> Tensor:
+    """PGD, which starts at a random point, or MIM, which starts at the image, within a share of ε."""
+    epsilon, pgd = share * settings.epsilon, settings.attack == "pgd"
+    step = SignStep(settings.stride * epsilon / settings.attack_steps, 0.0 if pgd else settings.decay)
+    return ascend(gain, images, LInf(epsilon), step, settings.attack_steps, random_start=pgd, generator=generator)
+
+
+def _cross_entropy(network: nn.Module) -> Loss:
+    return lambda images, labels: F.cross_entropy(network(images), labels, reduction="none")

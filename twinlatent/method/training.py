@@ -1,0 +1,225 @@
+"""Rounds of training that can be stopped and gone on with: the loop, its state file and its log."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import write_text
+from twinlatent.interrupts import deferred_interrupt
+from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.progress import bar
+from twinlatent.provenance import Provenance
+
+Schedule = Literal["constant", "cosine"]
+STATE_FILE, LOG_FILE, SETTINGS_FILE = "state.safetensors", "log.jsonl", "training.json"
+TOTAL = "loss_total"
+"""What every round's record holds: the loss, as a number."""
+
+
+@dataclass
+class TrainingState:
+    """Everything a round reads and changes; a checkpoint is this and no more.
+
+    Attributes:
+        module: what is trained.
+        optimiser: over all its parameters.
+        generator: of every random number, on the CPU.
+        round: rounds done.
+        seconds: spent so far, over all resumptions.
+    """
+
+    module: nn.Module
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    round: int = 0
+    seconds: float = 0.0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that a checkpoint holds, by name."""
+        tensors = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
+        for index, entry in self.optimiser.state_dict()["state"].items():
+            moments = {name: value for name, value in entry.items() if isinstance(value, Tensor)}
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
+        return tensors | {"generator": self.generator.get_state()}
+
+    def counts(self) -> dict[str, Any]:
+        """All numbers that a checkpoint holds, by the attribute's name."""
+        return {"round": self.round, "seconds": self.seconds}
+
+    def restore(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
+        """Take over what `tensors` and `counts` of another state gave."""
+        prefix = "module."
+        module = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        self.module.load_state_dict(module)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimiser."):
+                _, index, key = name.split(".")
+                moments.setdefault(int(index), {})[key] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.generator.set_state(tensors["generator"])
+        for name in self.counts():
+            setattr(self, name, counts[name])
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where and how a training is kept.
+
+    Attributes:
+        folder: gets `state.safetensors` and `log.jsonl` (one line a round); None keeps nothing.
+        identity: JSON-able; what must be the same when a training is gone on with.
+        resume: go on from the state in `folder`, to the weights an uninterrupted training would have reached.
+        every: rounds between two checkpoints.
+        progress: whether to show a bar.
+    """
+
+    folder: Path | None
+    identity: Mapping[str, Any]
+    resume: bool = False
+    every: int = 50
+    progress: bool = True
+
+    @property
+    def state(self) -> Path:
+        """The state file."""
+        if self.folder is None:
+            raise TwinlatentError("resuming needs the folder of the interrupted training")
+        return self.folder / STATE_FILE
+
+
+def train_rounds(
+    state: TrainingState,
+    turn: Callable[[], dict[str, Any]],
+    rounds: int,
+    keeping: Keeping,
+    *,
+    title: str,
+    stopped: Callable[[], bool] = lambda: False,
+    note: Callable[[Mapping[str, Any]], str] = lambda record: f"loss {record[TOTAL]:.3f}",
+) -> None:
+    """Call `turn` until so many rounds are done; each gives a record with `loss_total`, which is logged.
+
+    Args:
+        state: changed in place by `turn`, but for `round` and `seconds`.
+        turn: one round.
+        rounds: how many.
+        keeping: where and how it is kept.
+        title: of the bar.
+        stopped: whether to end early.
+        note: what the bar shows of a record.
+
+    Raises:
+        TwinlatentError: a state that does not fit, or a loss or weight that is no number any more.
+        KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
+    """
+    if keeping.resume:
+        _restore(state, keeping)
+    with _log(keeping.folder, state.round) as write, deferred_interrupt() as interrupted, \
+            bar(title, rounds, show=keeping.progress, done=state.round) as shown:  # fmt: skip
+        started = time.monotonic() - state.seconds
+        while state.round < rounds and not stopped():
+            record = turn()
+            if not math.isfinite(record[TOTAL]):
+                raise TwinlatentError(_diverged("the loss", state.round + 1, keeping))
+            state.round += 1
+            state.seconds = time.monotonic() - started
+            write(record | {"seconds": round(state.seconds, 3)})
+            shown.note = note(record)
+            shown.advance()
+            asked_to_stop = interrupted()
+            if state.round == rounds or stopped() or asked_to_stop or state.round % keeping.every == 0:
+                _check_finite(state, keeping)
+                if keeping.folder is not None:
+                    save_tensors(
+                        keeping.state, "training state", state.tensors(), {**state.counts(), **keeping.identity}
+                    )
+            if asked_to_stop:
+                raise KeyboardInterrupt(f"stopped after round {state.round} of {rounds}")
+        state.seconds = time.monotonic() - started
+
+
+def share_of_rate(round_: int, rounds: int, schedule: Schedule) -> float:
+    """Share of the full learning rate in a round; `cosine`: up over a tenth of them, then down to 0 along a cosine."""
+    if schedule == "constant":
+        return 1.0
+    warm = rounds / 10
+    if round_ < warm:
+        return (round_ + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (round_ - warm) / (rounds - warm)))
+
+
+def check_device(device: str) -> None:
+    """Raise `TwinlatentError` unless PyTorch can compute on `device`."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise TwinlatentError(f"device {device!r} cannot be used ({reason}); leave it out to use the CPU") from error
+
+
+def refuse_earlier(folder: Path) -> None:
+    """Raise `TwinlatentError` rather than train over an earlier training."""
+    if (folder / STATE_FILE).exists():
+        raise TwinlatentError(f"{folder} holds a training already; resume it, or give another folder")
+
+
+def training_card(
+    split: Split, settings: BaseModel, seed: int, rounds: int, seconds: float, origin: Provenance, device: str
+) -> dict[str, Any]:
+    """What a detector file says of its origin, JSON-able."""
+    images = {part: len(getattr(split, part)) for part in ("train", "calibration", "test")}
+    data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
+    machine = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+    return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,
+            "seconds": round(seconds, 1), "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip
+
+
+def _restore(state: TrainingState, keeping: Keeping) -> None:
+    path = keeping.state
+    tensors, description = load_tensors(path, "training state")
+    for name, value in json.loads(json.dumps(keeping.identity)).items():
+        if description.get(name) != value:
+            raise TwinlatentError(f"{path} was trained with other {name}; resume with the same, or start anew")
+    state.restore(tensors, description)
+
+
+def _check_finite(state: TrainingState, keeping: Keeping) -> None:
+    """Raise `TwinlatentError` if a weight, a running statistic or a moment of the optimiser is not finite."""
+    for name, tensor in state.tensors().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise TwinlatentError(_diverged(name, state.round, keeping))
+
+
+def _diverged(what: str, number: int, keeping: Keeping) -> str:
+    saved = keeping.state if keeping.folder else None
+    last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
+    return f"{what} is no number any more in round {number}; {last}; lower the learning rate or the penalty weight"
+
+
+@contextmanager
+def _log(folder: Path | None, rounds: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """What adds a line to the log, without the lines after `rounds`: those rounds will be done again."""
+    if folder is None:
+        yield lambda _: None
+        return
+    path = folder / LOG_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    write_text(path, "".join(f"{line}\n" for line in lines[:rounds]))
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        yield lambda record: _add_line(file, record)
+
+
+def _add_line(file: TextIO, record: Mapping[str, Any]) -> None:
+    file.write(json.dumps(record) + "\n")
