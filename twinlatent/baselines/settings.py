@@ -102,9 +102,9 @@ def baseline_settings(
 
 
 def _network(method: str, image_shape: tuple[int, ...], classes: int, data: str) -> str:
-    """That of the paper's plain classifier; wider kernels where training is adversarial; our encoder a class."""
+    """That of the paper's plain classifier; one layer more where training is adversarial; our encoder a class."""
     if method == "gat":
         return f"{encoder_of(image_shape, data).rpartition(' z(')[0]} z(1,1)"
     if method == "adversarial-training" and image_shape[-1] > SMALL_SIDE:
-        return f"c(5,16) mp(2) c(5,32) mp(2) d(256) sm({classes})"
+        return f"2(c(3,16)) mp(2) c(3,32) mp(2) d(256) sm({classes})"
     return plain_classifier(image_shape, classes, data)
