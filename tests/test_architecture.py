@@ -38,7 +38,7 @@ FLOORS = (
     ("method.game", "method.presets", "baselines.*", "evaluation.*"),
     ("method.fit", "method", "zoo.*"),
     ("report.*",),
-    ("demo",),
+    ("demo", "reproduce"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it
     ("cli",),
     ("__main__",),

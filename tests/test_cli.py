@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from typer.testing import CliRunner
 import twinlatent as tl
 from twinlatent import cli, zoo
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox, whitebox
+from twinlatent.evaluation import blackbox, evaluate, whitebox
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
 from twinlatent.method.checkpoints import load_tensors
@@ -109,7 +110,7 @@ def weak_attacks(monkeypatch) -> None:
     """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
     for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
         monkeypatch.setattr(blackbox, name, 10)
-    for module in (cli, blackbox):
+    for module in (evaluate, blackbox):
         monkeypatch.setattr(module, "BLACK_BOX", FEW)
 
 
@@ -152,7 +153,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_help_names_every_command(ok: Program) -> None:
     for words, commands in (
-        ([], ["demo", "train", "detect", "evaluate", "attack", "data", "zoo"]),
+        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "data", "zoo"]),
         (["data"], ["list", "fetch", "show"]),
         (["zoo"], ["list", "show"]),
     ):
@@ -161,7 +162,10 @@ def test_help_names_every_command(ok: Program) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "train", "detect", "evaluate", "attack", "data list", "data fetch", "data show", "zoo list", "zoo show"],
+    [
+        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack"),
+        *("data list", "data fetch", "data show", "zoo list", "zoo show"),
+    ],
 )
 def test_every_command_explains_itself(command: str, ok: Program) -> None:
     assert re.search(rf"Usage: .*twinlatent {command} ", ok(*command.split(), "--help").text)
@@ -440,17 +444,85 @@ def test_a_detector_is_found_by_folder_and_by_file(trained: Path, images: Tensor
 
 # --- evaluate -------------------------------------------------------------------------------------------------------
 
+OUTSIDE = ["--suite", "none", "--blackbox-images"]
+INSIDE = ["--steps", 2, "--images", 6, "--few", 3, "--blackbox-images", 6, "--out", "judged", "--no-progress"]
+
+
+def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(trained: Path, ok: Program) -> None:
+    done = ok("evaluate", trained, *INSIDE)
+    run = read_run("judged")
+    records = [r for r in run.records if r.budget == "standard, 2 steps"]
+    assert {r.metric for r in records} >= {"sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3", "benign_pass_c1c2"}
+    assert {r.score for r in records if r.metric == "sr@5"} == {"ratio", "vulnerable"}
+    assert {r.n for r in records if r.metric == "sr@5"} == {6, 3}
+    assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 12
+    assert run.judges is not None
+    assert {case.judge for case in run.judges.cases} == {"knn", "cnn", "agreement"}
+    assert run.grid is not None
+    assert {path.name for path in Path("judged").iterdir()} == {
+        *("results.json", "model.json", "evaluation.npz", "training-log.jsonl", "checks.json", "judges.json"),
+        *("pictures.npz", "report.html"),
+    }
+
+
+def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path, ok: Program, monkeypatch) -> None:
+    """Ctrl-C comes when judges are to be made, and what was attacked by then is not attacked again."""
+    real, done = evaluate.train_judges, ok("evaluate", trained, *INSIDE, "--shared", "shared")
+    whole = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
+    shutil.rmtree("judged")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "train_judges", interrupted)
+    stopped = CliRunner().invoke(cli.app, ["evaluate", str(trained), *map(str, INSIDE), "--shared", "shared"])
+    assert stopped.exit_code == cli.INTERRUPTED
+    kept = {path: path.stat().st_mtime_ns for path in Path("judged/unfinished/points-ratio").rglob("*.npz")}
+    assert kept
+    monkeypatch.setattr(evaluate, "train_judges", lambda *a, **k: touched(kept) and real(*a, **k))
+    assert ok("evaluate", trained, *INSIDE, "--shared", "shared").out.splitlines()[-2:] == done.out.splitlines()[-2:]
+    again = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
+    assert again == whole
+
+
+def touched(kept: dict[Path, int]) -> bool:
+    """Whether all kept batches are as they were."""
+    return all(path.stat().st_mtime_ns == time for path, time in kept.items())
+
+
+def test_a_report_is_made_again_from_its_folder_alone(trained: Path, ok: Program, program: Program) -> None:
+    ok("evaluate", trained, *OUTSIDE, 5, "--out", "judged", "--no-progress")
+    before = Path("judged/report.html").read_bytes()
+    Path("judged/report.html").unlink()
+    is_one_line(program("report", "nosuch"), "nosuch")
+    assert ok("report", "judged").out.strip() == "judged/report.html"
+    assert Path("judged/report.html").read_bytes() == before
+
+
+def test_a_table_of_the_paper_is_reproduced_and_kept(ok: Program, program: Program) -> None:
+    table = ["reproduce", "table2", "--preset", "smoke", "--data", "digits", "--out", "again", "--no-progress"]
+    done = ok(*table)
+    assert "again/digits/comparison.html" in done.text
+    records = read_records("again/digits/results.json")
+    cells = {(r.method, r.trained_with) for r in records}
+    assert cells == {("twinlatent", "mim"), ("twinlatent", "cw"), ("plain", "none")}
+    before = {path: path.stat().st_mtime_ns for path in Path("again").rglob("detector.safetensors")}
+    assert ok(*table).out == done.out
+    assert {path: path.stat().st_mtime_ns for path in Path("again").rglob("detector.safetensors")} == before
+    failed = program("reproduce", "table9")
+    assert failed.err.startswith("twinlatent: 'table9' is unknown; choose from table2, ")
+
 
 def test_an_evaluation_prints_a_table_and_leaves_a_page(trained: Path, ok: Program) -> None:
     before = contents(trained)
-    done = ok("evaluate", trained, "--images", 12, "--out", "judged", "--no-progress")
+    done = ok("evaluate", trained, *OUTSIDE, 12, "--out", "judged", "--no-progress")
     assert "Page with pictures: judged/report.html" in done.text
     for attack in ("fgsm", "pgd", "mim"):
-        assert len(re.findall(rf"│ {attack} +│ 0\.3 .* 12 +│", done.out)) == 1
+        assert len(re.findall(rf"^ +{attack} +0\.3 .* 12 *$", done.out, re.MULTILINE)) == 1
     assert re.search(r"Benign test images: accuracy 0\.\d{4}, .*n = 359", done.text)
     records = read_records("judged/results.json")
     assert {record.attack for record in records} == {"none", "fgsm", "pgd", "mim"}
-    assert {record.n for record in records if record.attack != "none"} == {12}
+    assert {record.n for record in records if record.attack != "none" and record.budget == "blackbox at 0.3"} == {12}
     assert {record.command.split()[0] for record in records} == {"twinlatent"}
     page = Path("judged/report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
@@ -460,20 +532,21 @@ def test_an_evaluation_prints_a_table_and_leaves_a_page(trained: Path, ok: Progr
 
 
 def test_options_of_an_evaluation_arrive(trained: Path, ok: Program) -> None:
-    ok("evaluate", trained, "digits", "--images", 5, "--epsilon", "0.1", "--score", "vulnerable",
+    ok("evaluate", trained, "digits", *OUTSIDE, 5, "--epsilon", "0.1", "--score", "vulnerable",
        "--label-rule", "density", "--seed", 0, "--out", "judged", "--no-progress")  # fmt: skip
     records, card = read_records("judged/results.json"), read_run("judged").model
-    assert {record.epsilon for record in records if record.attack != "none"} == {0.1}
+    assert {record.epsilon for record in records if record.attack not in ("none", "cw")} == {0.1}
     assert (card.score, card.label_rule) == ("vulnerable", "density")
     assert {record.score for record in records if record.metric == "fpr"} == {"vulnerable"}
 
 
 def test_numbers_on_the_screen_are_those_of_the_records(trained: Path, ok: Program) -> None:
-    done = ok("evaluate", trained, "--images", 7, "--out", "judged", "--no-progress")
-    records = {(r.metric, r.attack, r.score): r.value for r in read_records("judged/results.json")}
+    done = ok("evaluate", trained, *OUTSIDE, 7, "--out", "judged", "--no-progress")
+    outside = [r for r in read_records("judged/results.json") if r.budget == "blackbox at 0.3"]
+    records = {(r.metric, r.attack, r.score): r.value for r in outside}
     assert f"accuracy {records['accuracy', 'none', None]:.4f}" in done.text
     for attack in ("fgsm", "pgd", "mim"):
-        (row,) = (line for line in done.out.splitlines() if line.startswith(f"│ {attack}"))
+        (row,) = (line for line in done.out.splitlines() if line.split()[:1] == [attack])
         for key in ("attack_success", None), ("auc", "vulnerable"), ("auc", "joint"), ("auc", "ratio"):
             assert f"{records[key[0], attack, key[1]]:.3f}" in row
 
@@ -678,10 +751,10 @@ def test_unfinished_work_of_other_options_is_refused(trained: Path, tmp_path: Pa
 def test_the_demo_leaves_a_page_with_everything_it_needs(ok: Program) -> None:
     done = ok("demo", "--out", "shown", "--preset", "smoke", "--seed", 3, "--no-progress")
     assert "Page with pictures: shown/report.html" in done.text
-    assert all(re.search(rf"│ {attack} +│ 0\.3 ", done.out) for attack in ("fgsm", "pgd", "mim"))
+    assert all(re.search(rf"^ +{attack} +0\.3 ", done.out, re.MULTILINE) for attack in ("fgsm", "pgd", "mim"))
     records = read_records("shown/results.json")
     assert {record.seed for record in records} == {3}
-    assert {record.n for record in records} == {359}
+    assert {record.n for record in records if not record.budget.endswith(blackbox.MISREAD_ONLY)} == {359}
     page = Path("shown/report.html").read_text(encoding="utf-8")
     assert "How training went" in page
     assert not re.search(r"(src|href)=[\"']?http", page), "the page loads something from elsewhere"
@@ -856,7 +929,10 @@ BAD = [  # words, what the line must name
     ("evaluate {run} --score guess", "'guess'"),
     ("evaluate {run} --label-rule guess", "'guess'"),
     ("evaluate {run} --size 9", "size is 9"),
-    ("evaluate {run} digits --images 2 --out ok.npy", "ok.npy"),
+    ("evaluate {run} digits --suite none --images 2 --out ok.npy", "ok.npy"),
+    ("evaluate {run} --suite huge", "huge"),
+    ("reproduce all --preset huge", "'huge'"),
+    ("reproduce all --data nosuch", "nosuch"),
     # attack
     ("attack nosuch", "'nosuch'"),
     ("attack empty", "empty/detector.safetensors is no file"),
@@ -1003,7 +1079,7 @@ def test_a_training_on_a_handful_of_images_succeeds(digits: Split, ok: Program) 
 
 def test_an_evaluation_beside_the_training_keeps_its_log(trained: Path, tmp_path: Path, ok: Program) -> None:
     copy = copied(trained, tmp_path / "copy")
-    ok("evaluate", copy / "detector.safetensors", "--images", 2, "--out", copy, "--no-progress")
+    ok("evaluate", copy / "detector.safetensors", *OUTSIDE, 2, "--out", copy, "--no-progress")
     assert log_of(copy) == log_of(trained)
 
 
@@ -1011,19 +1087,19 @@ def test_a_damaged_log_ends_in_one_line(trained: Path, tmp_path: Path, program: 
     copy = copied(trained, tmp_path / "copy")
     with (copy / "log.jsonl").open("a") as log:
         log.write('{"round')
-    is_one_line(program("evaluate", copy, "--images", 2, "--no-progress"), "log.jsonl")
+    is_one_line(program("evaluate", copy, *OUTSIDE, 2, "--no-progress"), "log.jsonl")
 
 
 def test_an_evaluation_never_judges_on_training_images(trained: Path, detector: Detector, ok: Program, monkeypatch):
     judged: list[Split] = []
-    real = cli.evaluate_blackbox
+    real = evaluate.evaluate_blackbox
 
     def noted(made: Detector, split: Split, **options):
         judged.append(split)
         return real(made, split, **options)
 
-    monkeypatch.setattr(cli, "evaluate_blackbox", noted)
-    ok("evaluate", trained, "--images", 2, "--seed", 1, "--no-progress")
+    monkeypatch.setattr(evaluate, "evaluate_blackbox", noted)
+    ok("evaluate", trained, *OUTSIDE, 2, "--seed", 1, "--no-progress")
     assert judged[0].fingerprint == detector.card["data"]["fingerprint"]
 
 

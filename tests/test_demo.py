@@ -1,7 +1,5 @@
 """What lies below the command `demo`, which tests/test_cli.py calls: its attacks, its log, two demos in one folder."""
 
-import json
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +33,6 @@ def test_the_attacks_are_the_papers_but_for_the_radius(monkeypatch) -> None:
     for mine, theirs in zip(at_epsilon(demo.EPSILON), BLACK_BOX, strict=True):
         named = ("attack", "steps", "step_size", "decay")
         assert [getattr(mine, name) for name in named] == [getattr(theirs, name) for name in named]
-
-
-def test_a_log_joins_a_run_and_changes_nothing_else(run: EvaluationRun, tmp_path: Path) -> None:
-    lines = [{"round": 1, "loss_total": 2.5, "accuracy": None}, {"round": 2, "loss_total": 1.5, "accuracy": 0.5}]
-    path = tmp_path / "log.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    joined = demo.with_log(run, path)
-    assert [dict(line) for line in joined.log] == lines
-    assert all(getattr(joined, f.name) is getattr(run, f.name) for f in fields(run) if f.name != "log")
-
-
-def test_without_a_log_a_run_stays_as_it_is(run: EvaluationRun, tmp_path: Path) -> None:
-    assert demo.with_log(run, tmp_path / "log.jsonl").log == run.log == ()
 
 
 def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from twinlatent import attacks
 from twinlatent.criteria import Aim, Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
-from twinlatent.testing import GaussianDetector, LinearClassifier, Noisy, Quantised, TradeOffDetector
+from twinlatent.testing import GaussianDetector, Honeypot, LinearClassifier, Noisy, Quantised, TradeOffDetector
 
 SHAPES = [(1, 8, 8), (3, 4, 6)]
 
@@ -62,7 +63,7 @@ def test_samples_depend_on_the_seed_alone() -> None:
 # --- Gaussian -----------------------------------------------------------------------------------------------------
 
 
-def fooled(model: GaussianDetector | TradeOffDetector, images: Tensor, labels: Tensor) -> Tensor:
+def fooled(model: GaussianDetector | TradeOffDetector | Honeypot, images: Tensor, labels: Tensor) -> Tensor:
     return (Misclassified() & Undetected(model.bounds()))(model(images), Aim(labels))
 
 
@@ -147,6 +148,49 @@ def test_the_trade_off_is_as_described(low: float, high: float) -> None:
         assert (slope[0, 0, 0, 0].sign(), slope[0, 0, 0, 3].sign()) == signs
 
 
+@pytest.mark.parametrize("epsilon", [0.05, 0.2, 0.4])
+def test_the_honeypot_is_as_described(epsilon: float) -> None:
+    model = Honeypot(epsilon)
+    images, labels = model.samples(20, seed=1)
+    halves = torch.stack([half.mean((1, 2, 3)) - 0.5 for half in images.chunk(2, 3)])
+    assert halves.abs().max() <= 0.05 * epsilon
+    assert torch.equal(model(images).labels, labels)
+    assert Undetected(model.bounds())(model(images), Aim(labels)).all()
+    wide = torch.ones(1, 1, 4, 2)
+
+    def moved(left: float, right: float) -> Tensor:
+        return (0.5 + epsilon * torch.cat([left * wide, right * wide], 3)).requires_grad_()
+
+    for left in (-1, -0.31, 0.31, 1):
+        decoy = moved(left, 0.3)
+        assert Misclassified()(model(decoy), Aim(labels[:1]))
+        assert not fooled(model, decoy, labels[:1])
+    assert fooled(model, moved(0, 1), labels[:1])
+    assert not Misclassified()(model(moved(0, 0.39)), Aim(labels[:1]))
+    for left, right, side in [(0.05, 0.1, 0), (0.2, 0.25, 0), (-0.2, 0.25, 0), (0.05, 0.2, 1)]:
+        x = moved(left, right)
+        (slope,) = torch.autograd.grad(model(x).logits[:, 1].sum(), x)
+        assert slope.chunk(2, 3)[side].all()
+        assert not slope.chunk(2, 3)[1 - side].any()
+
+
+def test_the_honeypot_traps_gradients_and_is_won_without_them() -> None:
+    model = Honeypot()
+    images, labels = model.samples(30, seed=1)
+    bounds = model.bounds()
+    passed = Misclassified() & Undetected(bounds)
+    raised = attacks.Margin(0.0) + attacks.Bypass(bounds.thresholds[0.05])
+    asked = {"epsilon": model.epsilon, "criterion": passed}
+    turns = attacks.Selective(-1.0 * attacks.Suspicion())
+    from_the_image = attacks.Iterative(attacks.LInf(model.epsilon), attacks.SignStep(0.01), 40, turns)
+    assert not attacks.run(from_the_image, model, images, labels, criterion=passed).success.any()
+    assert not attacks.mim(model, images, labels, objective=raised, **asked).success.any()
+    assert attacks.mim(model, images, labels, epsilon=model.epsilon).success.all()
+    assert attacks.square(model, images, labels, queries=300, objective=raised, **asked).success.float().mean() > 0.3
+    restarted = attacks.pgd(model, images, labels, restarts=10, objective=raised, early_stop=True, **asked)
+    assert restarted.success.float().mean() > 0.5
+
+
 def test_quantised_models_have_answers_but_no_gradient() -> None:
     model = LinearClassifier.random()
     images, _ = model.samples(4)
@@ -185,6 +229,7 @@ def test_noisy_models_answer_differently_each_time_and_rightly_on_average() -> N
         (lambda: GaussianDetector(torch.ones(1, 64), torch.ones(1, 64), torch.ones(1)), "the same pixel"),
         (lambda: TradeOffDetector(3, 2), "γ from 3 to 2"),
         (lambda: TradeOffDetector(epsilon=0.5), "epsilon 0.5"),
+        (lambda: Honeypot(0.5), "epsilon is 0.5"),
         (lambda: Quantised(torch.sin, 1), "levels is 1"),
         (lambda: Noisy(torch.sin, -0.1), "deviation is -0.1"),
     ],

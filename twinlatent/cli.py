@@ -3,12 +3,10 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import torch
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,19 +14,19 @@ import twinlatent as tl
 from twinlatent import zoo
 from twinlatent.baselines import METHODS, baseline_settings, fit_baseline
 from twinlatent.data.files import read_images
-from twinlatent.demo import EPSILON, run_demo, with_log
+from twinlatent.demo import EPSILON, run_demo
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox
-from twinlatent.evaluation.records import Record, write_records
-from twinlatent.evaluation.run_folder import EvaluationRun, write_run
+from twinlatent.evaluation.evaluate import FEW, IMAGES, EvaluationSettings, evaluate_to_folder
+from twinlatent.evaluation.records import write_records
 from twinlatent.evaluation.split_of import split_of
-from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings, attack_to_file
+from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
-from twinlatent.method.detector import Score
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
-from twinlatent.method.training import check_device
+from twinlatent.method.training import LOG_FILE, check_device
+from twinlatent.report.console import out, print_attacks, print_comparison, print_run
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
+from twinlatent.reproduce import CELLS, COMPARISON, DATA, reproduce
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Train, judge and use adversarial-example detectors.")  # fmt: skip
@@ -41,9 +39,6 @@ INTERRUPTED = 130
 OURS = "twinlatent"
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
-DEAD_STEPS = 0.01
-"""Above this share of steps without a gradient an attack is called out."""
-out = Console(soft_wrap=False)
 
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
@@ -76,7 +71,7 @@ def demo(
     """Train, attack and judge a detector on the embedded digits, and write an HTML page."""
     _set_threads(threads)
     run = run_demo(folder, preset=preset, seed=seed, progress=progress)
-    _print_records(run)
+    print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 
 
@@ -162,31 +157,92 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
     data: Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
-    images: Annotated[int | None, typer.Option(help="Test images to attack; default: all.", min=1)] = None,
-    epsilon: Annotated[float | None, typer.Option(help="One L∞ radius for all attacks.", min=0, max=1)] = None,
+    suite: Annotated[
+        str, typer.Option(help="Attacks that know the detector: none, quick, standard or paper.")
+    ] = "standard",
+    images: Annotated[
+        int | None, typer.Option(help="Test images to attack; default: 1,000, or all if there are fewer.", min=1)
+    ] = None,
+    blackbox_images: Annotated[
+        int | None, typer.Option(help="Test images to attack through a substitute; default: 1,000, or all.", min=1)
+    ] = None,
+    few: Annotated[int, typer.Option(help="So many of them for other radii, rates and conditions.", min=1)] = FEW,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="L∞ radius of all attacks; default: the paper's in the black box, else 0.3.", max=1),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)] = None,
     label_rule: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
     score: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    shared: Annotated[
+        Path | None, typer.Option(help="Folder of what does not depend on the detector, for several.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Judge a detector: accuracy, false positives, and AUC against attacks on a substitute classifier."""
+    """Judge a detector: accuracy, false positives, attacks that do not know it, attacks that do, and checks of those.
+
+    Interrupted, the same command goes on.
+    """
     _set_threads(threads)
-    detector = _loaded(model, label_rule, score)
+    check_device(device)
+    detector = _loaded(model, label_rule, score).to(device)
     split = split_of(detector, data, size=size, progress=progress)
+    if max(images or 0, blackbox_images or 0) > len(split.test):
+        asked_for = max(images or 0, blackbox_images or 0)
+        raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
     if epsilon is None and split.name == "digits":
         epsilon = EPSILON
-    budgets = BLACK_BOX if epsilon is None else at_epsilon(epsilon)
-    called = "blackbox" if epsilon is None else f"blackbox at {epsilon:g}"
+    asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES, "few": few,
+             "epsilon": epsilon, "steps": steps, "seed": seed}  # fmt: skip
+    settings = checked(lambda: EvaluationSettings.model_validate(asked))
     folder.mkdir(parents=True, exist_ok=True)
-    run = evaluate_blackbox(
-        detector, split, budgets=budgets, budget=called, images=images, seed=seed, progress=progress
-    )
-    run = with_log(run, Path(model) / "log.jsonl")
-    write_run(folder, run)
-    _print_records(run)
+    try:
+        run = evaluate_to_folder(
+            detector, split, settings, folder, log=Path(model) / LOG_FILE, shared=shared, progress=progress
+        )
+    except KeyboardInterrupt:
+        _fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
+    print_run(run)
     print(f"Page with pictures: {write_page(folder)}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.")]) -> None:
+    """Make the page of an evaluation anew from its folder."""
+    print(write_page(folder))
+
+
+@app.command("reproduce")
+def reproduce_(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(CELLS)}.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for trainings, evaluations and pages.")] = Path("paper"),
+    preset: Annotated[
+        str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs).")
+    ] = "standard",
+    data: Annotated[list[str] | None, typer.Option(help="Data set; default: both of the paper's.")] = None,
+    images: Annotated[int | None, typer.Option(help="Attacked at the main point.", min=1)] = None,
+    few: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train and evaluate what a table or figure of the paper is made of, ours and baselines.
+
+    Interrupted, the same command goes on.
+    """
+    _set_threads(threads)
+    try:
+        found = reproduce(what, folder, preset=preset, data=data or DATA, images=images, few=few, seed=seed,
+                          progress=progress)  # fmt: skip
+    except KeyboardInterrupt:
+        _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+    for name, runs in found.items():
+        print_comparison(name, runs)
+        print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")
 
 
 @app.command()
@@ -243,7 +299,7 @@ def attack(
         _fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
     if records is not None:
         write_records(records, run.records)
-    _print_attacks(run, settings)
+    print_attacks(run, settings)
     print(f"Images: {path}")
 
 
@@ -316,51 +372,3 @@ def _loaded(model: str, label_rule: str | None, score: str | None) -> Calibrated
 def _set_threads(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
-
-
-def _print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
-    """Print a row an attack, and the worst."""
-    passed = f"misread and not flagged at {100 * settings.fpr:g} %"
-    goals = {"undetected": passed, "c1c2": "misread, C1 and C2", "misclassified": "misread"}
-    print(f"Success: {goals[settings.goal]}; {settings.norm} radius {settings.epsilon:g}; 95 % intervals")
-    table = Table("attack", "success", "95 %", "misread", "steps", "γ stuck", "s", "n", box=SIMPLE_HEAD, padding=(0, 1))
-    for record in run.records:
-        shown = [record.attack, f"{record.value:.3f}", f"{record.low:.2f}–{record.high:.2f}"]
-        shown += _details(run, record.attack) if record.attack != WORST else [""] * 4
-        table.add_row(*shown, str(record.n), style="bold" if record.attack == WORST else None)
-    out.print(table)
-    for name, tried in run.result.by_attack.items():
-        dead, steps = int(tried.result.dead_steps.sum()), int(tried.result.steps.sum())
-        if dead > DEAD_STEPS * steps:
-            print(f"{name}: {dead} of {steps} steps had no gradient; do not trust it")
-
-
-def _details(run: WhiteBoxRun, attack: str) -> list[str]:
-    """Cells of an attack: share misread, mean steps, share of stuck searches, seconds."""
-    tried = run.result.by_attack[attack]
-    rows, found = tried.tried.cpu(), tried.result
-    misread = (found.labels.cpu() != run.benign.labels)[rows].double().mean().item()
-    gamma = f"{found.gamma_stuck.cpu()[rows].double().mean().item():.2f}" if found.gamma.isfinite().any() else ""
-    return [f"{misread:.3f}", f"{found.steps.cpu()[rows].double().mean().item():.0f}", gamma, f"{tried.seconds:.0f}"]
-
-
-def _print_records(run: EvaluationRun) -> None:
-    """Print the numbers: a line for benign images, a row an attack; * marks the detector's own score."""
-    by: dict[tuple[str, str, str | None], Record] = {}
-    by |= {(record.metric, record.attack, record.score): record for record in run.records}
-    own = run.model.score
-    accuracy, flagged = by["accuracy", "none", None], by["fpr", "none", own]
-    print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
-          f"where {run.model.fpr:.4g} was asked for, n = {accuracy.n}")  # fmt: skip
-    rates = [metric for metric in ("tpr@1", "tpr@5", "tpr@10") if any(r.metric == metric for r in run.records)]
-    areas = [f"{score}{'*' if score == own else ''}" for score in get_args(Score)]
-    print(
-        "AUC under each score (* the detector's own), and the share of attacked images flagged at k % false positives:"
-    )
-    table = Table("attack", "ε", "fooled", *areas, *(f"{rate[4:]} %" for rate in rates), "n")
-    for attack in run.suspicion:
-        area = by["auc", attack, own]
-        row = [by["attack_success", attack, None], *(by["auc", attack, score] for score in get_args(Score))]
-        row += [by[rate, attack, own] for rate in rates]
-        table.add_row(attack, f"{area.epsilon:g}", *(f"{record.value:.3f}" for record in row), str(area.n))
-    out.print(table)

@@ -8,6 +8,7 @@ from twinlatent.evaluation.blackbox import at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
 from twinlatent.method.fit import TRAINING_FILES, fit_split
 from twinlatent.method.presets import preset_settings
+from twinlatent.method.training import LOG_FILE
 from twinlatent.report.page import write_page
 
 EPSILON = 0.3
@@ -30,12 +31,7 @@ def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress:
     detector = fit_split(split, settings=settings, seed=seed, folder=training, progress=progress)
     run = evaluate_blackbox(detector, split, budgets=at_epsilon(EPSILON), budget=f"blackbox at {EPSILON:g}", seed=seed,
                             title="twinlatent demo: 8×8 digits", progress=progress)  # fmt: skip
-    run = with_log(run, training / "log.jsonl")
+    run = replace(run, log=read_log(training / LOG_FILE))
     write_run(folder, run)
     write_page(folder)
     return run
-
-
-def with_log(run: EvaluationRun, path: Path) -> EvaluationRun:
-    """`run` with the training log of `path`, if there is one."""
-    return replace(run, log=read_log(path))

@@ -245,6 +245,45 @@ class TradeOffDetector(nn.Module):
         return self.epsilon * (1 - self.low / self.high) / 2
 
 
+class Honeypot(nn.Module):
+    """Two classes, and a decoy: a way to be misread that gradients lead to, and that is flagged.
+
+    A and B are the mean changes of the left and right half from grey, 0.5. The log-odds of class 1 are
+    4·max(|A| − 0.3 ε, B − 0.4 ε); the suspicion, of either class, is |A|, with the threshold 0.15 ε. Where |A| leads,
+    B − |A| < 0.1 ε, the log-odds do not depend on B: gradients lead along A alone, and misread is flagged there. Yet a
+    bright right half is misread and not flagged. A search without gradients finds it, and so do some of the random
+    starts, which begin where B leads.
+
+    Args:
+        epsilon: radius of the L∞ ball for which that is so, in (0, 0.4].
+
+    Raises:
+        TwinlatentError: it is out of its range.
+    """
+
+    def __init__(self, epsilon: float = 0.2) -> None:
+        super().__init__()
+        if not 0 < epsilon <= 0.4:
+            raise TwinlatentError(f"epsilon is {epsilon}; give a number above 0, of 0.4 at most")
+        self.epsilon = epsilon
+
+    def samples(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Images (count, 1, 4, 4) with A and B within ±0.05 ε, and their labels, 0 all."""
+        noise = 0.1 * self.epsilon * (torch.rand(count, 1, 4, 4, generator=_generator(seed)) - 0.5)
+        return 0.5 + noise, torch.zeros(count, dtype=torch.int64)
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Outputs for images (n, channels, H, W) of even width."""
+        left, right = ((half - 0.5).mean((1, 2, 3)) for half in images.chunk(2, 3))
+        odds = 4 * torch.maximum(left.abs() - 0.3 * self.epsilon, right - 0.4 * self.epsilon)
+        return Outputs(torch.stack([torch.zeros_like(odds), odds], 1), left.abs()[:, None].expand(-1, 2))
+
+    def bounds(self) -> Bounds:
+        """The threshold 0.15 ε under the rate 0.05; half of it stands for the benign mean."""
+        threshold = torch.full((2,), 0.15 * self.epsilon)
+        return Bounds(threshold / 2, None, {FPR: threshold})
+
+
 class Quantised(nn.Module):
     """A model that sees images rounded to a few grey levels: its gradient is zero everywhere, its answers are not.
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.findings import Check, JudgeCase, JudgedAttack, JudgeReport
+from twinlatent.evaluation.pictures import LatentCloud, PairGrid
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard, read_run, write_run
 
@@ -36,6 +38,24 @@ def a_run(k: int = 2) -> EvaluationRun:
     )  # fmt: skip
 
 
+CHECKS = (Check(name="gradients", status="pass", finding="0 of 10."), Check(name="γ", status="fail", finding="<é>"))
+CASE = JudgeCase(judge="agreement", cases="benign", value=0.9, n=10, low=0.6, high=1.0)
+SEEN = JudgedAttack(attack="cw_w", epsilon=None, goal="c1c2", shows_true=3, shows_predicted=1, neither=0, disagree=2)
+JUDGES = JudgeReport(cases=(CASE,), attacks=(SEEN,))
+ADDED = {"checks": "checks.json", "judges": "judges.json", "grid": "pictures.npz", "latents": "pictures.npz"}
+
+
+def a_grid(k: int = 2) -> PairGrid:
+    images, names = np.linspace(0, 1, k * 16, dtype=np.float32).reshape(k, 4, 4), np.array(["one"] * k)
+    return PairGrid(0.05, images, names, names, np.zeros(k, dtype=bool), np.array(["mim_w 0.2"]), 1 - images[None],
+                    names[None], np.ones((1, k), dtype=bool))  # fmt: skip
+
+
+def a_full_run() -> EvaluationRun:
+    cloud = LatentCloud(np.zeros((2, 3)), np.ones((2, 4)), np.array([False, True]), "one")
+    return replace(a_run(), checks=CHECKS, judges=JUDGES, grid=a_grid(), latents=cloud)
+
+
 @pytest.mark.parametrize("k", [0, 1, 3])
 def test_a_run_comes_back_as_it_was(tmp_path: Path, k: int) -> None:
     run = a_run(k)
@@ -56,9 +76,72 @@ def test_threshold_and_log_may_be_absent(tmp_path: Path) -> None:
     assert (read_run(tmp_path).threshold, read_run(tmp_path).log) == (None, ())
 
 
+def absent(field: str) -> Any:
+    return () if field == "checks" else None
+
+
+@pytest.mark.parametrize("kept", [(), *[(field,) for field in ADDED], tuple(ADDED)], ids="-".join)
+def test_checks_judges_and_pictures_come_back_where_there_are_any(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    run = replace(a_full_run(), **{field: absent(field) for field in ADDED if field not in kept})
+    write_run(tmp_path, run)
+    assert {path.name for path in tmp_path.iterdir()} & set(ADDED.values()) == {ADDED[field] for field in kept}
+    back = read_run(tmp_path)
+    assert (back.checks, back.judges) == (run.checks, run.judges)
+    for was, now in ((run.grid, back.grid), (run.latents, back.latents)):
+        assert (was is None) == (now is None)
+        for field in fields(was) if was is not None else ():
+            np.testing.assert_array_equal(getattr(was, field.name), getattr(now, field.name))
+
+
+def test_a_later_run_without_them_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    write_run(tmp_path, a_full_run())
+    write_run(tmp_path, a_run())
+    assert not {path.name for path in tmp_path.iterdir()} & set(ADDED.values())
+    back = read_run(tmp_path)
+    assert (back.checks, back.judges, back.grid, back.latents) == ((), None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("checks.json", "{}", "expected a JSON list of checks, found dict"),
+        ("checks.json", '[{"name": "a", "status": "odd", "finding": ""}]', "check 0: field 'status'"),
+        ("checks.json", "[", "not JSON"),
+        ("judges.json", '{"cases": [], "attacks": [{"attack": "a"}]}', "field 'attacks.0.epsilon'"),
+        ("judges.json", '{"cases": [], "attacks": [], "more": 1}', "field 'more'"),
+        ("pictures.npz", "hello", r"not an \.npz of plain arrays"),
+    ],
+)
+def test_a_bad_file_of_findings_is_named(tmp_path: Path, name: str, content: str, line: str) -> None:
+    write_run(tmp_path, a_full_run())
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TwinlatentError, match=line) as caught:
+        read_run(tmp_path)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "values", "line"),
+    [
+        ("grid_fpr", np.array(2.0), "grid_fpr is 2.0"),
+        ("latents_robust", None, "'latents_robust' is missing"),
+    ],
+)
+def test_a_bad_picture_is_named(tmp_path: Path, array: str, values: Any, line: str) -> None:
+    def edit(arrays: dict[str, Any]) -> None:
+        arrays.pop(array)
+        arrays.update({} if values is None else {array: values})
+
+    write_run(tmp_path, a_full_run())
+    edit_arrays(tmp_path, edit, "pictures.npz")
+    with pytest.raises(TwinlatentError, match=rf"pictures\.npz: .*{line}"):
+        read_run(tmp_path)
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_run(tmp_path / name, a_run())
+        write_run(tmp_path / name, a_full_run())
+    assert len(list((tmp_path / "one").iterdir())) == 7
     for path in sorted((tmp_path / "one").iterdir()):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -122,8 +205,8 @@ def test_a_bad_model_card_or_log_is_named(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
-def edit_arrays(folder: Path, edit: Any) -> None:
-    with np.load(folder / "evaluation.npz") as archive:
+def edit_arrays(folder: Path, edit: Any, name: str = "evaluation.npz") -> None:
+    with np.load(folder / name) as archive:
         arrays = dict(archive)
     edit(arrays)
-    np.savez(folder / "evaluation.npz", **arrays)
+    np.savez(folder / name, **arrays)

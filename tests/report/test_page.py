@@ -1,109 +1,52 @@
-"""The page stands alone, escapes what it is given, and always has the same bytes."""
+"""The page stands alone, shows what the run holds, escapes what it is given, and always has the same bytes."""
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
+from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.checks import NAMES
+from twinlatent.evaluation.metrics import auc, rate
 from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard, write_run
-from twinlatent.report.page import MAX_EXAMPLES, page, write_page
+from twinlatent.evaluation.run_folder import EvaluationRun, write_run
+from twinlatent.report.page import page, write_page
+from twinlatent.report.page_examples import MAX_EXAMPLES
+from twinlatent.report.words import CHECKS
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 N = 200
 NASTY = '<b>&"$x</b>'
-COMMON: dict[str, Any] = {
-    "data": "digits", "method": "twinlatent", "trained_with": "mim", "seed": 7, "command": "twinlatent evaluate <run>",
-    "commit": "0123456789ab", "seconds": 3.0, "versions": {"numpy": "2.0"}, "machine": "a processor",
-    "date": "2025-01-31", "budget": "blackbox",
-}  # fmt: skip
-
-
-def record(metric: str, found: Rate, attack: str = "none", **fields: Any) -> Record:
-    named = {"metric": metric, "value": found.value, "n": found.n, "low": found.low, "high": found.high}
-    return Record(**{**COMMON, "attack": attack, "epsilon": None, "score": None, **named, **fields})
-
-
-def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> EvaluationRun:
-    generator = np.random.default_rng(0)
-    benign = generator.normal(size=N)
-    suspicion = {"pgd": generator.normal(3, 1, N), "fgsm": generator.normal(2, 1, N)}
-    records = [record("accuracy", rate(195, N)), record("fpr", rate(11, N), score="vulnerable")]
-    for attack, scores in suspicion.items():
-        area = Rate(auc(benign, scores), N, *auc_interval(benign, scores))
-        records.append(record("auc", area, attack, epsilon=0.3, score="vulnerable"))
-        records.append(record("attack_success", rate(150, N), attack, epsilon=0.3))
-        records.append(record("tpr@5", rate(180, N), attack, epsilon=0.3, score="vulnerable"))
-    images = np.resize(load_digits().images / 16, (k, 8, 8)).astype(np.float32)
-    text, yes = np.array([names[0]] * k, dtype="<U20"), np.ones(k, dtype=bool)
-    attack, misread = np.array(["pgd"] * k, dtype="<U8"), np.array([names[1]] * k, dtype="<U20")
-    examples = Examples(images, np.clip(images + 0.1, 0, 1).astype(np.float32), attack, text, text, misread, ~yes, yes,
-                        np.full(k, 0.5), np.full(k, 1e-4))  # fmt: skip
-    settings = {"attack": {"step_size": 0.01, "restart": False}, "note": None, "seeds": [1, 2]}
-    model = ModelCard(title="A detector", data="digits", class_names=names, training_images=100, calibration_images=20,
-                      test_images=N, method="twinlatent", trained_with="mim",
-                      network="c(4,16) z(8,8)", decoder="d(64)", parameters=1234567, score="vulnerable",
-                      label_rule="nearest class mean", fpr=0.05, seconds=800, settings=settings)  # fmt: skip
-    log = tuple({"round": i, "loss_total": 1 / i, "success": 1 / i, "accuracy": None} for i in range(1, 9))
-    return EvaluationRun(tuple(records), model, benign, suspicion, examples, 1.6, log)
-
-
-class Reader(HTMLParser):
-    """Collects tags and text, and checks that tags are closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
+Make = Callable[..., EvaluationRun]
 
 
 @pytest.fixture(scope="module")
-def html() -> str:
-    return page(a_run())
+def html(make_run: Make) -> str:
+    return page(make_run())
 
 
-def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
-    reader = Reader(html)
+@pytest.fixture(scope="module")
+def full(make_full_run: Make) -> str:
+    return page(make_full_run())
+
+
+@pytest.mark.parametrize("which", ["html", "full"])
+def test_nothing_is_loaded_from_elsewhere(read_page: Any, which: str, request: pytest.FixtureRequest) -> None:
+    reader = read_page(request.getfixturevalue(which))
     for _, attributes in reader.tags:
         for name, value in attributes.items():
             if name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
                 assert value is not None
                 assert value.startswith(("data:", "#")), value
-    assert not {"script", "link", "iframe", "object", "form", "a"} & {tag for tag, _ in reader.tags}
+    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in reader.tags}
+    targets = {f"#{tag['id']}" for tag in reader.all("h2")}
+    assert {link["href"] for link in reader.all("a")} == targets
     for style in [*reader.texts, *(attributes.get("style") or "" for _, attributes in reader.tags)]:
         assert "@import" not in style
         assert "url(" not in style.replace("url(#", "")
@@ -111,36 +54,46 @@ def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 
-def test_the_page_is_accessible_and_fits_a_phone(html: str) -> None:
-    reader = Reader(html)
+@pytest.mark.parametrize(("which", "drawn"), [("html", 3), ("full", 8)])
+def test_the_page_is_accessible_and_fits_a_phone(read_page: Any, which: str, drawn: int, request: Any) -> None:
+    reader = read_page(request.getfixturevalue(which))
     assert reader.all("html")[0]["lang"] == "en"
     assert any(tag.get("name") == "viewport" for tag in reader.all("meta"))
     assert len(reader.all("h1")) == 1
     assert reader.all("img")
     assert all(image.get("alt") for image in reader.all("img"))
     drawings = [tag for tag in reader.all("div") if tag.get("role") == "img"]
-    assert len(drawings) == len(reader.all("svg")) == 3
+    assert len(drawings) == len(reader.all("svg")) == drawn
     assert all(tag.get("aria-label") for tag in drawings)
     assert len([tag for tag in reader.all("div") if tag.get("class") == "scroll"]) == len(reader.all("table"))
     ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
-def test_the_numbers_are_there(html: str) -> None:
-    text = Reader(html).text.replace("\u00a0", " ")
-    run = a_run()
+def test_the_numbers_are_there(make_run: Make, read_page: Any, html: str) -> None:
+    text = read_page(html).text.replace("\u00a0", " ")
+    run = make_run()
     areas = sorted(auc(run.benign_suspicion, scores) for scores in run.suspicion.values())
     assert f"AUC of {areas[0]:.3f}–{areas[1]:.3f} over 2 attacks, and flags 5.5 % of benign images." in text
     assert "On 200 digits test images the detector reads 97.5 % correctly." in text
-    assert "90.0 % of PGD images flagged at 5 % false alarms" in text
+    assert "90.0 % [85.1, 93.4] n 200 of PGD images flagged at 5 % false alarms" in text
     settings = ("attack · step size 0.01", "attack · restart no", "note none", "seeds 1, 2")
     sources = ("twinlatent evaluate <run>", "0123456789ab", "2025-01-31")
-    for expected in (*settings, *sources, "1,234,567", "13 min", "75.0 %", "p < 0.001", "black-box transfer attacks"):
+    for expected in (
+        *settings,
+        *sources,
+        "1,234,567",
+        "13 min",
+        "75.0 %",
+        "p < 0.001",
+        "black-box transfer attacks",
+        "blackbox",
+    ):
         assert expected in text, expected
 
 
-def test_all_text_is_escaped() -> None:
-    run = a_run(names=(NASTY, NASTY))
+def test_all_text_is_escaped(make_run: Make, read_page: Any) -> None:
+    run = make_run(names=(NASTY, NASTY))
     nasty = run.model.model_copy(
         update=dict.fromkeys(
             ("title", "data", "network", "method", "trained_with", "decoder", "score", "label_rule"), NASTY
@@ -154,33 +107,33 @@ def test_all_text_is_escaped() -> None:
     html = page(replace(run, model=nasty, records=records, examples=examples, suspicion={NASTY: run.suspicion["pgd"]}))
     assert NASTY not in html
     assert "<b>&amp;" not in html
-    reader = Reader(html)
+    reader = read_page(html)
     assert reader.text.count(NASTY) > 20
     assert any(NASTY in (tag.get("alt") or "") for tag in reader.all("img"))
 
 
-def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_folder_gives_the_same_bytes(make_run: Make, tmp_path: Path) -> None:
     pages = []
     for name in ("one", "two"):
-        write_run(tmp_path / name, a_run())
+        write_run(tmp_path / name, make_run())
         pages.append(write_page(tmp_path / name))
     assert pages[0] == tmp_path / "one" / "report.html"
     assert pages[0].read_bytes() == pages[1].read_bytes()
     assert write_page(tmp_path / "one").read_bytes() == pages[1].read_bytes()
 
 
-def test_the_first_examples_are_shown_and_the_page_stays_small() -> None:
-    html = page(a_run(k=MAX_EXAMPLES + 6))
-    reader = Reader(html)
+def test_the_first_examples_are_shown_and_the_page_stays_small(make_run: Make, read_page: Any) -> None:
+    html = page(make_run(k=MAX_EXAMPLES + 6))
+    reader = read_page(html)
     assert len(reader.all("img")) == 3 * MAX_EXAMPLES
     assert f"The first {MAX_EXAMPLES} of {MAX_EXAMPLES + 6} are shown." in reader.text
     assert len(html) < 1_000_000
 
 
-def test_pictures_hold_the_images(html: str) -> None:
-    pictures = [str(image["src"]) for image in Reader(html).all("img")]
+def test_pictures_hold_the_images(make_run: Make, read_page: Any, html: str) -> None:
+    pictures = [str(image["src"]) for image in read_page(html).all("img")]
     benign, _, difference = (Image.open(io.BytesIO(base64.b64decode(text.split(",")[1]))) for text in pictures[:3])
-    expected = a_run().examples.benign[0]
+    expected = make_run().examples.benign[0]
     np.testing.assert_allclose(np.asarray(benign) / 255, expected, atol=0.5 / 255 + 1e-6)
     assert benign.mode == "L"
     assert difference.size == (8, 8)
@@ -189,42 +142,188 @@ def test_pictures_hold_the_images(html: str) -> None:
 
 @pytest.mark.parametrize(("flagged", "label", "outcome"), [(True, "eight", "caught"), (False, "eight", "missed"),
                                                            (False, "three", "harmless")])  # fmt: skip
-def test_outcomes_are_named(flagged: bool, label: str, outcome: str) -> None:
-    run = a_run(k=1)
+def test_outcomes_are_named(make_run: Make, read_page: Any, flagged: bool, label: str, outcome: str) -> None:
+    run = make_run(k=1)
     examples = replace(run.examples, adversarial_flagged=np.array([flagged]), adversarial_label=np.array([label]))
-    assert f"PGD on three {outcome}" in Reader(page(replace(run, examples=examples))).text
+    assert f"PGD on three {outcome}" in read_page(page(replace(run, examples=examples))).text
 
 
-def test_what_is_absent_leaves_its_section_out() -> None:
-    html = page(replace(a_run(k=0), log=(), threshold=None, records=()))
-    headings = {tag["id"] for tag in Reader(html).all("h2")}
+def test_what_is_absent_leaves_its_section_out(make_run: Make, read_page: Any) -> None:
+    html = page(replace(make_run(k=0), log=(), threshold=None, records=()))
+    headings = {tag["id"] for tag in read_page(html).all("h2")}
     assert headings == {"trained", "separation", "meaning", "provenance"}
     assert "Each class has its own threshold." in html
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (800, "13 min"), (7500, "2 h 05 min")])
-def test_the_training_time_is_readable(seconds: float, text: str) -> None:
-    run = a_run(k=0)
+def test_the_training_time_is_readable(make_run: Make, seconds: float, text: str) -> None:
+    run = make_run(k=0)
     assert f"<dd>{text}</dd>" in page(replace(run, model=run.model.model_copy(update={"seconds": seconds})))
 
 
-def test_each_detector_and_score_has_its_place() -> None:
-    run = a_run()
+def test_each_detector_and_score_has_its_place(
+    make_run: Make, make_record: Callable[..., Record], read_page: Any
+) -> None:
+    run = make_run()
     ratio = tuple(r.model_copy(update={"score": "ratio"}) for r in run.records if r.score)
     gong = tuple(r.model_copy(update={"method": "gong"}) for r in run.records)
-    white = record("sr@5", rate(60, N), "worst", epsilon=0.3, budget="standard")
+    white = make_record("sr@5", rate(60, N), "worst", epsilon=0.3, budget="standard")
     size = Record(**{**white.model_dump(), "metric": "l2_rms255", "value": 45.12, "low": None, "high": None})
-    text = Reader(page(replace(run, records=gong + run.records + ratio + (white, size)))).text.replace("\u00a0", " ")
-    assert "Gong et al. 2017, trained with MIM, digits, blackbox attacks, seed 7" in text
-    assert "PGD vulnerable 0.3" in text
-    assert "PGD ratio 0.3" in text
+    text = read_page(page(replace(run, records=gong + run.records + ratio + (white, size)))).text.replace("\u00a0", " ")
+    assert "Gong et al. 2017, MIM, digits, seed 7" in text
+    assert "twinlatent, MIM, digits, seed 7" in text
+    assert "PGD 0.3 vulnerable" in text
+    assert "PGD 0.3 ratio" in text
     assert "flagged (false alarms) (ratio score)" in text
-    assert "worst of all 0.3 30.0 % 45.1 200" in text
+    assert "0.3 30.0 % [24.1, 36.7] n 200" in text
     assert "no stronger ones" in text
 
 
-def test_a_missing_array_is_a_clear_error_and_leaves_no_page(tmp_path: Path) -> None:
-    write_run(tmp_path, a_run())
+def top_of(html: str) -> str:
+    """The summary."""
+    return html[html.index("<header>") : html.index("<nav")]
+
+
+# --- a whole evaluation ---------------------------------------------------------------------------------------------
+
+
+def test_the_summary_comes_first_then_tables_then_figures_then_provenance(full: str, read_page: Any) -> None:
+    reader = read_page(full)
+    assert [tag["id"] for tag in reader.all("h2")] == [
+        *("benign", "blackbox", "whitebox", "conditions", "judges", "checks"),
+        *("separation", "strength", "pictures", "examples", "training"),
+        *("meaning", "trained", "provenance"),
+    ]
+    assert full.index("class=tiles") < full.index("class=findings") < full.index("<h2")
+    top = read_page(top_of(full)).text.replace("\u00a0", " ")
+    for said in ("97.5 % [94.3, 98.9] n 200", "5.5 % [3.1, 9.6] n 200", "0.926–0.985 lowest [0.894, 0.949] n 200",
+                 "60.0 % [56.9, 63.0] n 1,000 SR@5 %: images that the worst of 6 attacks",
+                 "PGD 0.985, FGSM 0.926"):  # fmt: skip
+        assert said in top, said
+
+
+def test_checks_that_did_not_pass_are_in_the_summary_in_full(full: str, read_page: Any) -> None:
+    top = read_page(top_of(full))
+    assert "1 pass , 1 warn , 1 fail" in top.text
+    listed = [tag["class"] for tag in top.all("li") if tag.get("class")]
+    assert listed == ["fail", "warn"]
+    assert "fail blind : Noise <wins> 30 images alone." in top.text
+    assert "0 of 10 vanish" not in top.text
+    rows = read_page(full).tables["Checks of this evaluation"]
+    assert [row[:2] for row in rows[1:]] == [["blind", "fail"], ["gamma", "warn"], ["gradients", "pass"]]
+
+
+def test_a_run_whose_checks_all_passed_says_so(make_full_run: Make, read_page: Any) -> None:
+    run = make_full_run()
+    html = page(replace(run, checks=run.checks[:1]))
+    assert "1 pass , 0 warn , 0 fail" in read_page(html).text
+    assert "class=findings" not in html
+
+
+def test_every_check_is_explained() -> None:
+    assert tuple(CHECKS) == NAMES
+
+
+def test_tables_stand_beside_the_papers_numbers(full: str, read_page: Any) -> None:
+    tables = read_page(full).tables
+    assert tables["Benign test images"][1] == ["read correctly", "97.5 % [94.3, 98.9]", "97 %", "200"]
+    areas = tables["AUC, blackbox"]
+    assert areas[0][4] == "paper"
+    assert [row[:5:4] for row in areas[1:]] == [["PGD", "0.99"], ["FGSM", "0.99"]]
+    change = tables["Smallest change, standard, vulnerable score"]
+    assert change[0] == ["attack", "C1, C2", "paper", "C1, C2, C3", "size of change", "images"]
+    assert change[2] == ["CW-L2_W", "27.0 % [19.3, 36.4]", "32 %", "13.0 % [7.8, 21.0]",
+                         "41.2 [39.5, 43.0] n 27 paper 45.08", "100"]  # fmt: skip
+
+
+def test_data_the_paper_has_not_leave_its_column_out(html: str, read_page: Any) -> None:
+    assert not [row for rows in read_page(html).tables.values() for row in rows[:1] if "paper" in row]
+
+
+def test_misread_images_are_never_mixed_with_all(full: str, read_page: Any) -> None:
+    tables = read_page(full).tables
+    misread = tables["Share caught of those the substitute misreads, blackbox"]
+    assert [row[-1] for row in tables["Share caught, blackbox"][1:]] == ["200", "200"]
+    assert [row[-1] for row in misread[1:]] == ["150", "150"]
+    assert misread[1] == ["PGD", "0.3", "45.0 % [0.0, 93.4]", "150"]
+    assert [cell[-5:] for cell in tables["AUC, blackbox"][1][3::2]] == ["n 200", "n 150"]
+    assert MISREAD_ONLY not in full
+
+
+def test_every_attack_is_there_at_the_main_point_the_strongest_first(full: str, read_page: Any) -> None:
+    rows = read_page(full).tables["Each attack at L∞ 0.3, standard, vulnerable score"]
+    assert rows[0] == ["attack", "uses", "wins at 5 %", "images"]
+    assert [row[0] for row in rows[1:]] == ["worst of all", "selective", "PGD_W", "MIM", "PGD", "transfer", "FGSM",
+                                            "no attack"]  # fmt: skip
+    assert rows[2] == ["selective", "classifier's and detector's gradients", "53.2 % [50.1, 56.3]", "1,000"]
+
+
+def test_the_worst_is_there_at_every_radius_and_rate(full: str, read_page: Any) -> None:
+    rows = read_page(full).tables["Worst of all attacks over radii and false-alarm rates, standard, vulnerable score"]
+    assert rows[0] == ["ε", "wins at 1 %", "wins at 5 %", "wins at 10 %"]
+    assert [row[0] for row in rows[1:]] == ["0.1", "0.2", "0.3"]
+    assert rows[3][1:3] == ["30.0 % [21.9, 39.6] n 100", "60.0 % [56.9, 63.0] n 1,000"]
+
+
+def test_benign_images_that_pass_stand_beside_the_conditions(full: str, read_page: Any) -> None:
+    tables = read_page(full).tables
+    over = tables["Success over radii, standard, vulnerable score"]
+    assert over[1] == ["benign images", "–", "29.0 % [28.1, 29.9]", "–", "10,000"]
+    assert [row[:2] for row in over[2:]] == [
+        [a, e] for a in ("FGSM_W", "PGD_W", "MIM_W") for e in ("0.1", "0.2", "0.3")
+    ]
+    assert over[-1][2:4] == ["30.0 % [21.9, 39.6]", "15.0 % [9.3, 23.3]"]
+    assert tables["Smallest change, standard, vulnerable score"][1][1] == "29.0 % [28.1, 29.9]"
+
+
+def test_judges_say_what_they_see_and_what_they_are_worth(full: str, read_page: Any) -> None:
+    tables = read_page(full).tables
+    seen = tables["What judges see in the images that won"]
+    assert seen[1] == ["MIM_W", "0.3", "C1, C2", "60.0 % [35.7, 80.2]", "26.7 % [10.9, 52.0]", "0.0 % [0.0, 20.4]",
+                       "13.3 % [3.7, 37.9]", "15"]  # fmt: skip
+    assert seen[2] == ["CW-L2_W", "–", "undetected at 5 %", "–", "–", "–", "–", "0"]
+    worth = tables["How often judges are right where the class is beyond doubt"]
+    assert worth[1][:2] == ["benign", "90.0 % [80.0, 95.0]"]
+    assert worth[0][3] == "all of them together"
+
+
+def test_a_white_box_without_pictures_and_findings_keeps_its_tables(make_full_run: Make, read_page: Any) -> None:
+    run = replace(make_full_run(), checks=(), judges=None, grid=None, latents=None, log=())
+    headings = {tag["id"] for tag in read_page(page(run)).all("h2")}
+    assert headings >= {"whitebox", "conditions", "strength"}
+    assert not headings & {"checks", "judges", "pictures", "training"}
+
+
+def test_the_detectors_own_score_makes_the_headline(make_full_run: Make, read_page: Any) -> None:
+    run = make_full_run()
+    other = tuple(r.model_copy(update={"score": "ratio", "value": 0.99, "low": 0.9, "high": 1.0}) for r in run.records
+                  if r.metric.startswith("sr@"))  # fmt: skip
+    html = page(replace(run, records=(*other, *run.records)))
+    top = read_page(top_of(html)).text.replace("\u00a0", " ")
+    assert "60.0 % [56.9, 63.0] n 1,000 SR@5 %" in top
+    assert "99.0 %" not in top
+    assert "Each attack at L∞ 0.3, standard, ratio score" in read_page(html).tables
+
+
+def test_findings_are_escaped(make_full_run: Make, read_page: Any) -> None:
+    run = make_full_run()
+    assert run.judges
+    assert run.grid
+    assert run.latents
+    checks = tuple(check.model_copy(update={"name": NASTY, "finding": NASTY}) for check in run.checks)
+    cases = tuple(case.model_copy(update={"judge": NASTY, "cases": NASTY}) for case in run.judges.cases)
+    seen = tuple(attack.model_copy(update={"attack": NASTY, "goal": NASTY}) for attack in run.judges.attacks)
+    records = tuple(r.model_copy(update={"budget": NASTY, "attack": NASTY}) for r in run.records if r.attack == "pgd_w")
+    grid = replace(run.grid, columns=np.array([NASTY, f"{NASTY} 2"]), true=np.array([NASTY] * 3))
+    html = page(replace(run, checks=checks, judges=run.judges.model_copy(update={"cases": cases, "attacks": seen}),
+                        records=records, grid=grid, latents=replace(run.latents, class_name=NASTY)))  # fmt: skip
+    assert NASTY not in html
+    assert "<b>&amp;" not in html
+    assert read_page(html).text.count(NASTY) > 15
+
+
+def test_a_missing_array_is_a_clear_error_and_leaves_no_page(make_run: Make, tmp_path: Path) -> None:
+    write_run(tmp_path, make_run())
     with np.load(tmp_path / "evaluation.npz") as archive:
         kept = {name: archive[name] for name in archive.files if name != "suspicion_fgsm"}
     np.savez(tmp_path / "evaluation.npz", **kept)

@@ -25,6 +25,7 @@ from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, rec
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.presets import SMALL_SIDE, plain_classifier
 from twinlatent.progress import bar
@@ -34,6 +35,7 @@ BATCH = 250
 EXAMPLES_PER_ATTACK = 6
 MISREAD_ONLY = ", misread only"
 """Ends the budget of records that are taken over the images alone that the substitute misreads."""
+KIND, SUBSTITUTE_FILE = "substitute", "substitute.safetensors"
 SUBSTITUTE_STEPS, SUBSTITUTE_BATCH, SUBSTITUTE_RATE = 2000, 64, 2e-3
 SMALL_STEPS = 600
 """For images up to `SMALL_SIDE`, which are pooled once instead of twice."""
@@ -48,11 +50,35 @@ def at_epsilon(epsilon: float) -> tuple[Budget, ...]:
     return tuple(budget if budget.epsilon is None else budget.at(epsilon) for budget in BLACK_BOX)
 
 
-def train_substitute(split: Split, *, seed: int = 0, progress: bool = True) -> PlainNetwork:
+def train_substitute(split: Split, *, seed: int = 0, folder: Path | None = None, progress: bool = True) -> PlainNetwork:
     """Train the plain classifier F_p of Table 5 on the training images, with Adam on cross-entropy.
 
     Same seed, split and machine: same weights.
+
+    Args:
+        split: its `train` is learnt.
+        seed: of weights and batches.
+        folder: keeps the network, so that the same call need not train again; None keeps nothing.
+        progress: whether to show a bar.
+
+    Raises:
+        TwinlatentError: the folder holds a network of other images or another seed, or a damaged one.
     """
+    if folder is None:
+        return _trained(split, seed, progress)
+    path, identity = folder / SUBSTITUTE_FILE, {"data": split.fingerprint, "seed": seed}
+    if not path.exists():
+        save_tensors(path, KIND, _trained(split, seed, progress).state_dict(), identity)
+    tensors, description = load_tensors(path, KIND)
+    if description != identity:
+        raise TwinlatentError(f"{path} was trained on other images or with another seed; give another folder")
+    with torch.random.fork_rng(devices=[]):
+        network = substitute_network(split)
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def _trained(split: Split, seed: int, progress: bool) -> PlainNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = substitute_network(split)

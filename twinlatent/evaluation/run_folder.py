@@ -1,30 +1,43 @@
 """The folder an evaluation leaves behind: everything its report is made from, no pickles.
 
-`results.json` holds the records, `model.json` what was trained and how, `evaluation.npz` scores and example
-images, and `training-log.jsonl`, where it was kept, the training log, one JSON object a round.
+`results.json` holds the records, `model.json` what was trained and how, `evaluation.npz` scores and example images.
+Where there are any, `checks.json` holds the checks, `judges.json` what judges say, `pictures.npz` the data of further
+pictures, and `training-log.jsonl` the training log, one JSON object a round.
 """
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.findings import Check, JudgeReport
+from twinlatent.evaluation.pictures import (
+    Flags,
+    Floats,
+    LatentCloud,
+    Names,
+    PairGrid,
+    check_array,
+    check_unit_interval,
+    from_arrays,
+    member,
+    to_arrays,
+)
 from twinlatent.evaluation.records import Record, complaint, read_json, read_records, write_records
 from twinlatent.files import replacing, write_json, write_text
 
 RECORDS, MODEL, ARRAYS, LOG = "results.json", "model.json", "evaluation.npz", "training-log.jsonl"
+CHECKS, JUDGES, PICTURES = "checks.json", "judges.json", "pictures.npz"
 
-Floats = NDArray[np.floating[Any]]
-Flags = NDArray[np.bool_]
-Names = NDArray[np.str_]
 Count = Annotated[int, Field(ge=0)]
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class ModelCard(BaseModel):
@@ -99,13 +112,13 @@ class Examples:
 
     def __post_init__(self) -> None:
         for name in _EXAMPLE_KINDS:
-            _check(f"example_{name}", getattr(self, name), _EXAMPLE_KINDS[name], 3 if name in _IMAGES else 1)
+            check_array(f"example_{name}", getattr(self, name), _EXAMPLE_KINDS[name], 3 if name in _IMAGES else 1)
             if name in _IMAGES and getattr(self, name).shape != self.benign.shape:
                 raise TwinlatentError(f"example_{name} has shape {getattr(self, name).shape}, not {self.benign.shape}")
             if len(getattr(self, name)) != len(self):
                 raise TwinlatentError(f"example_{name} has {len(getattr(self, name))} rows, example_benign {len(self)}")
         for name in (*_IMAGES, *_P_VALUES):
-            _check_unit_interval(f"example_{name}", getattr(self, name))
+            check_unit_interval(f"example_{name}", getattr(self, name))
 
     def __len__(self) -> int:
         """Return k."""
@@ -132,6 +145,10 @@ class EvaluationRun:
         examples: pairs of images to show; may be empty (k = 0).
         threshold: the suspicion above which an image is flagged, where there is one for all classes.
         log: the training log, one mapping a round; empty if it was not kept.
+        checks: of the evaluation by itself; empty if none were made.
+        judges: what judges that never saw the detector say of attacked images; None if none were asked.
+        grid: images attacked in several ways; None if none were kept.
+        latents: of one class; None if none were kept.
 
     Errors: `TwinlatentError` on an empty, NaN or wrongly shaped array.
     """
@@ -143,6 +160,10 @@ class EvaluationRun:
     examples: Examples
     threshold: float | None = None
     log: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Check, ...] = ()
+    judges: JudgeReport | None = None
+    grid: PairGrid | None = None
+    latents: LatentCloud | None = None
 
     def __post_init__(self) -> None:
         if not self.suspicion:
@@ -153,19 +174,19 @@ class EvaluationRun:
 
 
 def write_run(folder: str | Path, run: EvaluationRun) -> None:
-    """Write `run` into `folder`, each file whole or not at all. An empty log leaves no training-log.jsonl behind.
+    """Write `run` into `folder`, each file whole or not at all. What the run lacks leaves no file behind.
 
     The same run always gives the same bytes.
     """
     folder = Path(folder)
     write_records(folder / RECORDS, run.records)
     write_json(folder / MODEL, run.model.model_dump(mode="json"))
-    with replacing(folder / ARRAYS) as temporary:
-        np.savez_compressed(temporary, **_arrays(run))
-    if run.log:
-        write_text(folder / LOG, "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in run.log))
-    else:
-        (folder / LOG).unlink(missing_ok=True)
+    _write_arrays(folder / ARRAYS, _arrays(run))
+    log = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in run.log)
+    _write_or_remove(folder / LOG, log, write_text)
+    _write_or_remove(folder / CHECKS, [check.model_dump() for check in run.checks], write_json)
+    _write_or_remove(folder / JUDGES, run.judges and run.judges.model_dump(), write_json)
+    _write_or_remove(folder / PICTURES, to_arrays(run.grid, run.latents), _write_arrays)
 
 
 def read_run(folder: str | Path) -> EvaluationRun:
@@ -174,20 +195,29 @@ def read_run(folder: str | Path) -> EvaluationRun:
     Errors: `TwinlatentError` naming the file, and the array or field, when one is missing or wrong.
     """
     folder = Path(folder)
-    records, model, log = read_records(folder / RECORDS), _read_model(folder / MODEL), read_log(folder / LOG)
+    records = read_records(folder / RECORDS)
+    model = _validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
+    log, checks = read_log(folder / LOG), _read_checks(folder / CHECKS)
+    judges = folder / JUDGES
+    judged = _validated(judges, JudgeReport, read_json(judges)) if judges.exists() else None
+    grid, latents = _read_pictures(folder / PICTURES)
     path = folder / ARRAYS
     arrays = _read_arrays(path)
     try:
-        attacks = [str(name) for name in _member(arrays, "attacks")]
-        examples = {field.name: _member(arrays, f"example_{field.name}") for field in fields(Examples)}
+        attacks = [str(name) for name in member(arrays, "attacks")]
+        examples = {field.name: member(arrays, f"example_{field.name}") for field in fields(Examples)}
         return EvaluationRun(
             records=records,
             model=model,
-            benign_suspicion=_member(arrays, "benign_suspicion"),
-            suspicion={name: _member(arrays, f"suspicion_{name}") for name in attacks},
+            benign_suspicion=member(arrays, "benign_suspicion"),
+            suspicion={name: member(arrays, f"suspicion_{name}") for name in attacks},
             examples=Examples(**examples),
             threshold=float(arrays["threshold"]) if "threshold" in arrays else None,
             log=log,
+            checks=checks,
+            judges=judged,
+            grid=grid,
+            latents=latents,
         )
     except TwinlatentError as error:
         raise TwinlatentError(f"{path}: {error}") from error
@@ -198,6 +228,19 @@ def _arrays(run: EvaluationRun) -> dict[str, Any]:
     named |= {f"suspicion_{attack}": scores for attack, scores in run.suspicion.items()}
     named |= {f"example_{field.name}": getattr(run.examples, field.name) for field in fields(Examples)}
     return named if run.threshold is None else named | {"threshold": np.array(run.threshold)}
+
+
+def _write_or_remove(path: Path, content: Any, write: Callable[[Path, Any], None]) -> None:
+    """No content leaves no file, not an earlier one either."""
+    if content:
+        write(path, content)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -211,17 +254,30 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise TwinlatentError(f"{path}: not an .npz of plain arrays: {reason}") from error
 
 
-def _member(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    if name not in arrays:
-        raise TwinlatentError(f"the array {name!r} is missing: write the folder anew with write_run")
-    return arrays[name]
-
-
-def _read_model(path: Path) -> ModelCard:
+def _validated(path: Path, kind: type[Kind], item: object, what: str = "") -> Kind:
     try:
-        return ModelCard.model_validate(read_json(path))
+        return kind.model_validate(item)
     except ValidationError as error:
-        raise TwinlatentError(f"{path}: {complaint(error)}") from error
+        raise TwinlatentError(f"{path}: {what}{complaint(error)}") from error
+
+
+def _read_checks(path: Path) -> tuple[Check, ...]:
+    if not path.exists():
+        return ()
+    items = read_json(path)
+    if not isinstance(items, list):
+        raise TwinlatentError(f"{path}: expected a JSON list of checks, found {type(items).__name__}")
+    return tuple(_validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
+
+
+def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentCloud | None]:
+    if not path.exists():
+        return None, None
+    arrays = _read_arrays(path)
+    try:
+        return from_arrays(arrays)
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{path}: {error}") from error
 
 
 def read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
@@ -242,20 +298,7 @@ def read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
     return tuple(rounds)
 
 
-def _check(name: str, values: NDArray[Any], kind: str, dimensions: int) -> None:
-    if values.ndim != dimensions:
-        raise TwinlatentError(f"{name} has shape {values.shape}: it needs {dimensions} dimension(s)")
-    if values.dtype.kind != kind:
-        wanted = {"f": "floating-point numbers", "U": "text", "b": "booleans"}[kind]
-        raise TwinlatentError(f"{name} holds {values.dtype}: it needs {wanted}")
-
-
 def _check_scores(name: str, values: NDArray[Any]) -> None:
-    _check(name, values, "f", 1)
+    check_array(name, values, "f", 1)
     if not len(values) or np.isnan(values).any():
         raise TwinlatentError(f"{name} is empty or holds NaN")
-
-
-def _check_unit_interval(name: str, values: NDArray[Any]) -> None:
-    if not ((values >= 0) & (values <= 1)).all():
-        raise TwinlatentError(f"{name} has values outside [0, 1]")

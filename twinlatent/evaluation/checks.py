@@ -1,0 +1,430 @@
+"""Checks of an evaluation by itself: whether the success rates of its attacks can be believed.
+
+Each check is a function from what was counted to a `Check`; docs/trusting_a_result.md has a paragraph for each.
+`run_checks` gathers them, and runs a few attacks of its own for those that need one. What is too much makes a check
+fail only where the 95 % interval says so, too; else it warns, as it does where an attack is missing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.attack import Attack, AttackResult, own_random_state, run
+from twinlatent.attacks.balls import Ball, LInf, Norm, ball_of
+from twinlatent.attacks.guides import Ascent, Guide, Selective, gradient_of
+from twinlatent.attacks.iterative import Iterative
+from twinlatent.attacks.models import Attackable, as_model, frozen
+from twinlatent.attacks.objectives import Margin, Objective, RobustDensity, Suspicion
+from twinlatent.attacks.search import Restarts
+from twinlatent.attacks.steps import step_in
+from twinlatent.attacks.suite_runs import SuiteResult
+from twinlatent.attacks.suites import ADAPTIVE, KINDS, PLAIN
+from twinlatent.criteria import Aim, Misclassified, Undetected
+from twinlatent.data import LabelledImages
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.findings import Check, Status
+from twinlatent.evaluation.metrics import Rate, rate
+from twinlatent.evaluation.whitebox import WhiteBoxSettings
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.outputs import Bounds, Outputs
+from twinlatent.progress import bar
+
+NAMES = ("gradients", "gradient-balance", "gamma", "adaptive", "iterative", "blind", "epsilon", "unbounded", "effort",
+         "determinism", "threshold", "counts")  # fmt: skip
+"""Every check, in the order of `run_checks`."""
+TRIED = 20
+"""So many images the checks' own attacks take."""
+STEPS = {"quick": 30, "standard": 100, "paper": 100}
+"""Steps of these attacks, by suite, where the settings say nothing."""
+RESTARTS = 3
+TOLERANCE, SLIGHT = 0.05, 0.01
+"""Shares of images: so many may be otherwise than they should before a check fails; so few are overlooked."""
+BALANCED, DROWNED = 1e2, 1e4
+"""One term's gradient may be so many times longer, as far as a search for γ from 1 goes; so many times is too much."""
+CLOSE, APART = 1e-4, 1e-2
+"""Relative difference that rounding makes between an image alone and in a batch; what rounding cannot make."""
+ENOUGH, FEW = 100, 20
+"""Images behind a rate: enough; too few to say anything."""
+UNCHANGED, WITHOUT_GRADIENTS = "none", ("noise", "transfer", "square")
+ORDER: tuple[Status, ...] = ("pass", "warn", "fail")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the checks ask and attack themselves.
+
+    Attributes:
+        model: as in `attacks.run`.
+        images: (n, channels, H, W) in [0, 1].
+        labels: int64 (n,), true labels.
+        bounds: with the threshold of `fpr`.
+        fpr: false-positive rate at which an image must pass.
+        norm, epsilon: of the ball.
+        steps: of an attack, before they are doubled.
+        seed: of random starts.
+    """
+
+    model: Attackable
+    images: Tensor
+    labels: Tensor
+    bounds: Bounds
+    fpr: float = 0.05
+    norm: Norm = "linf"
+    epsilon: float = 0.3
+    steps: int = STEPS["standard"]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A term of an objective at n images: its value (n,) and its gradient (n, pixels)."""
+
+    value: Tensor
+    gradient: Tensor
+
+
+def run_checks(
+    detector: CalibratedDetector,
+    benign: LabelledImages,
+    result: SuiteResult,
+    *,
+    settings: WhiteBoxSettings,
+    by_epsilon: Mapping[float, Tensor],
+    flagged: Rate,
+    seed: int,
+    progress: bool = True,
+) -> tuple[Check, ...]:
+    """Check an evaluation, which takes up to 700 gradients of 20 images.
+
+    Args:
+        detector: that was attacked.
+        benign: the attacked images as they were, with their true labels.
+        result: what the attacks did to them.
+        settings: of those attacks.
+        by_epsilon: L∞ radius → bool (n,), what MIM_W wins there, the same images throughout.
+        flagged: share of benign test images that are flagged at the threshold.
+        seed: of random starts.
+        progress: whether to show a bar.
+
+    Raises:
+        TwinlatentError: the goal was not `undetected`, or attacks were run on the remaining images only.
+    """
+    if settings.goal != "undetected" or settings.remaining_only:
+        raise TwinlatentError("checks need the goal undetected and every attack on every image; the goal is "
+                              f"{settings.goal}, remaining_only {settings.remaining_only}")  # fmt: skip
+    few, device = benign.subset(slice(TRIED)), detector.device
+    steps = settings.steps or STEPS[settings.suite]
+    probe = Probe(detector, few.images.to(device), few.labels.to(device), detector.bounds(settings.fpr), settings.fpr,
+                  settings.norm, settings.epsilon, steps, seed)  # fmt: skip
+    return checks_of(probe, benign.labels, result, by_epsilon=by_epsilon, flagged=flagged, progress=progress)
+
+
+def checks_of(
+    probe: Probe,
+    labels: Tensor,
+    result: SuiteResult,
+    *,
+    by_epsilon: Mapping[float, Tensor],
+    flagged: Rate,
+    progress: bool = True,
+) -> tuple[Check, ...]:
+    """`run_checks` of anything that can be attacked.
+
+    Args:
+        probe: the model, and the first of the attacked images.
+        labels: int64 (n,), true labels of all attacked images.
+        result, by_epsilon, flagged, progress: see `run_checks`.
+    """
+    n, unchanged = len(labels), result.by_attack.get(UNCHANGED)
+    already = union([] if unchanged is None else [unchanged.wins.cpu()], n)
+    tried = {name: part for name, part in result.by_attack.items() if name != UNCHANGED}
+    found = {name: part.result for name, part in tried.items()}
+    wins = {name: part.wins.cpu() & ~already for name, part in tried.items()}
+    plain, adaptive = ({name: w for name, w in wins.items() if KINDS[name] == kind} for kind in (PLAIN, ADAPTIVE))
+    lost, guided = ~union([already, *wins.values()], n), plain | adaptive
+    counts = {name: int(part.tried.sum()) for name, part in tried.items()}
+    counts |= {f"mim_w at {epsilon:g}": len(won) for epsilon, won in by_epsilon.items()}
+    with bar("checks", 3, show=progress) as shown:
+        terms = slopes(probe)
+        shown.advance()
+        unbounded = check_unbounded(*unbounded_attacks(probe))
+        shown.advance()
+        effort = check_effort(*more_effort(probe, lost[: len(probe.labels)]))
+        shown.advance()
+    return (
+        check_gradients(terms, {name: mostly_dead(found[name]) for name in guided}),
+        check_balance(terms["Margin"], terms["Suspicion"]),
+        check_gamma({name: stuck(part) for name, part in found.items()}, lost, misread(found.values(), labels)),
+        check_adaptive(plain, adaptive),
+        check_iterative(guided),
+        check_blind({name: won for name, won in wins.items() if name not in guided}, guided),
+        check_epsilon(by_epsilon),
+        unbounded,
+        effort,
+        check_determinism(*repeated(probe)),
+        check_threshold(flagged, probe.fpr),
+        check_counts(counts | {"benign": flagged.n}),
+    )
+
+
+# --- gradients ----------------------------------------------------------------------------------------------------
+
+
+def slopes(probe: Probe) -> dict[str, Slope]:
+    """Each term of the attacks' objectives at the images as they are, by name."""
+    terms: dict[str, Objective] = {"Margin": Margin(), "Suspicion": Suspicion()}
+    with frozen(probe.model), own_random_state(probe.images.device, probe.seed), torch.enable_grad():
+        x, found = probe.images.clone().requires_grad_(), {}
+        outputs = as_model(probe.model)(x)
+        for name, term in (terms if outputs.robust is None else terms | {"RobustDensity": RobustDensity()}).items():
+            value = term(outputs, Aim(probe.labels))
+            gradient = gradient_of(value, x, keep=True) if value.requires_grad else torch.zeros_like(x)
+            found[name] = Slope(value.detach().cpu(), gradient.flatten(1).cpu())
+    return found
+
+
+def mostly_dead(result: AttackResult) -> Tensor:
+    """Whether more than half of the steps on each image had no gradient, bool (n,)."""
+    return (2 * result.dead_steps > result.steps).cpu()
+
+
+def check_gradients(terms: Mapping[str, Slope], dead: Mapping[str, Tensor]) -> Check:
+    """No term's gradient is zero, no number or vanishing, and no attack goes most of its way without one.
+
+    A gradient vanishes where a way across the whole box would not change the value by more than its rounding.
+
+    Args:
+        terms: name → its slope at the images.
+        dead: attack with gradients → bool (m,), images for which most steps had none.
+    """
+    said, shares = [], [(_rate(images), SLIGHT) for images in dead.values()]
+    for name, slope in terms.items():
+        reach, resolution = slope.gradient.abs().sum(1), torch.finfo(slope.value.dtype).eps * slope.value.abs()
+        zero, no_number = reach == 0, ~(reach.isfinite() & slope.value.isfinite())
+        bad = no_number | (reach <= resolution)
+        shares.append((_rate(bad | zero), 0.0))
+        kinds = (zero, no_number, bad & ~zero & ~no_number)
+        said.append("{} {}, {} and {} of {}".format(name, *(int(kind.sum()) for kind in kinds), len(reach)))
+    status = worst("pass" if dead else "warn", *(_by_share(share, slight, TOLERANCE) for share, slight in shares))
+    most = max(dead, key=lambda name: int(dead[name].sum()), default=None)
+    idle = "no attack followed them" if most is None else f"without one in most steps: {most} for {_say(dead[most])}"
+    return _check("gradients", status, f"Gradients that are zero, no number, vanishing: {'; '.join(said)}; {idle}")
+
+
+def check_balance(classify: Slope, evade: Slope) -> Check:
+    """The gradients of what makes an image misread, and of what gets it flagged, are of comparable length."""
+    ratio = float((evade.gradient.norm(dim=1) / classify.gradient.norm(dim=1)).nanmedian())
+    apart = max(ratio, 1 / ratio) if 0 < ratio < torch.inf else torch.inf
+    status: Status = "pass" if apart <= BALANCED else "warn" if apart <= DROWNED else "fail"
+    said = f"The suspicion's gradient is {ratio:.3g} times as long as the margin's (median of n={len(evade.value)})"
+    return _check("gradient-balance", status, f"{said}; γ makes up for {1 / BALANCED:g} to {BALANCED:g}")
+
+
+def stuck(result: AttackResult) -> Tensor | None:
+    """Where an attack's search for γ ended at an end of its range, bool (n,); None where it searched none."""
+    return None if bool(result.gamma.isnan().all()) else result.gamma_stuck.cpu()
+
+
+def misread(results: Iterable[AttackResult], labels: Tensor) -> Tensor:
+    """Images that some attack left misread, flagged or not, bool (n,)."""
+    tried = [result.labels.cpu() for result in results]  # below 0 where it was not run
+    return union([(found != labels.cpu()) & (found >= 0) for found in tried], len(labels))
+
+
+def check_gamma(stuck: Mapping[str, Tensor | None], lost: Tensor, misread: Tensor) -> Check:
+    """Not every search for γ is stuck on images that can be misread and that no attack won.
+
+    Args:
+        stuck: attack → bool (n,), where its search ended at an end of its range; None: it searched none.
+        lost: bool (n,), images that no attack of the suite won.
+        misread: bool (n,), images that some attack made the model misread.
+    """
+    searches = {name: found for name, found in stuck.items() if found is not None}
+    if not searches:
+        return _check("gamma", "warn", "No attack searched γ")
+    bad = torch.stack([*searches.values(), lost, misread]).all(0)
+    said = f"Images that can be misread, that no attack won and where γ was stuck in {' and '.join(searches)}"
+    return _check("gamma", _by_share(_rate(bad), TOLERANCE, 0.5), f"{said}: {_say(bad)}")
+
+
+# --- attacks against each other: name → bool (n,), the images that it won --------------------------------------------
+
+
+def check_adaptive(plain: Mapping[str, Tensor], adaptive: Mapping[str, Tensor]) -> Check:
+    """Attacks that know the detector win at least as many images as those that know the classifier alone."""
+    return _at_least("adaptive", ("attacks that know the detector", adaptive), ("those that do not", plain))
+
+
+def check_iterative(wins: Mapping[str, Tensor]) -> Check:
+    """Of attacks with gradients, iterative ones win at least as many images as one-step ones."""
+    one = {name: won for name, won in wins.items() if name.startswith("fgsm")}
+    many = {name: won for name, won in wins.items() if name not in one}
+    return _at_least("iterative", ("iterative attacks", many), ("one-step ones", one))
+
+
+def check_blind(blind: Mapping[str, Tensor], guided: Mapping[str, Tensor]) -> Check:
+    """Noise, transfer and Square (`blind`) win no image that no attack with gradients (`guided`) won."""
+    if not blind or not guided:
+        return _check("blind", "warn", f"No attack {'with' if blind else 'without'} gradients was run")
+    n = len(next(iter(blind.values())))
+    alone = {name: won & ~union(guided.values(), n) for name, won in blind.items()}
+    found, missing = union(alone.values(), n), [name for name in WITHOUT_GRADIENTS if name not in blind]
+    status = worst(_by_share(_rate(found), SLIGHT, TOLERANCE), "warn" if missing else "pass")
+    by = ", ".join(f"{name} {int(won.sum())}" for name, won in alone.items())
+    return _check("blind", status, f"Won by no attack with gradients but without: {_say(found)}, by {by}"
+                                   f"{'; not run: ' if missing else ''}{', '.join(missing)}")  # fmt: skip
+
+
+def check_epsilon(by_epsilon: Mapping[float, Tensor]) -> Check:
+    """One attack wins no fewer images in a larger ball, and in the largest more than in the smallest, or all."""
+    if len(by_epsilon) < 2:
+        return _check("epsilon", "warn", f"Success was measured at {len(by_epsilon)} radii, which is no curve")
+    curve = {radius: by_epsilon[radius].cpu() for radius in sorted(by_epsilon)}
+    first, *_, last = curve.values()
+    rises, best, statuses = bool(last.all()) or int(last.sum()) > int(first.sum()), first, list[Status]()
+    for won in curve.values():
+        statuses.append(_no_fewer(won, best))
+        best = max(best, won, key=lambda one: int(one.sum()))
+    said = ", ".join(f"{int(won.sum())} at {radius:g}" for radius, won in curve.items())
+    return _check("epsilon", worst(*statuses, "pass" if rises else "warn"), f"Of n={len(first)} MIM_W wins {said}")
+
+
+# --- the checks' own attacks --------------------------------------------------------------------------------------
+
+
+def unbounded_attacks(probe: Probe) -> tuple[Tensor, Tensor]:
+    """In the whole box: the images that can be misread, and those misread and not flagged, bool (n,)."""
+    plain = run(_momentum(probe, LInf(1.0), Ascent()), probe.model, probe.images, probe.labels, seed=probe.seed)
+    return plain.success.cpu(), _won(probe, _momentum(probe, LInf(1.0), _quieter()))
+
+
+def check_unbounded(misread: Tensor, passed: Tensor) -> Check:
+    """With no bound on the change every image can be misread; how many of them pass the detector is said, too."""
+    said = f"In the whole box {_say(misread)} are misread, and {_say(passed)} misread and not flagged"
+    return _check("unbounded", _by_share(_rate(~misread), 0, TOLERANCE), said)
+
+
+def more_effort(probe: Probe, lost: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the images that a suite lost, bool (n,): `lost` itself, what twice the steps win, what restarts win."""
+    doubled, restarted = torch.zeros_like(lost), torch.zeros_like(lost)
+    if lost.any():
+        rows, ball = lost.to(probe.images.device), ball_of(probe.norm, probe.epsilon)
+        rest = replace(probe, images=probe.images[rows], labels=probe.labels[rows])
+        doubled[lost] = _won(rest, _momentum(replace(rest, steps=2 * rest.steps), ball, _quieter()))
+        restarted[lost] = _won(rest, Restarts(_momentum(rest, ball, _quieter(), random_start=True), RESTARTS))
+    return lost, doubled, restarted
+
+
+def check_effort(lost: Tensor, doubled: Tensor, restarted: Tensor) -> Check:
+    """Twice the steps and random restarts win hardly any image that the suite lost; each bool (n,)."""
+    gained = lost & (doubled | restarted)
+    said = f"{int(doubled.sum())} with twice the steps, {int(restarted.sum())} with {RESTARTS} restarts"
+    return _check("effort", _by_share(_rate(gained), TOLERANCE, TOLERANCE),
+                  f"The suite lost {_say(lost)}; more effort wins {_say(gained)} of all, {said}")  # fmt: skip
+
+
+def _quieter() -> Guide:
+    return Selective(-1.0 * Suspicion())
+
+
+def _momentum(probe: Probe, ball: Ball, guide: Guide, *, random_start: bool = False) -> Iterative:
+    step = step_in(ball, ball.epsilon * max(0.1, 4 / probe.steps), 0.75)
+    return Iterative(ball, step, probe.steps, guide, random_start, shrink=True, early_stop=True)
+
+
+def _won(probe: Probe, attack: Attack) -> Tensor:
+    """Images that the attack gets misread and not flagged, bool (n,)."""
+    criterion = Misclassified() & Undetected(probe.bounds, probe.fpr)
+    return run(attack, probe.model, probe.images, probe.labels, criterion=criterion, seed=probe.seed).success.cpu()
+
+
+# --- answers, threshold, counts -----------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def repeated(probe: Probe) -> tuple[Outputs, Outputs, Outputs]:
+    """Answers for all images, the same once more, and those for each image alone."""
+    model, images = as_model(probe.model), probe.images
+    with frozen(probe.model), own_random_state(images.device, probe.seed):
+        first, second, single = model(images), model(images), [model(image[None]) for image in images]
+    return first, second, Outputs(torch.cat([a.logits for a in single]), torch.cat([a.suspicion for a in single]))
+
+
+def check_determinism(first: Outputs, second: Outputs, alone: Outputs) -> Check:
+    """Answers are the same bit for bit when asked again, and up to rounding for an image `alone`."""
+    one, two, single = (torch.cat([a.logits, a.suspicion], 1) for a in (first, second, alone))
+    other = (one != two).any(1)  # true of what is no number, too
+    apart = float(((one - single).abs() / (1 + one.abs())).max())
+    alike: Status = "pass" if apart <= CLOSE else "warn" if apart <= APART else "fail"
+    said = f"{int(other.sum())} of n={len(other)} images otherwise; alone and in a batch, answers differ by {apart:.1g}"
+    return _check("determinism", "fail" if bool(other.any()) else alike, f"Asked twice, it answers {said}, relatively")
+
+
+def check_threshold(flagged: Rate, fpr: float) -> Check:
+    """As many benign images, on which no threshold was fixed, are flagged as were promised: `fpr`, or near it."""
+    near = flagged.low <= 1.25 * fpr and flagged.high >= fpr / 1.25
+    status: Status = "pass" if near else "fail" if flagged.low > 1.5 * fpr else "warn"
+    said = f"{100 * flagged.value:.2f} % [{100 * flagged.low:.2f}, {100 * flagged.high:.2f}] of n={flagged.n}"
+    return _check("threshold", status, f"The threshold fixed beforehand for {100 * fpr:g} % flags {said} benign images "
+                                       "of a third split")  # fmt: skip
+
+
+def check_counts(counts: Mapping[str, int]) -> Check:
+    """Every rate has enough images behind it; `counts` is what was measured → on how many."""
+    least, most = min(counts, key=lambda name: counts[name]), max(counts.values())
+    n = counts[least]
+    wide = rate(n // 2, n) if n else Rate(0.0, 0, 0.0, 1.0)
+    said = f"the least, {least}, has an interval of up to {100 * (wide.high - wide.low):.0f} points"
+    return _check("counts", "pass" if n >= ENOUGH else "warn" if n >= FEW else "fail",
+                  f"{len(counts)} rates rest on n={n} to n={most} images; {said}")  # fmt: skip
+
+
+# --- helpers ------------------------------------------------------------------------------------------------------
+
+
+def worst(*statuses: Status) -> Status:
+    """The worst of several."""
+    return max(statuses, key=ORDER.index)
+
+
+def union(wins: Iterable[Tensor], n: int) -> Tensor:
+    """Images that are in any of several, bool (n,)."""
+    return torch.stack([torch.zeros(n, dtype=torch.bool), *wins]).any(0)
+
+
+def _at_least(name: str, strong: tuple[str, Mapping[str, Tensor]], weak: tuple[str, Mapping[str, Tensor]]) -> Check:
+    """A check that the first win at least as many images as the second."""
+    for called, wins in (strong, weak):
+        if not wins:
+            return _check(name, "warn", f"There is nothing to compare: {called} were not run")
+    n = len(next(iter(weak[1].values())))
+    more, less = (union(wins.values(), n) for _, wins in (strong, weak))
+    said = f"{strong[0]} win {int(more.sum())}, {weak[0]} {int(less.sum())}, {int((less & ~more).sum())} of them alone"
+    return _check(name, _no_fewer(more, less), f"Of n={n} images {said}")
+
+
+def _no_fewer(more: Tensor, less: Tensor) -> Status:
+    """Whether `more` are as many of the same images as `less`; a failure where even odds can be excluded."""
+    gained, missed = int((more & ~less).sum()), int((less & ~more).sum())
+    return "pass" if gained >= missed else "fail" if rate(missed, gained + missed).low > 0.5 else "warn"
+
+
+def _by_share(share: Rate, tolerated: float, limit: float) -> Status:
+    """It passes up to what is tolerated, and fails where the interval lies above the limit."""
+    return "pass" if share.value <= tolerated else "fail" if share.low > limit else "warn"
+
+
+def _rate(images: Tensor) -> Rate:
+    return rate(int(images.sum()), len(images))
+
+
+def _say(images: Tensor) -> str:
+    """Such as `3 of n=20 [5, 36] %`."""
+    found = _rate(images)
+    return f"{int(images.sum())} of n={found.n} [{100 * found.low:.1f}, {100 * found.high:.1f}] %"
+
+
+def _check(name: str, status: Status, finding: str) -> Check:
+    return Check(name=name, status=status, finding=f"{finding}.")

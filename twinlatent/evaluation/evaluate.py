@@ -1,0 +1,258 @@
+"""Everything that is to be known of one detector: black box, white box, judges, and checks of all that."""
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from twinlatent.attacks.budgets import Budget
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.suites import SuiteName
+from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import SEED_LIMIT
+from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox, train_substitute
+from twinlatent.evaluation.checks import run_checks
+from twinlatent.evaluation.conditions import CW, OVER_RADII, STANDARD_CW, Won, attack_conditions, benign_pass
+from twinlatent.evaluation.conditions import measured as measured_conditions
+from twinlatent.evaluation.findings import Check, JudgeReport
+from twinlatent.evaluation.judges import Judges, JudgeSettings, judge, own_accuracy, shows_true, train_judges
+from twinlatent.evaluation.measured import Measured, check_fit, draw, records_of
+from twinlatent.evaluation.metrics import rate
+from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
+from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
+from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
+from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.provenance import provenance
+
+Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
+IMAGES, FEW = 1000, 100
+"""Test images to attack at the main point, and at all others."""
+SHOWN = 6
+"""Images of a figure of pairs."""
+CLOUD = 200
+"""Images of each kind of the figure of latents, at most."""
+UNFINISHED = "unfinished"
+"""Folder that keeps what is done until all is."""
+
+
+class EvaluationSettings(BaseModel):
+    """What is asked of an evaluation.
+
+    Attributes:
+        suite: of white-box attacks; `none` stays outside the detector.
+        blackbox_images: test images, drawn by `seed`, that are attacked through a substitute; all if there are fewer.
+        images: test images for the main point of the white box, the first of them; all if there are fewer.
+        few: so many of them for everything else: other radii and rates, C1 and C2, pictures.
+        epsilon: L∞ radius of the main point; None: 0.3, and the black box has the paper's own radii.
+        fpr: false-positive rate of the main point.
+        radii: of the curves of SR@FPR, as shares of `epsilon`.
+        condition_radii: of the curves of C1 and C2.
+        steps: of gradient attacks; None: the suite's own.
+        judges: how judges are made.
+        seed: of every random choice.
+
+    Errors: pydantic's `ValidationError` on any other field or value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    suite: SuiteName | Literal["none"] = "standard"
+    blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
+    images: Annotated[int, Field(ge=1)] = IMAGES
+    few: Annotated[int, Field(ge=1)] = FEW
+    epsilon: Radius | None = None
+    fpr: float = 0.05
+    radii: tuple[Radius, ...] = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
+    condition_radii: tuple[Radius, ...] = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+    steps: Annotated[int, Field(ge=1)] | None = None
+    judges: JudgeSettings = JudgeSettings()
+    seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
+
+    @property
+    def cw(self) -> Budget:
+        """Of CW-L2_W, in proportion to `steps`."""
+        return STANDARD_CW if self.steps is None else replace(STANDARD_CW, steps=math.ceil(1.5 * self.steps))
+
+    @property
+    def main(self) -> WhiteBoxSettings:
+        """Of the main point."""
+        assert self.suite != "none"
+        return WhiteBoxSettings(suite=self.suite, epsilon=self.epsilon or 0.3, steps=self.steps, fpr=self.fpr,
+                                images=self.images, seed=self.seed)  # fmt: skip
+
+
+def evaluate(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: EvaluationSettings,
+    folder: Path,
+    *,
+    shared: Path | None = None,
+    title: str = "",
+    progress: bool = True,
+) -> EvaluationRun:
+    """Evaluate a detector in every way.
+
+    Interrupted, the same call goes on from the last finished batch; `folder` is the caller's to clear when it has what
+    it wanted, see `evaluate_to_folder`.
+
+    Args:
+        detector: calibrated on held-out images.
+        split: its data set; test images are attacked, training images train substitute and judges.
+        settings: what is asked.
+        folder: keeps what is done, in `UNFINISHED`.
+        shared: keeps the substitute's attacked images and the judges, which do not depend on the detector; None:
+            they are kept with the rest.
+        title: heading of the report.
+        progress: whether to show bars.
+
+    Raises:
+        TwinlatentError: the detector was made for other images, or the folder holds unfinished work of another kind.
+    """
+    check_fit(detector, split)
+    outside, inside = (min(n, len(split.test)) for n in (settings.blackbox_images, settings.images))
+    settings = settings.model_copy(update={"images": inside})
+    unfinished = folder / UNFINISHED
+    shared = shared or unfinished / "shared"
+    substitute = train_substitute(split, seed=settings.seed, folder=shared, progress=progress)
+    budgets = BLACK_BOX if settings.epsilon is None else at_epsilon(settings.epsilon)
+    called = "blackbox" if settings.epsilon is None else f"blackbox at {settings.epsilon:g}"
+    run = evaluate_blackbox(detector, split, budgets=budgets, budget=called, images=outside, seed=settings.seed,
+                            title=title, substitute=substitute, folder=shared / f"blackbox-{outside}",
+                            progress=progress)  # fmt: skip
+    if settings.suite != "none":
+        drawn = draw(split.test, inside, settings.seed)
+        run = _white_box(_Work(detector, split, settings, drawn, substitute, unfinished, shared, progress), run)
+    return run
+
+
+def evaluate_to_folder(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: EvaluationSettings,
+    folder: Path,
+    *,
+    log: Path | None = None,
+    shared: Path | None = None,
+    title: str = "",
+    progress: bool = True,
+) -> EvaluationRun:
+    """`evaluate`, written to `folder` as `write_run` does, with the training log of the file `log` if there is one."""
+    run = evaluate(detector, split, settings, folder, shared=shared, title=title, progress=progress)
+    if log is not None:
+        run = replace(run, log=read_log(log))
+    write_run(folder, run)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    return run
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every part of a white-box evaluation needs."""
+
+    detector: CalibratedDetector
+    split: Split
+    settings: EvaluationSettings
+    drawn: LabelledImages
+    substitute: Attackable
+    unfinished: Path
+    shared: Path
+    progress: bool
+
+    @property
+    def few(self) -> LabelledImages:
+        return self.drawn.subset(slice(self.settings.few))
+
+    @property
+    def as_published(self) -> CalibratedDetector:
+        """With the score of its paper, which C1 speaks of."""
+        return self.detector.with_score(self.detector.scores[0])
+
+
+def _white_box(work: _Work, run: EvaluationRun) -> EvaluationRun:
+    origin, began = provenance(), time.monotonic()
+    points, won = _points(work, work.detector, work.drawn), _conditions(work)
+    judges = train_judges(work.split, seed=work.settings.seed, folder=work.shared, settings=work.settings.judges,
+                          progress=work.progress)  # fmt: skip
+    measured = [*points.measured(work.detector.score)]
+    if work.as_published.score != work.detector.score:
+        measured += _points(work, work.as_published, work.few).measured(work.as_published.score)
+    measured += _about_conditions(work, judges, won)
+    records = [record for record in points.main.records if record.attack != WORST]
+    records += records_of(measured, work.detector, work.split, work.settings.seed, time.monotonic() - began, origin,
+                          work.settings.main.described)  # fmt: skip
+    return replace(
+        run,
+        records=(*run.records, *records),
+        checks=_checks(work, points, won),
+        judges=_judged(work, judges, points, won),
+        grid=_grid(work, won),
+        latents=_cloud(work, points),
+    )
+
+
+def _points(work: _Work, detector: CalibratedDetector, drawn: LabelledImages) -> OperatingPoints:
+    main = work.settings.main.model_copy(update={"images": len(drawn)})
+    radii = [round(share * main.epsilon, 6) for share in work.settings.radii]
+    return operating_points(detector, work.split, main, radii, drawn=drawn, few=work.settings.few,
+                            substitute=work.substitute, folder=work.unfinished / f"points-{detector.score}",
+                            progress=work.progress)  # fmt: skip
+
+
+def _conditions(work: _Work) -> list[Won]:
+    return attack_conditions(work.as_published, work.split, work.settings.main, work.settings.condition_radii,
+                             drawn=work.few, cw=work.settings.cw, folder=work.unfinished / "conditions",
+                             progress=work.progress)  # fmt: skip
+
+
+def _about_conditions(work: _Work, judges: Judges, won: Sequence[Won]) -> list[Measured]:
+    """Success by C1 and C2, with C3, and the share of benign images that meet C1 and C2."""
+    score, few = work.as_published.score, work.few
+    shown = {number: shows_true(judges, w.images, few.labels) for number, w in enumerate(won)}
+    passed = benign_pass(work.as_published, work.split.test.images)
+    return [*measured_conditions(won, few, score, shown), ("benign_pass_c1c2", "none", None, score, passed)]
+
+
+def _checks(work: _Work, points: OperatingPoints, won: Sequence[Won]) -> tuple[Check, ...]:
+    by_epsilon = {w.epsilon: w.wins for w in won if w.attack == "mim_w" and w.epsilon is not None}
+    fpr = max(work.settings.fpr, work.detector.calibration.finest_fpr)
+    flagged = work.detector.detect(work.split.test.images, fpr).adversarial
+    return run_checks(work.detector, points.main.benign, points.main.result, settings=work.settings.main,
+                      by_epsilon=by_epsilon, flagged=rate(int(flagged.sum()), len(flagged)), seed=work.settings.seed,
+                      progress=work.progress)  # fmt: skip
+
+
+def _judged(work: _Work, judges: Judges, points: OperatingPoints, won: Sequence[Won]) -> JudgeReport:
+    main, few = points.main, work.few
+    worst, goal = main.wins[WORST], f"undetected at {100 * work.settings.fpr:g} %"
+    predicted = work.detector.detect(main.result.images, 0.5).label
+    seen = [judge(judges, w.attack, w.epsilon, "c1c2", w.images[w.wins], few.labels[w.wins], w.predicted[w.wins])
+            for w in won]  # fmt: skip
+    seen.append(judge(judges, WORST, work.settings.main.epsilon, goal, main.result.images.cpu()[worst],
+                      main.benign.labels[worst], predicted[worst]))  # fmt: skip
+    return JudgeReport(cases=own_accuracy(judges, work.split, work.settings.seed), attacks=tuple(seen))
+
+
+def _grid(work: _Work, won: Sequence[Won]) -> PairGrid:
+    columns = {w.attack if w.epsilon is None else f"{w.attack} {w.epsilon:g}": w.images[:SHOWN]
+               for w in won if w.attack in (CW, *OVER_RADII[1:])}  # fmt: skip
+    return pair_grid(work.as_published, work.few.subset(slice(SHOWN)), columns, work.settings.fpr)
+
+
+def _cloud(work: _Work, points: OperatingPoints) -> LatentCloud | None:
+    """Latents as the class sees them that most attacked images were taken for, by an attack that knows no detector."""
+    tried = points.main.result.by_attack
+    attacked = tried["mim" if "mim" in tried else "pgd"].result
+    misread = attacked.labels.cpu() != points.main.benign.labels
+    if not misread.any():
+        return None
+    label = int(attacked.labels.cpu()[misread].mode().values)
+    test = work.split.test.images[work.split.test.labels == label][:CLOUD]
+    chosen = attacked.images.cpu()[misread & (attacked.labels.cpu() == label)][:CLOUD]
+    return latent_cloud(work.detector, test, chosen, label)

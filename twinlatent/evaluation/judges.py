@@ -1,0 +1,292 @@
+"""Condition C3, measured: judges that never saw a detector say which class an attacked image shows.
+
+There are two, made in different ways from training images alone: nearest neighbours in pixel space, and a convolutional
+network trained against attacks. An image shows a class if both see it. Letters: n images, C classes.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twinlatent.attacks.balls import LInf
+from twinlatent.attacks.iterative import ascend
+from twinlatent.attacks.models import frozen
+from twinlatent.attacks.steps import SignStep
+from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import seeded
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.findings import JudgeCase, JudgedAttack
+from twinlatent.evaluation.measured import draw
+from twinlatent.evaluation.metrics import rate
+from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.presets import SMALL_SIDE
+from twinlatent.progress import bar
+
+KNN, CNN, AGREEMENT = "knn", "cnn", "agreement"
+KIND, FILE = "judge", "judge.safetensors"
+CHUNK = 500
+BENIGN_IMAGES = 1000
+"""How many test images the judges' own accuracy is taken over, at most."""
+NOISE, FAINT, OTHER_SHARE = 0.1, 0.7, 0.85
+
+
+class JudgeSettings(BaseModel):
+    """How judges are made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    neighbours: int = Field(5, ge=1)
+    remembered: int = Field(10_000, ge=1)
+    """Training images to look for neighbours among, at most."""
+    filters: tuple[int, int] = (16, 32)
+    """Of the network's two 5×5 convolutions."""
+    hidden: int = Field(128, ge=1)
+    """Units of its hidden layer."""
+    epsilon: float | None = Field(None, ge=0, le=1)
+    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`."""
+    attack_steps: int = Field(7, ge=1)
+    stride: float = Field(2.5, gt=0)
+    """An attack's step is `stride` × ε / `attack_steps`."""
+    ramp: float = Field(1 / 3, gt=0, le=1)
+    """Share of the steps over which ε grows to its full size."""
+    steps: int = Field(600, ge=1)
+    batch: int = Field(64, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Two classifiers that never saw a detector.
+
+    Attributes:
+        knn: fitted scikit-learn classifier of images flattened to (n, H·W).
+        network: images (n, 1, H, W) → logits (n, C), on the CPU.
+    """
+
+    knn: KNeighborsClassifier
+    network: nn.Module
+
+    @torch.no_grad()
+    def labels(self, images: Tensor) -> dict[str, Tensor]:
+        """The class each judge sees in images (n, 1, H, W) in [0, 1] on the CPU: `knn` and `cnn` → int64 (n,)."""
+        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+        nothing = torch.empty(0, dtype=torch.int64)
+        with frozen(self.network):
+            cnn = [self.network(chunk).argmax(1) for chunk in chunks]
+        knn = [torch.as_tensor(self.knn.predict(chunk.flatten(1).numpy())) for chunk in chunks]
+        return {KNN: torch.cat([nothing, *knn]), CNN: torch.cat([nothing, *cnn])}
+
+
+# --- making judges ------------------------------------------------------------------------------------------------
+
+
+def train_judges(
+    split: Split,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    settings: JudgeSettings | None = None,
+    progress: bool = True,
+) -> Judges:
+    """Make judges from training images.
+
+    Args:
+        split: its `train` is all that judges see.
+        seed: of the remembered images, weights, batches and attacks. Same seed, images, settings and machine: same
+            judges.
+        folder: keeps the trained network, so that the same call need not train again; None keeps nothing.
+        settings: of both judges; None: the defaults.
+        progress: whether to show a bar.
+
+    Raises:
+        TwinlatentError: the folder holds a network of other images, seed or settings, or a damaged one.
+    """
+    settings = _completed(settings or JudgeSettings(), split)
+    remembered = draw(split.train, min(settings.remembered, len(split.train)), seed)
+    knn = KNeighborsClassifier(min(settings.neighbours, len(remembered)), algorithm="brute")
+    knn.fit(remembered.images.flatten(1).numpy(), remembered.labels.numpy())
+    identity = {"data": split.fingerprint, "seed": seed, "settings": settings.model_dump()}
+    path = folder / FILE if folder else None
+    if path is not None and path.exists():
+        return Judges(knn, _loaded(path, split, settings, identity))
+    network = _trained(split, settings, seed, progress)
+    if path is not None:
+        save_tensors(path, KIND, network.state_dict(), identity)
+    return Judges(knn, network)
+
+
+def _completed(settings: JudgeSettings, split: Split) -> JudgeSettings:
+    """With the radius that suits the images."""
+    usual = 0.3 if split.image_shape[-1] > SMALL_SIDE else 0.2
+    return settings.model_copy(update={"epsilon": usual if settings.epsilon is None else settings.epsilon})
+
+
+def _network(split: Split, settings: JudgeSettings) -> nn.Module:
+    """Pooling stands before each ReLU, which is the same and faster; channels-last memory is a third faster."""
+    channels, height, width = split.image_shape
+    first, second = settings.filters
+    network = nn.Sequential(
+        nn.Conv2d(channels, first, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 5, padding=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(second * (height // 4) * (width // 4), settings.hidden),
+        nn.ReLU(),
+        nn.Linear(settings.hidden, split.classes),
+    )
+    faster: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return faster
+
+
+def _trained(split: Split, settings: JudgeSettings, seed: int, progress: bool) -> nn.Module:
+    """Adam on cross-entropy of attacked training images, as A. Madry et al. 2018, with a growing radius."""
+    generator, epsilon = seeded(seed), settings.epsilon or 0.0
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = _network(split, settings)
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps)
+    with bar("judge", settings.steps, show=progress) as shown:
+        for step in range(settings.steps):
+            picked = split.train.subset(torch.randint(len(split.train), (settings.batch,), generator=generator))
+            share = min(1.0, (step + 1) / (settings.ramp * settings.steps))
+            attacked = _attacked(network, picked, share * epsilon, settings, generator)
+            optimiser.zero_grad()
+            F.cross_entropy(network(attacked), picked.labels).backward()
+            optimiser.step()
+            schedule.step()
+            shown.advance()
+    return network.eval()
+
+
+def _attacked(
+    network: nn.Module, data: LabelledImages, epsilon: float, settings: JudgeSettings, generator: torch.Generator
+) -> Tensor:
+    """A short PGD from a random start."""
+    step = SignStep(settings.stride * epsilon / settings.attack_steps)
+    with frozen(network):
+        return ascend(lambda x: F.cross_entropy(network(x), data.labels, reduction="none"), data.images, LInf(epsilon),
+                      step, settings.attack_steps, random_start=True, generator=generator)  # fmt: skip
+
+
+def _loaded(path: Path, split: Split, settings: JudgeSettings, identity: Mapping[str, Any]) -> nn.Module:
+    tensors, description = load_tensors(path, KIND)
+    for name, value in json.loads(json.dumps(identity)).items():
+        if description.get(name) != value:
+            raise TwinlatentError(f"{path} holds a judge of other {name}; give another folder, or remove the file")
+    with torch.random.fork_rng(devices=[]):
+        network = _network(split, settings)
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+# --- what judges see ----------------------------------------------------------------------------------------------
+
+
+def shows_true(judges: Judges, images: Tensor, labels: Tensor) -> Tensor:
+    """Condition C3: bool (n,), whether all judges see the true class of images (n, 1, H, W), `labels` (n,)."""
+    return _seen(judges, images) == labels.cpu()
+
+
+def judge(
+    judges: Judges,
+    attack: str,
+    epsilon: float | None,
+    goal: str,
+    images: Tensor,
+    labels: Tensor,
+    predicted: Tensor,
+) -> JudgedAttack:
+    """Count what the judges see in the images with which an attack won; the counts add up to n.
+
+    Args:
+        judges: as `train_judges` makes them.
+        attack: its name.
+        epsilon: its L∞ radius; None where it has none.
+        goal: what counted as winning.
+        images: (n, 1, H, W) in [0, 1]; n may be 0.
+        labels: int64 (n,), true classes. An image whose predicted class is the true one counts as showing the true.
+        predicted: int64 (n,), what the detector took them for.
+    """
+    seen, labels = _seen(judges, images), labels.cpu()
+    true, differ = seen == labels, seen < 0
+    as_predicted = (seen == predicted.cpu()) & ~true
+    neither = ~(true | as_predicted | differ)
+    counts = {"shows_true": true, "shows_predicted": as_predicted, "neither": neither, "disagree": differ}
+    return JudgedAttack(attack=attack, epsilon=epsilon, goal=goal, **{k: int(v.sum()) for k, v in counts.items()})
+
+
+def _seen(judges: Judges, images: Tensor) -> Tensor:
+    """The class (n,) that all judges see, −1 where they differ."""
+    return _agreed(judges.labels(images.cpu()))
+
+
+def _agreed(seen: Mapping[str, Tensor]) -> Tensor:
+    first, *others = seen.values()
+    same = torch.stack([first == other for other in others]).all(0)
+    return torch.where(same, first, -1)
+
+
+# --- what judges are worth ----------------------------------------------------------------------------------------
+
+
+def own_accuracy(judges: Judges, split: Split, seed: int) -> tuple[JudgeCase, ...]:
+    """How often each judge, and their agreement, is right on up to 1,000 test images and on changed ones.
+
+    The changes are made without any model and leave no doubt about the class:
+
+        benign              as they are
+        noise ±0.1          each pixel 0.1 up or down at random
+        shifted one pixel   up, down, left or right at random; black comes in
+        fainter             0.7 × image
+        replaced            0.15 × image + 0.85 × a calibration image of another class, which is what a judge must see
+    """
+    cases = []
+    for name, data in _cases(split, seed):
+        seen = judges.labels(data.images)
+        for who, labels in {**seen, AGREEMENT: _agreed(seen)}.items():
+            found = rate(int((labels == data.labels).sum()), len(data))
+            cases.append(JudgeCase(judge=who, cases=name, value=found.value, n=found.n, low=found.low, high=found.high))
+    return tuple(cases)
+
+
+def _cases(split: Split, seed: int) -> Iterator[tuple[str, LabelledImages]]:
+    generator = seeded(seed)
+    benign = draw(split.test, min(BENIGN_IMAGES, len(split.test)), seed)
+    images, labels = benign.images, benign.labels
+    signs = 2.0 * torch.randint(2, images.shape, generator=generator) - 1
+    yield "benign", benign
+    yield f"noise ±{NOISE:g}", LabelledImages((images + NOISE * signs).clamp(0, 1), labels)
+    yield "shifted one pixel", LabelledImages(_shifted(images, generator), labels)
+    yield "fainter", LabelledImages(FAINT * images, labels)
+    others = _others(split.calibration, labels, generator)
+    yield "replaced", LabelledImages((1 - OTHER_SHARE) * images + OTHER_SHARE * others.images, others.labels)
+
+
+def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image by one pixel up, down, left or right."""
+    height, width = images.shape[-2:]
+    padded = F.pad(images, (1, 1, 1, 1))
+    corners = ((0, 1), (2, 1), (1, 0), (1, 2))
+    shifted = torch.stack([padded[..., top : top + height, left : left + width] for top, left in corners])
+    return shifted[torch.randint(len(corners), (len(images),), generator=generator), torch.arange(len(images))]
+
+
+def _others(data: LabelledImages, labels: Tensor, generator: torch.Generator) -> LabelledImages:
+    """For each of `labels` (n,) an image of another class, drawn from `data`."""
+    picked = torch.empty_like(labels)
+    for label in labels.unique():
+        mine, pool = labels == label, (data.labels != label).nonzero()[:, 0]
+        picked[mine] = pool[torch.randint(len(pool), (int(mine.sum()),), generator=generator)]
+    return data.subset(picked)

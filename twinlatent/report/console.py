@@ -1,0 +1,137 @@
+"""What the command line prints of an evaluation: tables and lines, made of what the library returned."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.conditions import CW
+from twinlatent.evaluation.findings import Check
+from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.run_folder import EvaluationRun
+from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
+from twinlatent.report.paper import PAPER_SCORES, paper_value
+from twinlatent.report.picks import find, main_white_box
+
+DEAD_STEPS = 0.01
+"""Above this share of steps without a gradient an attack is called out."""
+out = Console(soft_wrap=False)
+
+
+def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
+    """Print a row an attack, and the worst."""
+    passed = f"misread and not flagged at {100 * settings.fpr:g} %"
+    goals = {"undetected": passed, "c1c2": "misread, C1 and C2", "misclassified": "misread"}
+    print(f"Success: {goals[settings.goal]}; {settings.norm} radius {settings.epsilon:g}; 95 % intervals")
+    table = _table("attack", "success", "95 %", "misread", "steps", "γ stuck", "s", "n")
+    for record in run.records:
+        shown = [record.attack, f"{record.value:.3f}", f"{record.low:.2f}–{record.high:.2f}"]
+        shown += _details(run, record.attack) if record.attack != WORST else [""] * 4
+        table.add_row(*shown, str(record.n), style="bold" if record.attack == WORST else None)
+    out.print(table)
+    for name, tried in run.result.by_attack.items():
+        dead, steps = int(tried.result.dead_steps.sum()), int(tried.result.steps.sum())
+        if dead > DEAD_STEPS * steps:
+            print(f"{name}: {dead} of {steps} steps had no gradient; do not trust it")
+
+
+def _details(run: WhiteBoxRun, attack: str) -> list[str]:
+    """Cells of an attack: share misread, mean steps, share of stuck searches, seconds."""
+    tried = run.result.by_attack[attack]
+    rows, found = tried.tried.cpu(), tried.result
+    misread = (found.labels.cpu() != run.benign.labels)[rows].double().mean().item()
+    gamma = f"{found.gamma_stuck.cpu()[rows].double().mean().item():.2f}" if found.gamma.isfinite().any() else ""
+    return [f"{misread:.3f}", f"{found.steps.cpu()[rows].double().mean().item():.0f}", gamma, f"{tried.seconds:.0f}"]
+
+
+def print_run(run: EvaluationRun) -> None:
+    """Print benign numbers, the black box, and where there is one the white box with its checks."""
+    own = run.model.score
+    outside = [r for r in run.records if not r.budget.endswith(MISREAD_ONLY)]
+    by: dict[tuple[str, str, str | None], Record] = {(r.metric, r.attack, r.score): r for r in outside}
+    accuracy, flagged = by["accuracy", "none", None], by["fpr", "none", own]
+    print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
+          f"where {run.model.fpr:.4g} was asked for, n = {accuracy.n}")  # fmt: skip
+    print("Black box: AUC under each score (* the detector's own), and the share of attacked images flagged at k %:")
+    scores = list(dict.fromkeys(r.score for r in run.records if r.metric == "auc"))
+    rates = [metric for metric in ("tpr@1", "tpr@5", "tpr@10") if any(r.metric == metric for r in run.records)]
+    areas = [f"{score}{'*' if score == own else ''}" for score in scores]
+    table = _table("attack", "ε", "fooled", *areas, *(f"{rate[4:]} %" for rate in rates), "n")
+    for attack in run.suspicion:
+        row = [by["attack_success", attack, None], *(by["auc", attack, score] for score in scores)]
+        row += [by[rate, attack, own] for rate in rates]
+        table.add_row(attack, _radius(row[0]), *(f"{record.value:.3f}" for record in row), str(row[0].n))
+    out.print(table)
+    _print_white_box(run)
+
+
+def _print_white_box(run: EvaluationRun) -> None:
+    """The worst of the suite at each radius and rate, C1 and C2, and the checks."""
+    worst = [r for r in run.records if r.attack == WORST and r.metric.startswith("sr@")]
+    if worst:
+        print("White box: misread and not flagged at k % false positives, by the worst attack of the suite:")
+        rates = sorted({r.metric for r in worst}, key=lambda metric: int(metric[3:]))
+        table = _table("score", "ε", *(f"{rate[3:]} %" for rate in rates), "n")
+        for score, epsilon in dict.fromkeys((r.score, r.epsilon) for r in worst):
+            found = {r.metric: r for r in worst if (r.score, r.epsilon) == (score, epsilon)}
+            cells = [f"{found[rate].value:.3f}" if rate in found else "" for rate in rates]
+            table.add_row(score, f"{epsilon:g}", *cells, str(next(iter(found.values())).n))
+        out.print(table)
+    conditions = [r for r in run.records if r.metric == "sr_c1c2"]
+    if conditions:
+        print("Misread, C1 and C2, and with C3 by the judges:")
+        table = _table("attack", "ε", "C1 C2", "C1 C2 C3", "n")
+        with_judges = {(r.attack, r.epsilon): r for r in run.records if r.metric == "sr_c1c2c3"}
+        for r in conditions:
+            third = with_judges.get((r.attack, r.epsilon))
+            table.add_row(r.attack, _radius(r), f"{r.value:.3f}", f"{third.value:.3f}" if third else "", str(r.n))
+        out.print(table)
+    print_checks(run.checks)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """A line a check, the failed ones first."""
+    for status in ("fail", "warn", "pass"):
+        for check in checks:
+            if check.status == status:
+                print(f"{status:4}  {check.name}: {check.finding}")
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=SIMPLE_HEAD, padding=(0, 1))
+
+
+def _radius(record: Record) -> str:
+    return "" if record.epsilon is None else f"{record.epsilon:g}"
+
+
+def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
+    """A row a detector: the headline of each table, the paper's number in brackets."""
+    print(f"{data}: accuracy; AUC in the black box under each paper's score; misread and not flagged at 5 % by the "
+          "worst attack; CW-L2_W; in brackets the paper's")  # fmt: skip
+    attacks = list(dict.fromkeys(name for run in runs for name in run.suspicion))
+    table = _table("detector", "accuracy", *(f"AUC {name}" for name in attacks), "SR@5 worst", "CW C1 C2", "CW size")
+    for run in runs:
+        first = _published(run)
+        main = main_white_box(run.records, run.model.score)
+        areas = [find(first, metric="auc", attack=name) for name in attacks]
+        shown = [find(run.records, metric="accuracy"), *areas]
+        shown += [main.headline if main else None, find(run.records, metric="sr_c1c2", attack=CW)]
+        shown += [find(run.records, metric="l2_rms255", attack=CW)]
+        table.add_row(f"{run.model.method}, {run.model.trained_with}", *map(_beside_paper, shown))
+    out.print(table)
+
+
+def _published(run: EvaluationRun) -> list[Record]:
+    """Black-box records under the score that its paper has, over all attacked images."""
+    own = PAPER_SCORES.get(run.model.method, run.model.score)
+    return [r for r in run.records if r.score == own and not r.budget.endswith(MISREAD_ONLY)]
+
+
+def _beside_paper(record: Record | None) -> str:
+    if record is None:
+        return ""
+    value, published = f"{record.value:.3f}" if record.value < 1.5 else f"{record.value:.1f}", paper_value(record)
+    return value if published is None else f"{value} ({published:g})"

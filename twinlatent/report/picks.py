@@ -1,0 +1,132 @@
+"""Which records belong together: in a table, in a curve, in the summary."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.run_folder import ModelCard
+from twinlatent.evaluation.whitebox import WORST
+from twinlatent.report.curves import Interval, SuccessCurve
+
+Records = tuple[Record, ...]
+SUITE, CONDITIONS, HEADLINE = "sr@", ("sr_c1c2", "sr_c1c2c3"), "sr@5"
+BENIGN_PASS, SIZE = "benign_pass_c1c2", "l2_rms255"
+
+
+def grouped(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list[Records]:
+    """Records with equal keys together, in the order in which the keys come first."""
+    groups: dict[Hashable, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return [tuple(group) for group in groups.values()]
+
+
+def detectors(records: Iterable[Record]) -> list[Records]:
+    """Records of one detector and seed belong together."""
+    return grouped(records, lambda r: (r.data, r.method, r.trained_with, r.seed))
+
+
+def of_model(records: Iterable[Record], model: ModelCard) -> Records:
+    """Records of the detector on the card; where there are none, of the first one."""
+    groups = detectors(records)
+    own = [group for group in groups if (group[0].method, group[0].trained_with) == (model.method, model.trained_with)]
+    return next(iter([*own, *groups]), ())
+
+
+def misread_only(record: Record) -> bool:
+    """Whether it is taken over those attacked images alone that the substitute misreads."""
+    return record.budget.endswith(MISREAD_ONLY)
+
+
+def black_box(records: Iterable[Record]) -> list[Records]:
+    """Of attacks on a substitute: a group a budget, in it all images and misread ones."""
+    found = (r for r in records if r.metric in ("auc", "attack_success") or r.metric.startswith("tpr@"))
+    attacked = (r for r in found if r.attack != "none")
+    groups = grouped(attacked, lambda r: r.budget.removesuffix(MISREAD_ONLY))
+    return [group for group in groups if any(r.metric != "attack_success" for r in group)]
+
+
+@dataclass(frozen=True)
+class WhiteBox:
+    """Success of a suite against one detector under one score.
+
+    Attributes:
+        records: all of them, every metric being sr@k.
+        epsilon: L∞ radius of the main point, where every attack was run on the most images; None: it has none.
+        metric: sr@k of the main point.
+    """
+
+    records: Records
+    epsilon: float | None
+    metric: str
+
+    @property
+    def attacks(self) -> Records:
+        """Each attack at the main point, the strongest first."""
+        there = (r for r in self.records if r.attack != WORST and (r.epsilon, r.metric) == (self.epsilon, self.metric))
+        return tuple(sorted(there, key=lambda r: -r.value))
+
+    @property
+    def worst(self) -> Record | None:
+        """The worst of all attacks at the main point."""
+        return self._worst_at(self.metric)
+
+    @property
+    def headline(self) -> Record | None:
+        """The worst at the main radius and 5 % false positives, or at the main point where that was not measured."""
+        return self._worst_at(HEADLINE) or self.worst
+
+    @property
+    def points(self) -> Records:
+        """The worst at every radius and rate."""
+        return tuple(r for r in self.records if r.attack == WORST)
+
+    def _worst_at(self, metric: str) -> Record | None:
+        return next((r for r in self.points if (r.epsilon, r.metric) == (self.epsilon, metric)), None)
+
+
+def white_boxes(records: Iterable[Record]) -> list[WhiteBox]:
+    """One for each budget and score."""
+    found = (r for r in records if r.metric.startswith(SUITE))
+    return [_white_box(group) for group in grouped(found, lambda r: (r.budget, r.score))]
+
+
+def main_white_box(records: Iterable[Record], score: str) -> WhiteBox | None:
+    """That of the detector's own score, or the first; the one with the most attacks where there are several."""
+    boxes = white_boxes(records)
+    own = [box for box in boxes if box.records[0].score == score] or boxes
+    return max(own, key=lambda box: len(box.attacks), default=None)
+
+
+def _white_box(group: Records) -> WhiteBox:
+    single = [r for r in group if r.attack != WORST] or group
+    main = max(single, key=lambda r: (r.n, r.epsilon or 0, r.metric == HEADLINE))
+    return WhiteBox(group, main.epsilon, main.metric)
+
+
+def conditions(records: Iterable[Record]) -> list[Records]:
+    """C1, C2 and C3: a group a budget and score, with the size of changes and the share of benign images that pass."""
+    wanted = (*CONDITIONS, BENIGN_PASS, SIZE)
+    groups = grouped((r for r in records if r.metric in wanted), lambda r: (r.budget, r.score))
+    return [group for group in groups if any(r.metric in CONDITIONS for r in group)]
+
+
+def find(records: Iterable[Record], **fields: object) -> Record | None:
+    """The first record with these values."""
+    return next((r for r in records if all(getattr(r, name) == value for name, value in fields.items())), None)
+
+
+def interval(record: Record) -> Interval:
+    """Value, and the ends of its interval, the value itself where it has none."""
+    low = record.value if record.low is None else record.low
+    return record.value, low, record.value if record.high is None else record.high
+
+
+def curve(records: Sequence[Record]) -> SuccessCurve:
+    """Over L∞ radii; records without one are left out."""
+    rows = sorted((r.epsilon, *interval(r)) for r in records if r.epsilon is not None)
+    epsilon, value, low, high = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    return epsilon, value, low, high

@@ -1,0 +1,49 @@
+"""What a reader calls the attacks and detectors that records have short names for. Plain text, not escaped."""
+
+ATTACK_NAMES = {
+    "none": "no attack", "worst": "worst of all", "fgsm": "FGSM", "pgd": "PGD", "mim": "MIM", "cw": "CW-L2",
+    "fgsm_w": "FGSM_W", "pgd_w": "PGD_W", "mim_w": "MIM_W", "cw_w": "CW-L2_W",
+}  # fmt: skip
+METHOD_NAMES = {
+    "twinlatent": "twinlatent", "plain": "no defence", "gong": "Gong et al. 2017", "rce": "Pang et al. 2018",
+    "adversarial-training": "adversarial training", "gat": "GAT-style",
+}  # fmt: skip
+KNOWLEDGE = {
+    "plain": "the classifier's gradients", "adaptive": "classifier's and detector's gradients",
+    "queries": "answers of both", "blind": "nothing of either",
+}  # fmt: skip
+"""What an attack uses, for each kind of `attacks.suites.KINDS`."""
+CHECKS = {
+    "gradients": "no term's gradient vanishes, and no attack goes without one",
+    "gradient-balance": "the two terms of the attacks have gradients of comparable length",
+    "gamma": "no search for γ ends at an end of its range",
+    "adaptive": "attacks that know the detector win as much as those that do not",
+    "iterative": "iterative attacks win as much as one-step ones",
+    "blind": "attacks without gradients win nothing that gradients do not",
+    "epsilon": "success rises with the radius",
+    "unbounded": "with no bound on the change every image falls",
+    "effort": "twice the steps and restarts win hardly anything more",
+    "determinism": "the same image gets the same answer, alone or in a batch",
+    "threshold": "as many benign images are flagged as was promised",
+    "counts": "enough images stand behind every rate",
+}
+"""What each check asks for."""
+JUDGE_NAMES = {"knn": "nearest neighbours", "cnn": "convolutional network", "agreement": "all of them together"}
+LONGEST = 12
+"""Letters of a name that fit under a small picture."""
+
+
+def attack_name(attack: str) -> str:
+    """What a reader calls an attack."""
+    return ATTACK_NAMES.get(attack, attack)
+
+
+def detector_name(method: str, trained_with: str) -> str:
+    """What a reader calls a detector: its method and training attack."""
+    name = METHOD_NAMES.get(method, method)
+    return name if trained_with == "none" else f"{name}, {attack_name(trained_with)}"
+
+
+def shortened(name: str) -> str:
+    """The first letters of a long name, and …"""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

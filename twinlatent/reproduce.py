@@ -1,0 +1,154 @@
+"""The paper's experiments once more: train and evaluate every cell of a table or figure, ours and baselines."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from twinlatent.baselines import fit_baseline
+from twinlatent.data import Split, load
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
+from twinlatent.evaluation.judges import JudgeSettings
+from twinlatent.evaluation.records import write_records
+from twinlatent.evaluation.run_folder import EvaluationRun, read_run
+from twinlatent.files import write_json
+from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.fit import fit_split
+from twinlatent.method.presets import preset_detector, preset_settings
+from twinlatent.method.training import LOG_FILE, STATE_FILE
+from twinlatent.report.comparison import write_comparison
+from twinlatent.report.page import write_page
+from twinlatent.zoo import load as load_detector
+
+Preset = Literal["smoke", "standard"]
+OURS = "twinlatent"
+DATA = ("mnist", "fashion-mnist5")
+ASKED, RECORDS, COMPARISON, SHARED = "asked.json", "results.json", "comparison.html", "shared"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One column of a table: a method and what it is trained with."""
+
+    method: str
+    attack: str
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below the data set's folder."""
+        return f"{self.method}-{self.attack}"
+
+
+_OURS = (Cell(OURS, "mim"), Cell(OURS, "cw"))
+_GONG = (Cell("gong", "mim"), Cell("gong", "cw"))
+_PLAIN, _RCE = Cell("plain", "none"), Cell("rce", "none")
+_ALL = (*_OURS, _PLAIN, *_GONG, _RCE, Cell("adversarial-training", "pgd"), Cell("gat", "pgd"))
+_COMPARED = tuple(cell for cell in _ALL if cell != _PLAIN)
+CELLS: dict[str, tuple[Cell, ...]] = {
+    "table2": (*_OURS, _PLAIN),
+    "table3": (*_OURS, *_GONG),
+    "table4": _COMPARED,
+    "fig5": _OURS[:1],
+    "fig6": _OURS,
+    **dict.fromkeys(("fig7", "fig9", "fig10"), _OURS[:1]),
+    "fig8": (_OURS[0], _GONG[0], _RCE),
+    "fig13": _COMPARED,
+    "all": _ALL,
+}
+"""What each table or figure is made of."""
+BLACK_BOX_ONLY = frozenset({"table2", "table3"})
+
+_SETTINGS: dict[str, EvaluationSettings] = {
+    "standard": EvaluationSettings(images=200),
+    "smoke": EvaluationSettings(blackbox_images=20, images=20, few=6, steps=4, radii=(0.5, 1),
+                                condition_radii=(0.2, 0.4), judges=JudgeSettings(steps=40)),
+}  # fmt: skip
+
+
+def reproduce(
+    what: str,
+    folder: Path,
+    *,
+    preset: str = "standard",
+    data: Sequence[str] = DATA,
+    images: int | None = None,
+    few: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, tuple[EvaluationRun, ...]]:
+    """Train and evaluate what a table or figure needs; what is in the folder already is not done again.
+
+    Each data set gets a folder with one a cell (the training, and its `evaluation` with a page), all records in
+    `results.json`, and `comparison.html`.
+
+    Args:
+        what: one of `CELLS`.
+        folder: of all that.
+        preset: `standard`, or `smoke`, which takes minutes and shows that everything runs, not what it reaches.
+        data: names of the data sets.
+        images: for the main point of the white box; None: the preset's.
+        few: for all other points; None: the preset's.
+        seed: of everything.
+        progress: whether to show bars.
+
+    Returns:
+        name of each data set → one run a cell.
+
+    Raises:
+        TwinlatentError: unknown table, figure, preset or data set.
+        KeyboardInterrupt: after Ctrl-C; the same call goes on.
+    """
+    if what not in CELLS:
+        raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")
+    if preset not in get_args(Preset):
+        raise TwinlatentError(f"preset {preset!r} is unknown; choose from {', '.join(get_args(Preset))}")
+    changes = {"seed": seed, "images": images, "few": few, "suite": "none" if what in BLACK_BOX_ONLY else None}
+    settings = _SETTINGS[preset].model_copy(
+        update={name: value for name, value in changes.items() if value is not None}
+    )
+    found = {}
+    for name in data:
+        split = load(name, seed=seed, progress=progress)
+        here = folder / split.short_name
+        runs = [_run(cell, split, preset, settings, here, progress) for cell in CELLS[what]]
+        write_records(here / RECORDS, [record for run in runs for record in run.records])
+        write_comparison(runs, here / COMPARISON)
+        found[split.short_name] = tuple(runs)
+    return found
+
+
+def _run(
+    cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path, progress: bool
+) -> EvaluationRun:
+    """The evaluation of a cell, from its folder if it was asked for the same, else made now."""
+    training = folder / cell.folder
+    _train(cell, split, preset, settings.seed, training, progress)
+    evaluation, asked = training / "evaluation", json.loads(settings.model_dump_json())
+    if (evaluation / ASKED).exists() and _covers(json.loads((evaluation / ASKED).read_text()), asked):
+        return read_run(evaluation)
+    title = f"{cell.method} on {split.short_name}, trained with {cell.attack}"
+    run = evaluate_to_folder(load_detector(training), split, settings, evaluation, log=training / LOG_FILE,
+                             shared=folder / SHARED, title=title, progress=progress)  # fmt: skip
+    write_page(evaluation)
+    write_json(evaluation / ASKED, asked)
+    return run
+
+
+def _covers(done: dict[str, object], asked: dict[str, object]) -> bool:
+    """Whether what was done is what is asked, or that and a white box too."""
+    return done in (asked, asked | {"suite": done.get("suite")}) if asked["suite"] == "none" else done == asked
+
+
+def _train(cell: Cell, split: Split, preset: str, seed: int, folder: Path, progress: bool) -> None:
+    if (folder / DETECTOR_FILE).exists():
+        return
+    resume = any(folder.glob(f"**/{STATE_FILE}"))
+    if cell.method == OURS:
+        settings = preset_settings(preset, split.image_shape, split.name, cell.attack)
+        fit_split(split, settings=settings, detector=preset_detector(preset), seed=seed, folder=folder, resume=resume,
+                  progress=progress)  # fmt: skip
+    else:
+        fit_baseline(cell.method, split, attack=cell.attack, preset=preset, seed=seed, folder=folder, resume=resume,
+                     progress=progress)  # fmt: skip
