@@ -465,21 +465,27 @@ def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(trained: P
     }
 
 
+def test_an_evaluation_with_the_quick_suite_has_conditions_too(trained: Path, ok: Program) -> None:
+    ok("evaluate", trained, "--suite", "quick", *INSIDE)
+    found = {(r.metric, r.attack) for r in read_records("judged/results.json") if r.budget == "quick, 2 steps"}
+    assert {("sr@5", "worst"), ("sr_c1c2", "pgd_w"), ("sr_c1c2", "cw_w")} <= found
+
+
 def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path, ok: Program, monkeypatch) -> None:
-    """Ctrl-C comes when judges are to be made, and what was attacked by then is not attacked again."""
-    real, done = evaluate.train_judges, ok("evaluate", trained, *INSIDE, "--shared", "shared")
+    """Ctrl-C comes when all is attacked and is to be checked, and what was attacked by then is not attacked again."""
+    real, done = evaluate.run_checks, ok("evaluate", trained, *INSIDE, "--shared", "shared")
     whole = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
     shutil.rmtree("judged")
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "train_judges", interrupted)
+    monkeypatch.setattr(evaluate, "run_checks", interrupted)
     stopped = CliRunner().invoke(cli.app, ["evaluate", str(trained), *map(str, INSIDE), "--shared", "shared"])
     assert stopped.exit_code == cli.INTERRUPTED
     kept = {path: path.stat().st_mtime_ns for path in Path("judged/unfinished/points-ratio").rglob("*.npz")}
     assert kept
-    monkeypatch.setattr(evaluate, "train_judges", lambda *a, **k: touched(kept) and real(*a, **k))
+    monkeypatch.setattr(evaluate, "run_checks", lambda *a, **k: touched(kept) and real(*a, **k))
     assert ok("evaluate", trained, *INSIDE, "--shared", "shared").out.splitlines()[-2:] == done.out.splitlines()[-2:]
     again = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
     assert again == whole

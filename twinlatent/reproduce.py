@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from twinlatent.baselines import fit_baseline
+from twinlatent.baselines import BaselineSettings, baseline_settings, fit_baseline
 from twinlatent.data import Split, load
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
@@ -16,6 +16,7 @@ from twinlatent.evaluation.run_folder import EvaluationRun, read_run
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.fit import fit_split
+from twinlatent.method.game import GameSettings
 from twinlatent.method.presets import preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE, STATE_FILE
 from twinlatent.report.comparison import write_comparison
@@ -128,6 +129,7 @@ def _run(
     evaluation, asked = training / "evaluation", json.loads(settings.model_dump_json())
     if (evaluation / ASKED).exists() and _covers(json.loads((evaluation / ASKED).read_text()), asked):
         return read_run(evaluation)
+    (evaluation / ASKED).unlink(missing_ok=True)
     title = f"{cell.method} on {split.short_name}, trained with {cell.attack}"
     run = evaluate_to_folder(load_detector(training), split, settings, evaluation, log=training / LOG_FILE,
                              shared=folder / SHARED, title=title, progress=progress)  # fmt: skip
@@ -137,18 +139,31 @@ def _run(
 
 
 def _covers(done: dict[str, object], asked: dict[str, object]) -> bool:
-    """Whether what was done is what is asked, or that and a white box too."""
-    return done in (asked, asked | {"suite": done.get("suite")}) if asked["suite"] == "none" else done == asked
+    """Whether what was done is what is asked; a black box alone depends on a few settings only."""
+    decisive = ("blackbox_images", "epsilon", "seed") if asked["suite"] == "none" else tuple(asked)
+    return all(done.get(name) == asked[name] for name in decisive)
 
 
 def _train(cell: Cell, split: Split, preset: str, seed: int, folder: Path, progress: bool) -> None:
-    if (folder / DETECTOR_FILE).exists():
-        return
-    resume = any(folder.glob(f"**/{STATE_FILE}"))
+    """Train the cell unless that is done.
+
+    Raises:
+        TwinlatentError: the folder holds a detector of other images, settings or seed.
+    """
+    settings: GameSettings | BaselineSettings
     if cell.method == OURS:
         settings = preset_settings(preset, split.image_shape, split.name, cell.attack)
-        fit_split(split, settings=settings, detector=preset_detector(preset), seed=seed, folder=folder, resume=resume,
-                  progress=progress)  # fmt: skip
     else:
-        fit_baseline(cell.method, split, attack=cell.attack, preset=preset, seed=seed, folder=folder, resume=resume,
-                     progress=progress)  # fmt: skip
+        settings = baseline_settings(cell.method, preset, split.image_shape, split.classes, split.name, cell.attack)
+    if (folder / DETECTOR_FILE).exists():
+        card = load_detector(folder).card
+        made = card.get("data", {}).get("fingerprint"), card.get("training", {}), card.get("seed")
+        if made != (split.fingerprint, settings.model_dump(), seed):
+            raise TwinlatentError(f"{folder} holds a detector of other images, settings or seed; give another folder")
+        return
+    keep: dict[str, Any] = {"seed": seed, "folder": folder, "progress": progress}
+    keep["resume"] = any(folder.glob(f"**/{STATE_FILE}"))
+    if isinstance(settings, GameSettings):
+        fit_split(split, settings=settings, detector=preset_detector(preset), **keep)
+    else:
+        fit_baseline(cell.method, split, settings=settings, **keep)

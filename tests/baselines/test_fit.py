@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from twinlatent import zoo
-from twinlatent.baselines import ATTACKS, METHODS, Baseline, baseline_settings, fit_baseline
+from twinlatent.baselines import ATTACKS, METHODS, Baseline, BaselineSettings, baseline_settings, fit_baseline
 from twinlatent.criteria import Misclassified
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
@@ -27,7 +27,7 @@ def trained(digits: Split) -> dict[str, Baseline]:
     made = {}
     for method in METHODS:
         settings = baseline_settings(method, "standard", digits.image_shape, digits.classes)
-        few = settings.model_copy(update={"rounds": 300, "attacked_images": 200})
+        few = settings.model_copy(update={"rounds": 300} | ({"attacked_images": 200} if method == "gong" else {}))
         made[method] = fit_baseline(method, digits, settings=few, progress=False)
     return made
 
@@ -143,6 +143,14 @@ def test_bad_requests_are_refused_in_one_line(digits: Split, tmp_path: Path) -> 
         ({"method": "magic"}, "'magic' is unknown; choose from plain"),
         ({"method": "gong", "attack": "fgsm"}, "gong is not trained with 'fgsm'; choose from mim, cw"),
         ({"method": "rce", "preset": "paper"}, "choose smoke or standard"),
+        (
+            {"method": "plain", "settings": BaselineSettings(network="d(9) sm(10)", attack="pgd")},
+            "plain is not trained with 'pgd'",
+        ),
+        (
+            {"method": "gong", "settings": BaselineSettings(network="d(9) sm(10)", attack="cw", epsilon=0.1)},
+            "setting epsilon = 0.1: gong does not read it",
+        ),
         ({"method": "plain", "resume": True, "folder": tmp_path}, "holds no training to resume"),
     ):
         with pytest.raises(TwinlatentError, match=line):

@@ -16,11 +16,12 @@ from twinlatent.attacks.suites import SuiteName
 from twinlatent.criteria import Misclassified, Undetected
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import checks
-from twinlatent.evaluation.checks import Probe, Slope, checks_of, run_checks
+from twinlatent.evaluation import checks, probes
+from twinlatent.evaluation.checks import checks_of, run_checks
 from twinlatent.evaluation.findings import Check, Status
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import rate
+from twinlatent.evaluation.probes import Probe, Slope
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_detector
 from twinlatent.method.detector import Detector
 from twinlatent.outputs import Bounds, Outputs
@@ -320,8 +321,8 @@ def test_asking_leaves_the_random_state_and_the_model_alone() -> None:
     model = Noisy(GAUSSIAN).train()
     images, labels = GAUSSIAN.samples(4)
     before = torch.random.get_rng_state()
-    checks.repeated(Probe(model, images, labels, GAUSSIAN.bounds()))
-    terms = checks.slopes(Probe(model, images, labels, GAUSSIAN.bounds()))
+    probes.repeated(Probe(model, images, labels, GAUSSIAN.bounds()))
+    terms = probes.slopes(Probe(model, images, labels, GAUSSIAN.bounds()))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -330,10 +331,10 @@ def test_asking_leaves_the_random_state_and_the_model_alone() -> None:
 
 def test_slopes_are_the_gradients() -> None:
     images, labels = GAUSSIAN.samples(3)
-    terms = checks.slopes(Probe(GAUSSIAN, images, labels, GAUSSIAN.bounds()))
+    terms = probes.slopes(Probe(GAUSSIAN, images, labels, GAUSSIAN.bounds()))
     v = GAUSSIAN(images).latents[torch.arange(3), labels, 1]
     torch.testing.assert_close(terms["Suspicion"].gradient, (v[:, None] * GAUSSIAN.vulnerable[labels]).detach())
-    assert checks.slopes(Probe(HONEYPOT, *HONEYPOT.samples(2), HONEYPOT.bounds())).keys() == {"Margin", "Suspicion"}
+    assert probes.slopes(Probe(HONEYPOT, *HONEYPOT.samples(2), HONEYPOT.bounds())).keys() == {"Margin", "Suspicion"}
 
 
 # --- a real detector ----------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ KINDS = {
     **dict.fromkeys(("none", "noise", "transfer"), BLIND),
 }
 """The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
+STEPS = {"quick": 30, "standard": 100, "paper": 100}
+"""Steps of gradient attacks where nothing is said; `paper` has its own, these are for what accompanies it."""
 LIKELIEST = 3
 """Classes a targeted attack goes for with all its steps; the attacks on the detector's answers first try every wrong
 class with a quarter of them."""
@@ -83,7 +85,7 @@ class Suite:
         return {"none": Unchanged(), **builders[self.name]()}
 
     def _quick(self) -> dict[str, Attack]:
-        steps = self.steps or 30
+        steps = self.steps or STEPS["quick"]
         found = self._one_step() | {"pgd": self._iterative(Ascent(), steps, random_start=True)}
         if self.level is not None:
             found["mim_w"] = self._iterative(Ascent(Margin(0.0) + Bypass(self.level)), steps, decay=0.9)
@@ -91,7 +93,7 @@ class Suite:
         return found
 
     def _standard(self) -> dict[str, Attack]:
-        steps = self.steps or 100
+        steps = self.steps or STEPS["standard"]
         found = self._one_step()
         found["pgd"] = Restarts(self._iterative(Ascent(), steps, random_start=True), 2)
         found["mim"] = self._iterative(Ascent(), steps, decay=0.9)

@@ -16,8 +16,8 @@ from twinlatent.attacks.models import frozen
 from twinlatent.attacks.steps import SignStep
 from twinlatent.attacks.suite_runs import run_suite
 from twinlatent.baselines.baseline import Baseline, build_baseline, new_network
-from twinlatent.baselines.networks import BinaryDetector, ClassDetectors, Confidence, ReverseCrossEntropy
-from twinlatent.baselines.settings import BaselineSettings, baseline_settings
+from twinlatent.baselines.networks import NEAREST, BinaryDetector, ClassDetectors, Confidence, ReverseCrossEntropy
+from twinlatent.baselines.settings import ATTACKS, BaselineSettings, baseline_settings, check_settings
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import seeded
@@ -95,7 +95,12 @@ def fit_baseline(
     Raises:
         TwinlatentError: unknown method, attack, preset or device, a folder that holds a training, or one that diverges.
     """
-    settings = settings or baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
+    if settings is None or method not in ATTACKS:  # which complains
+        settings = baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
+    check_settings(method, settings)
+    fewest = int(split.train.labels.bincount(minlength=split.classes).min())
+    if method == "rce" and fewest <= NEAREST:
+        raise TwinlatentError(f"{fewest} training images of a class; rce needs at least {NEAREST + 1} of each")
     check_device(device)
     origin = provenance()
     folder = Path(folder) if folder is not None else None

@@ -95,7 +95,7 @@ class ReverseCrossEntropy(BaselineNetwork):
         """Keep images (C, m, channels, H, W) of each class, and their spread as the kernel's bandwidth."""
         hidden = torch.stack([hidden_layer(self.classifier, images) for images in references])
         nearest = _squared_distances(hidden, hidden).topk(NEAREST + 1, largest=False).values[..., 1:]  # not itself
-        self.references, self.bandwidth = hidden, nearest.mean(-1).median()
+        self.references, self.bandwidth = hidden, nearest.mean(-1).median().clamp_min(1e-6)
 
     def _k_density(self, hidden: Tensor) -> Tensor:
         distances = _squared_distances(hidden.expand(len(self.references), -1, -1), self.references)  # (C, n, m)

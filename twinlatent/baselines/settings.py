@@ -19,6 +19,10 @@ ATTACKS: dict[BaselineMethod, tuple[BaselineAttack, ...]] = {
 """What each can be trained with, the default first."""
 
 
+_ATTACKING = frozenset({"epsilon", "attack_steps", "stride", "decay", "ramp"})
+_GONG, _GAT, _RCE = frozenset({"attacked_images"}), frozenset({"unattacked"}), frozenset({"references"})
+
+
 class BaselineSettings(BaseModel):
     """Everything that decides a baseline's training but the images and the seed.
 
@@ -52,6 +56,15 @@ class BaselineSettings(BaseModel):
     learning_rate: float = Field(2e-3, gt=0)
     checkpoint_every: int = Field(200, ge=1)
 
+
+UNUSED: dict[BaselineMethod, frozenset[str]] = {
+    "plain": _ATTACKING | _GONG | _GAT | _RCE,
+    "adversarial-training": _GONG | _GAT | _RCE,
+    "gong": _ATTACKING | _GAT | _RCE,
+    "rce": _ATTACKING | _GONG | _GAT,
+    "gat": _GONG | _RCE,
+}
+"""Settings that a method does not read."""
 
 _STANDARD: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -98,7 +111,29 @@ def baseline_settings(
     values = {"network": _network(method, image_shape, classes, data), "attack": chosen, **_STANDARD[method]}
     if image_shape[-1] <= SMALL_SIDE:
         values |= _SMALL[method]
-    return BaselineSettings(**values | (_SMOKE if preset == "smoke" else {}))
+    values |= _SMOKE if preset == "smoke" else {}
+    unused = UNUSED[method]  # type: ignore[index]
+    return BaselineSettings(**{name: value for name, value in values.items() if name not in unused})
+
+
+def check_settings(method: str, settings: BaselineSettings) -> None:
+    """Refuse settings that would stand on the card and do nothing.
+
+    Args:
+        method: one of `ATTACKS`.
+        settings: asked for.
+
+    Raises:
+        TwinlatentError: an attack that the method is not trained with, or another value than the default of a setting
+            that it does not read.
+    """
+    known = ATTACKS[method]  # type: ignore[index]
+    if settings.attack not in known:
+        raise TwinlatentError(f"{method} is not trained with {settings.attack!r}; choose from {', '.join(known)}")
+    for name in sorted(UNUSED[method]):  # type: ignore[index]
+        value = getattr(settings, name)
+        if value != BaselineSettings.model_fields[name].default:
+            raise TwinlatentError(f"setting {name} = {value!r}: {method} does not read it; leave it out")
 
 
 def _network(method: str, image_shape: tuple[int, ...], classes: int, data: str) -> str:

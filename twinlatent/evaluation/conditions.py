@@ -17,6 +17,7 @@ from twinlatent.attacks.budgets import Budget
 from twinlatent.attacks.objectives import Bypass, Margin
 from twinlatent.attacks.search import GammaSearch
 from twinlatent.attacks.suite_runs import digest, run_suite
+from twinlatent.attacks.suites import STEPS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.measured import Measured
 from twinlatent.evaluation.metrics import Rate, mean_with_interval, rate
@@ -68,13 +69,15 @@ def attack_conditions(
     Args:
         detector: see `attack_detector`.
         split: its data set.
-        settings: suite (not `quick`, which has no search for γ), steps, seed.
+        settings: suite, steps, seed; for `quick`, which has no search for γ, the attacks of `standard` with its steps.
         epsilons: L∞ radii.
         drawn: test images to attack.
         cw: budget of CW-L2_W; None leaves it out.
         folder: keeps what is done, one folder a radius.
         progress: whether to show bars.
     """
+    if settings.suite == "quick":
+        settings = settings.model_copy(update={"suite": "standard", "steps": settings.steps or STEPS[settings.suite]})
     found = []
     for epsilon in epsilons:
         asked = settings.model_copy(update={"goal": "c1c2", "epsilon": epsilon})

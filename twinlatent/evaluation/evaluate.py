@@ -1,20 +1,22 @@
 """Everything that is to be known of one detector: black box, white box, judges, and checks of all that."""
 
+import copy
 import math
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from twinlatent.attacks.budgets import Budget
+from twinlatent.attacks.budgets import Budget, preset
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.suites import SuiteName
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
+from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox, train_substitute
 from twinlatent.evaluation.checks import run_checks
 from twinlatent.evaluation.conditions import CW, OVER_RADII, STANDARD_CW, Won, attack_conditions, benign_pass
@@ -74,9 +76,17 @@ class EvaluationSettings(BaseModel):
     judges: JudgeSettings = JudgeSettings()
     seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
 
+    @model_validator(mode="after")
+    def _main_point_exists(self) -> Self:
+        if self.suite != "none":
+            assert self.main  # its own validation speaks
+        return self
+
     @property
     def cw(self) -> Budget:
-        """Of CW-L2_W, in proportion to `steps`."""
+        """Of CW-L2_W: the paper's in its suite, else a shorter one, in proportion to `steps`."""
+        if self.suite == "paper":
+            return preset("paper.whitebox.mnist.cw")
         return STANDARD_CW if self.steps is None else replace(STANDARD_CW, steps=math.ceil(1.5 * self.steps))
 
     @property
@@ -113,9 +123,16 @@ def evaluate(
         progress: whether to show bars.
 
     Raises:
-        TwinlatentError: the detector was made for other images, or the folder holds unfinished work of another kind.
+        TwinlatentError: the detector was made for other images, or has too few calibration images, or the folder holds
+            unfinished work of another kind.
     """
     check_fit(detector, split)
+    finest = detector.calibration.finest_fpr
+    if settings.suite != "none" and finest > settings.fpr:
+        raise TwinlatentError(
+            f"the calibration images tell no rate below {finest:.3g}, and the white box needs {settings.fpr:g}; "
+            "calibrate on more images, or leave it out with suite none"
+        )
     outside, inside = (min(n, len(split.test)) for n in (settings.blackbox_images, settings.images))
     settings = settings.model_copy(update={"images": inside})
     unfinished = folder / UNFINISHED
@@ -124,11 +141,12 @@ def evaluate(
     budgets = BLACK_BOX if settings.epsilon is None else at_epsilon(settings.epsilon)
     called = "blackbox" if settings.epsilon is None else f"blackbox at {settings.epsilon:g}"
     run = evaluate_blackbox(detector, split, budgets=budgets, budget=called, images=outside, seed=settings.seed,
-                            title=title, substitute=substitute, folder=shared / f"blackbox-{outside}",
+                            title=title, substitute=substitute, folder=shared / f"{called.replace(' ', '-')}-{outside}",
                             progress=progress)  # fmt: skip
     if settings.suite != "none":
-        drawn = draw(split.test, inside, settings.seed)
-        run = _white_box(_Work(detector, split, settings, drawn, substitute, unfinished, shared, progress), run)
+        drawn, mine = draw(split.test, inside, settings.seed), copy.deepcopy(substitute).to(detector.device)
+        work = _Work(detector, split, settings, drawn, mine, unfinished, shared, progress)
+        run = _white_box(work, run)
     return run
 
 
@@ -177,9 +195,9 @@ class _Work:
 
 def _white_box(work: _Work, run: EvaluationRun) -> EvaluationRun:
     origin, began = provenance(), time.monotonic()
-    points, won = _points(work, work.detector, work.drawn), _conditions(work)
     judges = train_judges(work.split, seed=work.settings.seed, folder=work.shared, settings=work.settings.judges,
                           progress=work.progress)  # fmt: skip
+    points, won = _points(work, work.detector, work.drawn), _conditions(work)
     measured = [*points.measured(work.detector.score)]
     if work.as_published.score != work.detector.score:
         measured += _points(work, work.as_published, work.few).measured(work.as_published.score)
@@ -221,8 +239,7 @@ def _about_conditions(work: _Work, judges: Judges, won: Sequence[Won]) -> list[M
 
 def _checks(work: _Work, points: OperatingPoints, won: Sequence[Won]) -> tuple[Check, ...]:
     by_epsilon = {w.epsilon: w.wins for w in won if w.attack == "mim_w" and w.epsilon is not None}
-    fpr = max(work.settings.fpr, work.detector.calibration.finest_fpr)
-    flagged = work.detector.detect(work.split.test.images, fpr).adversarial
+    flagged = work.detector.detect(work.split.test.images, work.settings.fpr).adversarial
     return run_checks(work.detector, points.main.benign, points.main.result, settings=work.settings.main,
                       by_epsilon=by_epsilon, flagged=rate(int(flagged.sum()), len(flagged)), seed=work.settings.seed,
                       progress=work.progress)  # fmt: skip
@@ -248,7 +265,7 @@ def _grid(work: _Work, won: Sequence[Won]) -> PairGrid:
 def _cloud(work: _Work, points: OperatingPoints) -> LatentCloud | None:
     """Latents as the class sees them that most attacked images were taken for, by an attack that knows no detector."""
     tried = points.main.result.by_attack
-    attacked = tried["mim" if "mim" in tried else "pgd"].result
+    attacked = next(tried[name] for name in ("mim", "pgd", "mim_w") if name in tried).result
     misread = attacked.labels.cpu() != points.main.benign.labels
     if not misread.any():
         return None

@@ -77,7 +77,8 @@ def _print_white_box(run: EvaluationRun) -> None:
         for score, epsilon in dict.fromkeys((r.score, r.epsilon) for r in worst):
             found = {r.metric: r for r in worst if (r.score, r.epsilon) == (score, epsilon)}
             cells = [f"{found[rate].value:.3f}" if rate in found else "" for rate in rates]
-            table.add_row(score, f"{epsilon:g}", *cells, str(next(iter(found.values())).n))
+            counts = " ".join(str(found[rate].n) for rate in rates if rate in found)
+            table.add_row(score, f"{epsilon:g}", *cells, counts)
         out.print(table)
     conditions = [r for r in run.records if r.metric == "sr_c1c2"]
     if conditions:

@@ -1,0 +1,67 @@
+"""The paper's tables again: which detectors they need, what is kept, and the whole path on real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from twinlatent.data import where
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.run_folder import read_run
+from twinlatent.reproduce import CELLS, Cell, reproduce
+
+
+def test_every_table_is_part_of_all_of_them() -> None:
+    assert {cell for cells in CELLS.values() for cell in cells} == set(CELLS["all"])
+    assert len({cell.folder for cell in CELLS["all"]}) == len(CELLS["all"])
+    assert {"table2", "table3", "table4", *(f"fig{n}" for n in (5, 6, 7, 8, 9, 10, 13)), "all"} == set(CELLS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"what": "table9"}, "'table9' is unknown; choose from table2, "),
+        ({"what": "all", "preset": "paper"}, "preset 'paper' is unknown; choose from smoke, standard"),
+        ({"what": "all", "data": ["nosuch"]}, "nosuch"),
+    ],
+)
+def test_what_is_not_there_is_refused(asked: dict, line: str, tmp_path: Path) -> None:
+    with pytest.raises(TwinlatentError, match=line):
+        reproduce(folder=tmp_path / "out", progress=False, **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_figure_of_two_detectors_is_kept_and_extended(tmp_path: Path) -> None:
+    """The black box alone first, then the same detectors from inside too: trained once, evaluated again."""
+    options = {"preset": "smoke", "data": ["digits"], "progress": False}
+    outside = reproduce("table3", tmp_path, **options)["digits"]
+    assert not any(r.metric.startswith("sr@") for run in outside for r in run.records)
+    trained = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("detector.safetensors")}
+    assert len(trained) == 4
+    inside = reproduce("fig6", tmp_path, **options)["digits"]
+    assert {run.model.trained_with for run in inside} == {"mim", "cw"}
+    assert all(any(r.metric == "sr_c1c2" for r in run.records) for run in inside)
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained
+    again = reproduce("fig6", tmp_path, **options)["digits"]
+    assert [run.records for run in again] == [run.records for run in inside]
+    assert reproduce("table2", tmp_path, images=7, **options)["digits"][0].records == inside[0].records
+    with pytest.raises(TwinlatentError, match="twinlatent-mim holds a detector of other images, settings or seed"):
+        reproduce("fig6", tmp_path, **options | {"preset": "standard"})
+    folder = tmp_path / "digits"
+    assert read_records(folder / "results.json")[: len(inside[0].records)] == inside[0].records
+    assert read_run(folder / Cell("twinlatent", "cw").folder / "evaluation").records == inside[1].records
+    assert (folder / "comparison.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("TWINLATENT_DATA" not in os.environ, reason="needs the real images")
+def test_everything_runs_on_the_papers_data(tmp_path: Path) -> None:
+    assert where("mnist")
+    found = reproduce("all", tmp_path, preset="smoke", progress=False)
+    assert set(found) == {"mnist", "fashion-mnist5"}
+    for runs in found.values():
+        assert len(runs) == len(CELLS["all"])
+        for run in runs:
+            assert {"sr@5", "sr_c1c2", "sr_c1c2c3", "auc", "accuracy"} <= {r.metric for r in run.records}
+            assert len(run.checks) == 12
