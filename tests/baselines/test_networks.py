@@ -31,12 +31,26 @@ def reverse() -> ReverseCrossEntropy:
     return module
 
 
-def test_confidence_is_minus_the_log_of_softmax(images: Tensor) -> None:
-    module = Confidence(SPEC, SHAPE)
-    found = module.outputs(images, "confidence")
-    probabilities = np.exp(found.logits.detach().double().numpy())
-    probabilities /= probabilities.sum(1, keepdims=True)
-    np.testing.assert_allclose(found.suspicion.detach().numpy(), -np.log(probabilities), rtol=1e-4)
+def test_confidence_is_the_log_odds_of_being_wrong(images: Tensor) -> None:
+    found = Confidence(SPEC, SHAPE).outputs(images, "confidence")
+    p = np.exp(found.logits.detach().double().numpy())
+    p /= p.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.suspicion.detach().numpy(), np.log((1 - p) / p), rtol=1e-4)
+
+
+def test_confidence_has_a_gradient_where_the_probability_rounds_to_one(images: Tensor) -> None:
+    module, x = Confidence(SPEC, SHAPE), images.requires_grad_()
+    with torch.no_grad():
+        module.classifier.layers[-1].bias.copy_(torch.tensor([60.0, 0.0, -5.0]))
+    found = module.outputs(x, "confidence")
+    assert bool((found.logits.softmax(1)[:, 0] == 1).all())
+    (slope,) = torch.autograd.grad(found.suspicion[:, 0].sum(), x)
+    assert bool((slope.flatten(1).norm(dim=1) > 1e-4).all())
+
+
+def test_non_maximal_entropy_needs_two_other_classes() -> None:
+    assert ReverseCrossEntropy(SPEC, SHAPE).scores == ("k-density", "non-me")
+    assert ReverseCrossEntropy("c(2,4) mp(2) d(12) sm(2)", SHAPE).scores == ("k-density",)
 
 
 def test_the_least_confident_prediction_is_the_most_suspicious(images: Tensor) -> None:

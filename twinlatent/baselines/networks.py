@@ -4,7 +4,6 @@ Letters: n images, C classes, H features of the last hidden layer, m reference i
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ class BaselineNetwork(nn.Module, ABC):
         spec: its network in the paper's notation.
     """
 
-    scores: ClassVar[tuple[str, ...]]
+    scores: tuple[str, ...]
     spec: str
 
     @abstractmethod
@@ -35,7 +34,11 @@ class BaselineNetwork(nn.Module, ABC):
 
 
 class Confidence(BaselineNetwork):
-    """A classifier that rejects what it is not sure of: suspicion −log p_ŷ (Hendrycks and Gimpel 2017)."""
+    """A classifier that rejects what it is not sure of (Hendrycks and Gimpel 2017).
+
+    The suspicion is log((1 − p_ŷ) / p_ŷ), which orders images as their p_ŷ does; −log p_ŷ itself has hardly a gradient
+    where p_ŷ is near 1, and an attack that follows it would make the detector look stronger than it is.
+    """
 
     scores = ("confidence",)
 
@@ -46,7 +49,7 @@ class Confidence(BaselineNetwork):
     def outputs(self, images: Tensor, score: str) -> Outputs:  # noqa: ARG002
         """Answers; the only score is `confidence`."""
         logits = self.classifier(images)
-        return Outputs(logits, -F.log_softmax(logits, 1))
+        return Outputs(logits, _of_others(logits).logsumexp(-1) - logits)
 
 
 class BinaryDetector(BaselineNetwork):
@@ -70,16 +73,18 @@ class ReverseCrossEntropy(BaselineNetwork):
 
     Its logits are those of the trained network with the sign changed. Scores: `k-density`, minus the log of the mean
     Gaussian kernel between the last hidden layer and that of m training images of the predicted class; `non-me`, minus
-    the entropy of the normalised probabilities of the other classes.
+    the entropy of the normalised probabilities of the other classes, of which there must be two.
     """
 
-    scores = ("k-density", "non-me")
+    scores: tuple[str, ...] = ("k-density", "non-me")
     references: Tensor
     bandwidth: Tensor
 
     def __init__(self, spec: str, image_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.spec, self.classifier = spec, build_classifier(spec, image_shape)
+        if spec.endswith("sm(2)"):
+            self.scores = ("k-density",)
         self.register_buffer("references", torch.empty(0))
         self.register_buffer("bandwidth", torch.ones(()))
 
@@ -135,10 +140,13 @@ def hidden_layer(classifier: PlainNetwork, images: Tensor) -> Tensor:
 
 def non_maximal_entropy(logits: Tensor) -> Tensor:
     """Minus the entropy of the classes other than c, normalised among themselves: (n, C) → (n, C)."""
-    classes = logits.shape[1]
-    others = torch.stack([torch.cat([logits[:, :c], logits[:, c + 1 :]], 1) for c in range(classes)], 1)
-    log_p = F.log_softmax(others, -1)
+    log_p = F.log_softmax(_of_others(logits), -1)
     return (log_p.exp() * log_p).sum(-1)
+
+
+def _of_others(logits: Tensor) -> Tensor:
+    """For each class c the logits of the classes other than c: (n, C) → (n, C, C−1)."""
+    return torch.stack([torch.cat([logits[:, :c], logits[:, c + 1 :]], 1) for c in range(logits.shape[1])], 1)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

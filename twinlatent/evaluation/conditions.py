@@ -32,6 +32,8 @@ STANDARD_CW = Budget("cw", steps=150, learning_rate=0.1, initial_c=1.0, searches
 """CW-L2_W where the paper's 12,000 steps for each c and γ are too many."""
 CW_GAMMAS = 3
 """How many γ it tries."""
+CW_SPENT = "; CW-L2_W: "
+"""In a record's budget, between that of the suite and what CW-L2_W spent, which is no part of it."""
 
 
 @dataclass(frozen=True)

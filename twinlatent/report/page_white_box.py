@@ -145,15 +145,16 @@ def _conditions(group: Records) -> str:
     if passed is not None:
         benign = [("benign images", NOTHING, share_cell(passed), NOTHING, NOTHING, NOTHING, f"{passed.n:,}")]
     by_attack = picks.grouped((r for r in group if r.metric in CONDITIONS), lambda r: r.attack)
-    keys = dict.fromkeys((r.attack, r.epsilon) for own in by_attack for r in sorted(own, key=lambda r: r.epsilon or 0))
-    over = [_condition(group, *key) for key in keys if key[1] is not None]
-    alone = [_condition(group, *key) for key in keys if key[1] is None]
+    first = {(r.attack, r.epsilon): r for own in by_attack for r in sorted(own, key=lambda r: r.epsilon or 0)}
+    over, alone = ([r for r in first.values() if (r.epsilon is None) == free] for free in (False, True))
     kind = "attacks ranked" if benign else "attacks"
     headings = ("attack", "ε", "C1, C2", "paper", "C1, C2, C3", "size of change", "images")
-    tables = {f"Success over radii, {_under(group[0])}": over, f"Smallest change, {_under(group[0])}": alone}
-    return "".join(
-        table(caption, *without_empty(headings, benign + rows), kind) for caption, rows in tables.items() if rows
-    )
+    tables = ""
+    for caption, found in (("Success over radii", over), ("Smallest change", alone)):
+        if found:
+            rows = benign + [_condition(group, r.attack, r.epsilon) for r in found]
+            tables += table(f"{caption}, {_under(found[0])}", *without_empty(headings, rows), kind)
+    return tables
 
 
 def _condition(group: Records, name: str, epsilon: float | None) -> tuple[str, ...]:
