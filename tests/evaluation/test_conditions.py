@@ -8,8 +8,16 @@ import torch
 
 from twinlatent.attacks.budgets import Budget
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation.conditions import CW, OVER_RADII, Won, attack_conditions, benign_pass, measured
-from twinlatent.evaluation.whitebox import WhiteBoxSettings
+from twinlatent.evaluation.conditions import (
+    CW,
+    OVER_RADII,
+    TOWARDS,
+    Won,
+    attack_conditions,
+    benign_pass,
+    measured,
+)
+from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.method.detector import Detector
 
 MAIN = WhiteBoxSettings(suite="standard", steps=6, images=10, seed=3)
@@ -44,7 +52,26 @@ def meets(detector: Detector, images: torch.Tensor) -> torch.Tensor:
 
 
 def test_every_attack_is_there_at_every_radius(found: list[Won]) -> None:
-    assert [(w.attack, w.epsilon) for w in found] == [(a, e) for e in RADII for a in OVER_RADII] + [(CW, None)]
+    names = (*OVER_RADII, TOWARDS, WORST)
+    assert [(w.attack, w.epsilon) for w in found] == [(name, e) for e in RADII for name in names] + [(CW, None)]
+
+
+def test_the_worst_is_won_where_any_attack_won(found: list[Won]) -> None:
+    for epsilon in RADII:
+        *each, worst = [w for w in found if w.epsilon == epsilon]
+        assert worst.attack == WORST
+        assert torch.equal(worst.wins, torch.stack([w.wins for w in each]).any(0))
+        for row in worst.wins.nonzero()[:, 0].tolist():
+            assert any(w.wins[row] and torch.equal(w.images[row], worst.images[row]) for w in each)
+
+
+def test_only_a_search_for_the_robust_density_finds_what_c2_asks_for(
+    detector: Detector, digits: Split, drawn: LabelledImages
+) -> None:
+    asked = MAIN.model_copy(update={"steps": 40})
+    wide = attack_conditions(detector, digits, asked, [0.8], drawn=drawn, cw=None, progress=False)
+    won = {w.attack: int(w.wins.sum()) for w in wide}
+    assert won[WORST] == won[TOWARDS] == len(drawn) > won["mim_w"]
 
 
 def test_wins_meet_the_conditions_within_the_ball(found, detector: Detector, drawn: LabelledImages) -> None:

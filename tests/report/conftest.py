@@ -119,7 +119,7 @@ def white_box(successes: dict[str, int], score: str, **fields: Any) -> list[Reco
             found.append(record(f"sr@{k}", share, "worst", epsilon=epsilon, **about))
     about["score"] = "vulnerable"
     for number, epsilon in enumerate(RADII):
-        for name, wins in (("fgsm_w", 2), ("pgd_w", 11), ("mim_w", 15)):
+        for name, wins in (("fgsm_w", 2), ("pgd_w", 11), ("mim_w", 15), ("worst", 15)):
             found.append(record("sr_c1c2", rate(wins * number, FEW), name, epsilon=epsilon, **about))
             found.append(record("sr_c1c2c3", rate(wins * number // 2, FEW), name, epsilon=epsilon, **about))
     by_cw = about | {"budget": f"{about['budget']}{CW_SPENT}150 steps"}

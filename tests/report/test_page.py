@@ -270,7 +270,7 @@ def test_benign_images_that_pass_stand_beside_the_conditions(full: str, read_pag
     over = tables["Success over radii, standard, vulnerable score"]
     assert over[1] == ["benign images", "–", "29.0 % [28.1, 29.9]", "–", "10,000"]
     assert [row[:2] for row in over[2:]] == [
-        [a, e] for a in ("FGSM_W", "PGD_W", "MIM_W") for e in ("0.1", "0.2", "0.3")
+        [a, e] for a in ("FGSM_W", "PGD_W", "MIM_W", "worst of all") for e in ("0.1", "0.2", "0.3")
     ]
     assert over[-1][2:4] == ["30.0 % [21.9, 39.6]", "15.0 % [9.3, 23.3]"]
     alone = tables["Smallest change, standard; CW-L2_W: 150 steps, vulnerable score"]
@@ -283,7 +283,7 @@ def test_judges_say_what_they_see_and_what_they_are_worth(full: str, read_page: 
     seen = tables["What judges see in the images that won"]
     assert seen[1] == ["MIM_W", "0.3", "C1, C2", "60.0 % [35.7, 80.2]", "26.7 % [10.9, 52.0]", "0.0 % [0.0, 20.4]",
                        "13.3 % [3.7, 37.9]", "15"]  # fmt: skip
-    assert seen[2] == ["CW-L2_W", "–", "undetected at 5 %", "–", "–", "–", "–", "0"]
+    assert len(seen) == 2  # CW-L2_W won nothing
     worth = tables["How often judges are right where the class is beyond doubt"]
     assert worth[1][:2] == ["benign", "90.0 % [80.0, 95.0]"]
     assert worth[0][3] == "all of them together"

@@ -32,7 +32,7 @@ small, .note, figcaption, caption, dt { color: var(--soft); }
 .eyebrow { color: var(--accent); font-weight: 600; font-size: .85rem; margin: 0; }
 .lead { font-size: 1.12rem; }
 .tiles { list-style: none; display: grid; gap: .8rem; padding: 0; margin: 1.6rem 0 0;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 13rem), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr)); }
 .tiles li, .cards li, dl, .scroll, details { background: var(--card); border: 1px solid var(--line);
   border-radius: .7rem; }
 .tiles li { padding: .9rem 1.1rem; }
@@ -72,10 +72,10 @@ tbody tr { border-top: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; padding-left: 1.1rem; }
 tbody th { font-weight: 600; white-space: normal; min-width: 7rem; line-height: 1.35; }
 .attacks tbody th { white-space: nowrap; min-width: 0; }
-.attacks td { vertical-align: top; }
+.attacks td, .attacks tbody th { vertical-align: top; }
 .attacks td small { display: block; line-height: 1.3; }
 .ranked tbody tr:first-child { background: color-mix(in srgb, var(--accent) 9%, transparent); }
-.words td { text-align: left; white-space: normal; }
+.words td, .words thead th { text-align: left; white-space: normal; }
 .words td:last-child { min-width: 16rem; }
 th:last-child, td:last-child { padding-right: 1.1rem; }
 .pair { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }

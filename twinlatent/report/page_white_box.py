@@ -72,7 +72,7 @@ def judges(report: JudgeReport | None) -> str:
     attacks = table(
         "What judges see in the images that won",
         ("attack", "ε", "won by", *seen, "images"),
-        map(_judged, report.attacks),
+        [_judged(seen) for seen in report.attacks if _images(seen)],
     )
     return section("judges", "What judges see", note(JUDGES_NOTE) + attacks + _own_accuracy(report))
 
@@ -166,10 +166,13 @@ def _condition(group: Records, name: str, epsilon: float | None) -> tuple[str, .
             count_cell([two, three]))  # fmt: skip
 
 
+def _images(seen: JudgedAttack) -> int:
+    return seen.shows_true + seen.shows_predicted + seen.neither + seen.disagree
+
+
 def _judged(seen: JudgedAttack) -> tuple[str, ...]:
-    counts = (seen.shows_true, seen.shows_predicted, seen.neither, seen.disagree)
-    n = sum(counts)
-    cells = (share_cell(rate(count, n)) if n else NOTHING for count in counts)
+    n, counts = _images(seen), (seen.shows_true, seen.shows_predicted, seen.neither, seen.disagree)
+    cells = (share_cell(rate(count, n)) for count in counts)
     goal = {"c1c2": "C1, C2"}.get(seen.goal, seen.goal)
     return attack(seen.attack), radius(seen.epsilon), escape(goal), *cells, f"{n:,}"
 
