@@ -161,9 +161,11 @@ def attack_detector(
     detector.calibration.check(settings.fpr)
     drawn = drawn or draw(split.test, settings.images, settings.seed)
     device = detector.device
-    if substitute is None and settings.suite == "standard" and (only is None or "transfer" in only):
+    wanted = {"transfer", "latent-targets"} if only is None else set(only)
+    if substitute is None and settings.suite == "standard" and "transfer" in wanted:
         substitute = train_substitute(split, seed=settings.seed, progress=progress).to(device)
-    attacks = _suite(detector, split, settings, substitute).attacks()
+    references = _references(detector, split) if settings.suite == "standard" and "latent-targets" in wanted else None
+    attacks = _suite(detector, settings, substitute, references).attacks()
     result = run_suite(
         attacks if only is None else {name: attacks[name] for name in only},
         detector,
@@ -192,7 +194,10 @@ def attack_detector(
 
 
 def _suite(
-    detector: CalibratedDetector, split: Split, settings: WhiteBoxSettings, substitute: Attackable | None
+    detector: CalibratedDetector,
+    settings: WhiteBoxSettings,
+    substitute: Attackable | None,
+    references: LatentMatching | None,
 ) -> Suite:
     bounds = detector.bounds(settings.fpr)
     level = bounds.suspicion_mean if settings.goal == "c1c2" else bounds.thresholds[settings.fpr]
@@ -203,7 +208,7 @@ def _suite(
         steps=settings.steps,
         level=None if settings.goal == "misclassified" else level,
         robust=bounds.robust_mean is not None,
-        references=_references(detector, split) if settings.suite == "standard" else None,
+        references=references,
         substitute=substitute,
     )
 
