@@ -42,6 +42,13 @@ DEFAULT_IMAGES = 200
 
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+Threads = Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)]
+Model = Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")]
+DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")]
+Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
+Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
+Steps = Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)]
+Overruled = Annotated[str | None, typer.Option(help="Instead of the detector's own.")]
 """Options that several commands share."""
 
 
@@ -87,10 +94,10 @@ def train(
     change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")] = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    size: Size = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted training in --out.")] = False,
-    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -124,14 +131,18 @@ def train(
 
 @app.command()
 def detect(
-    model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
+    model: Model,
     files: Annotated[list[Path], typer.Argument(help="PNG, JPEG and the like, .npy or .npz of images.")],
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
     invert: Annotated[bool, typer.Option(help="Swap black and white first: MNIST is white on black.")] = False,
+    device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Classify images and say which are adversarial."""
-    detector = tl.load(model)
+    _set_threads(threads)
+    check_device(device)
+    detector = tl.load(model).to(device)
     detector.calibration.check(fpr)
     names, images = read_images(files, detector.image_shape)
     verdict = detector.detect(1 - images if invert else images, fpr)
@@ -154,8 +165,8 @@ def detect(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
-    data: Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")] = None,
+    model: Model,
+    data: DataName = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
     suite: Annotated[
         str, typer.Option(help="Attacks that know the detector: none, quick, standard or paper.")
@@ -171,15 +182,15 @@ def evaluate(
         float | None,
         typer.Option(help="L∞ radius of all attacks; default: the paper's in the black box, else 0.3.", max=1),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)] = None,
-    label_rule: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
-    score: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    steps: Steps = None,
+    label_rule: Overruled = None,
+    score: Overruled = None,
+    size: Size = None,
     shared: Annotated[
         Path | None, typer.Option(help="Folder of what does not depend on the detector, for several.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -226,7 +237,7 @@ def reproduce_(
     data: Annotated[list[str] | None, typer.Option(help="Data set; default: both of the paper's.")] = None,
     images: Annotated[int | None, typer.Option(help="Attacked at the main point.", min=1)] = None,
     few: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -247,8 +258,8 @@ def reproduce_(
 
 @app.command()
 def attack(
-    model: Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")],
-    data: Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")] = None,
+    model: Model,
+    data: DataName = None,
     path: Annotated[Path, typer.Option("--save", help="File for the attacked images.")] = Path("adversarial.npz"),
     records: Annotated[Path | None, typer.Option(help="JSON file for the success rates.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
@@ -265,16 +276,16 @@ def attack(
         int | None,
         typer.Option(help="Test images to attack, drawn by seed; default: 200, or all if there are fewer.", min=1),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)] = None,
+    steps: Steps = None,
     remaining_only: Annotated[
         bool,
         typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
     ] = False,
-    label_rule: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
-    score: Annotated[str | None, typer.Option(help="Instead of the detector's own.")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
-    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    label_rule: Overruled = None,
+    score: Overruled = None,
+    size: Size = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -326,7 +337,7 @@ def data_fetch(
 def data_show(
     name: Annotated[str, typer.Argument(help="Data set, or folder:PATH.")],
     path: Annotated[Path, typer.Option("--out", help="PNG file of the contact sheet.")] = Path("contact-sheet.png"),
-    size: Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)] = None,
+    size: Size = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
