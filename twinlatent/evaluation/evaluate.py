@@ -4,7 +4,8 @@ import copy
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -36,8 +37,10 @@ from twinlatent.evaluation.measured import Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
+from twinlatent.evaluation.records import read_json
 from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
+from twinlatent.files import write_json
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
 
@@ -160,7 +163,8 @@ def evaluate(
     if settings.suite != "none":
         drawn, mine = draw(split.test, inside, settings.seed), copy.deepcopy(substitute).to(detector.device)
         work = _Work(detector, split, settings, drawn, mine, unfinished, shared, progress)
-        run = _white_box(work, run)
+        with _clock(unfinished) as so_far:
+            run = _white_box(work, run, so_far)
     return run
 
 
@@ -207,8 +211,24 @@ class _Work:
         return self.detector.with_score(self.detector.scores[0])
 
 
-def _white_box(work: _Work, run: EvaluationRun) -> EvaluationRun:
-    origin, began = provenance(), time.monotonic()
+@contextmanager
+def _clock(folder: Path) -> Iterator[Callable[[], float]]:
+    """Seconds so far, those of earlier sittings too: kept in the folder, however this one ends."""
+    path, began = folder / "seconds.json", time.monotonic()
+    before = float(read_json(path)) if path.exists() else 0.0  # type: ignore[arg-type]
+
+    def so_far() -> float:
+        return before + time.monotonic() - began
+
+    try:
+        yield so_far
+    finally:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, so_far())
+
+
+def _white_box(work: _Work, run: EvaluationRun, so_far: Callable[[], float]) -> EvaluationRun:
+    origin = provenance()
     judges = train_judges(work.split, seed=work.settings.seed, folder=work.shared, settings=work.settings.judges,
                           progress=work.progress)  # fmt: skip
     points, won = _points(work, work.detector, work.drawn), _conditions(work)
@@ -217,7 +237,7 @@ def _white_box(work: _Work, run: EvaluationRun) -> EvaluationRun:
         measured += _points(work, work.as_published, work.few).measured(work.as_published.score)
     measured += _about_conditions(work, judges, won)
     records = [record for record in points.main.records if record.attack != WORST]
-    seconds = time.monotonic() - began
+    seconds = so_far()
     for budget, by_cw in ((work.settings.main.described, False), (work.settings.cw_described, True)):
         rows = [row for row in measured if (row[1] == CW) == by_cw]
         records += records_of(rows, work.detector, work.split, work.settings.seed, seconds, origin, budget)

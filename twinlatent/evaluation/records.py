@@ -42,7 +42,7 @@ class Record(BaseModel):
         seed: what every random choice was derived from.
         command: command line that produced it.
         commit: commit of the package.
-        seconds: time it took.
+        seconds: time it took; of a white-box evaluation that was interrupted, all its sittings.
         versions: version of each library.
         machine: kind of processor.
         date: day it was measured, YYYY-MM-DD.
