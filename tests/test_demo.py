@@ -1,4 +1,4 @@
-"""What lies below the command `demo`, which tests/test_cli.py calls: its attacks, its log, two demos in one folder."""
+"""What lies below the command `demo` (tests/cli/test_demo.py): its attacks, its log, two demos in one folder."""
 
 from pathlib import Path
 

@@ -79,12 +79,12 @@ def test_a_truncated_file_is_refused(saved: Path, tmp_path: Path) -> None:
     lengths = {0, 1, 7, 8, 9, len(whole) // 2, *range(len(whole) - 9, len(whole))}
     for length in sorted(lengths | set(range(0, len(whole), len(whole) // 40))):
         path.write_bytes(whole[:length])
-        refused(path)
+        assert "is truncated" in refused(path)
 
 
 def test_a_file_with_something_behind_it_is_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes() + b"\0" * 8)
-    refused(saved)
+    assert "write it again" in refused(saved)
 
 
 def test_one_flipped_bit_anywhere_is_found(saved: Path, tmp_path: Path) -> None:
@@ -95,7 +95,8 @@ def test_one_flipped_bit_anywhere_is_found(saved: Path, tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << (number % 8)
         path.write_bytes(damaged)
-        refused(path)
+        message = refused(path)
+        assert "is damaged" in message or "no detector file" in message
 
 
 def test_swapped_names_and_a_changed_description_are_found(saved: Path) -> None:
@@ -125,7 +126,7 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(2)}, tmp_path / "foreign")
-    refused(tmp_path / "foreign")
+    assert "no detector file" in refused(tmp_path / "foreign")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

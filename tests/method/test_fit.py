@@ -186,6 +186,8 @@ def test_a_refused_training_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_the_cpu_is_a_device() -> None:
     check_device("cpu")
+    with pytest.raises(TwinlatentError, match="device 'nosuch' cannot be used"):
+        check_device("nosuch")
 
 
 def test_two_classes_are_enough() -> None:

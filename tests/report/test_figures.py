@@ -107,7 +107,10 @@ def test_histograms_count_every_score_once() -> None:
 
 @pytest.mark.parametrize("value", [0.0, np.inf, -np.inf])
 def test_histograms_of_one_value_can_be_drawn(value: float) -> None:
-    figures.svg(figures.score_histograms(np.full(3, value), {"PGD": np.full(2, value)}))
+    figure = figures.score_histograms(np.full(3, value), {"PGD": np.full(2, value)})
+    heights = [bars.get_data().values for bars in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert [(height.sum(), height.max()) for height in heights] == [(1, 1)] * 2
+    assert figures.svg(figure).startswith("<svg")
 
 
 def test_difference_is_signed_and_on_one_scale() -> None:

@@ -1,0 +1,209 @@
+"""What the tests of the command line share: ways to call the program, a folder of one training, images to read."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+import twinlatent as tl
+from twinlatent import cli
+from twinlatent.data import Split
+from twinlatent.evaluation import blackbox, evaluate
+from twinlatent.method.detector import Detector
+
+FEW = (
+    blackbox.Budget("fgsm", 0.3),
+    blackbox.Budget("pgd", 0.4, steps=3, step_size=0.1),
+    blackbox.Budget("mim", 0.3, steps=3, step_size=0.1, decay=0.3),
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a call of the program ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Standard output with every run of white space as one space, since tables and long lines are wrapped."""
+        return " ".join(self.out.split())
+
+    @property
+    def refusal(self) -> str:
+        """What the program said if it failed as it should, in one line and nothing else; empty if it did not."""
+        line = re.fullmatch(r"twinlatent: (.+)\n", self.err)
+        return line[1] if line and (self.status, self.out) == (1, "") else ""
+
+
+Program = Callable[..., Done]
+
+
+# --- calls ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(capsys, monkeypatch) -> Program:
+    """Call the program in this process, as `twinlatent WORDS`; any exception but an exit comes through."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*words: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["twinlatent", *map(str, words)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        return Done(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def ok(program: Program) -> Program:
+    """The same, and it must succeed in silence on standard error."""
+
+    def call(*words: object) -> Done:
+        done = program(*words)
+        assert (done.status, done.err) == (0, "")
+        return done
+
+    return call
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    """Call the program as users do, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    return subprocess.Popen([sys.executable, "-m", "twinlatent", *map(str, words)], env=environment, encoding="utf-8",
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+
+def end(process: subprocess.Popen[str]) -> Done:
+    out, err = process.communicate(timeout=120)
+    return Done(process.returncode, out, err)
+
+
+@pytest.fixture
+def outside() -> Program:
+    """Call the program in a process of its own."""
+
+    def call(*words: object) -> Done:
+        process = start(*words)
+        try:
+            return end(process)
+        finally:
+            process.kill()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def interrupt() -> Program:
+    """Call the program in a process of its own, and press Ctrl-C as soon as `ready()`."""
+
+    def call(*words: object, ready: Callable[[], bool]) -> Done:
+        process = start(*words)
+        try:
+            patience = time.monotonic() + 60
+            while not ready():
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < patience, "the work did not start"
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            return end(process)
+        finally:
+            process.kill()
+
+    return call
+
+
+# --- surroundings ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch) -> None:
+    """Every test has a current folder of its own, and no data sets."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TWINLATENT_DATA", str(tmp_path / "no-data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def weak_attacks(monkeypatch) -> None:
+    """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
+    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
+        monkeypatch.setattr(blackbox, name, 10)
+    for module in (evaluate, blackbox):
+        monkeypatch.setattr(module, "BLACK_BOX", FEW)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """No test leaves its `--threads` to the next one."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# --- a training, and images -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def training() -> list[str]:
+    """The words that made `trained`, but for its folder: a better detector than the preset smoke, as fast."""
+    faster = ["--set", "rounds=40", "--set", "learning_rate=0.01"]
+    return ["train", "digits", "--preset", "smoke", "--no-progress", *faster]
+
+
+@pytest.fixture(scope="session")
+def trained(training: list[str], tmp_path_factory) -> Path:
+    """The folder of a training on digits; read only."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    done = CliRunner().invoke(cli.app, [*training, "--out", str(folder)])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def detector(trained: Path) -> Detector:
+    return tl.load(trained)
+
+
+@pytest.fixture
+def images(digits: Split) -> Tensor:
+    """Six test images with values that a byte holds, (6, 1, 8, 8)."""
+    return digits.test.images[:6].mul(255).round() / 255
+
+
+@pytest.fixture(scope="session")
+def read_log() -> Callable[[Path], list[dict]]:
+    """A function: the log of a folder of a training, a row a round."""
+
+    def read(folder: Path) -> list[dict]:
+        return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """A function: the files of a folder, to compare a folder with what it was."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    return read

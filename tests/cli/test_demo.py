@@ -1,0 +1,36 @@
+"""`twinlatent demo`: its page, and that it deletes nothing."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import twinlatent as tl
+from twinlatent.evaluation import blackbox
+from twinlatent.evaluation.records import read_records
+
+
+def test_the_demo_leaves_a_page_with_everything_it_needs(ok: Callable) -> None:
+    done = ok("demo", "--out", "shown", "--preset", "smoke", "--seed", 3, "--no-progress")
+    assert "Page with pictures: shown/report.html" in done.text
+    assert all(re.search(rf"^ +{attack} +0\.3 ", done.out, re.MULTILINE) for attack in ("fgsm", "pgd", "mim"))
+    records = read_records("shown/results.json")
+    assert {record.seed for record in records} == {3}
+    assert {record.n for record in records if not record.budget.endswith(blackbox.MISREAD_ONLY)} == {359}
+    page = Path("shown/report.html").read_text(encoding="utf-8")
+    assert "How training went" in page
+    assert not re.search(r"(src|href)=[\"']?http", page), "the page loads something from elsewhere"
+    assert tl.load("shown/training").class_names == tuple("0123456789")
+
+
+def test_the_demo_deletes_nothing_that_is_not_its_own(program: Callable) -> None:
+    Path("mine/training").mkdir(parents=True)
+    Path("mine/training/thesis.txt").write_text("years of work")
+    program("demo", "--out", "mine", "--preset", "smoke", "--no-progress")
+    assert Path("mine/training/thesis.txt").exists()
+
+
+def test_a_demo_that_cannot_run_keeps_the_earlier_one(trained: Path, contents: Callable, program: Callable) -> None:
+    shutil.copytree(trained, "demo/training")
+    assert program("demo", "--preset", "huge").status == 1
+    assert contents(Path("demo/training")) == contents(trained)

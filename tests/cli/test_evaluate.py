@@ -1,0 +1,162 @@
+"""`twinlatent evaluate`, and what is made of its folders: `report` and `reproduce`."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from twinlatent import cli
+from twinlatent.data import Split
+from twinlatent.evaluation import evaluate
+from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.run_folder import read_run
+from twinlatent.method.detector import Detector
+
+OUTSIDE = ["--suite", "none", "--blackbox-images"]
+INSIDE = ["--steps", 2, "--images", 6, "--few", 3, "--blackbox-images", 6, "--out", "judged", "--no-progress"]
+
+
+def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(trained: Path, ok: Callable) -> None:
+    done = ok("evaluate", trained, *INSIDE)
+    run = read_run("judged")
+    records = [r for r in run.records if r.budget == "standard, 2 steps"]
+    assert {r.metric for r in records} >= {"sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3", "benign_pass_c1c2"}
+    assert {r.score for r in records if r.metric == "sr@5"} == {"ratio", "vulnerable"}
+    assert {r.n for r in records if r.metric == "sr@5"} == {6, 3}
+    assert {r.budget for r in run.records if r.attack == "cw_w"} == {"standard, 2 steps; CW-L2_W: 3 steps, 4 c, 3 γ"}
+    assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 12
+    assert run.judges is not None
+    assert {case.judge for case in run.judges.cases} == {"knn", "cnn", "agreement"}
+    assert run.grid is not None
+    assert {path.name for path in Path("judged").iterdir()} == {
+        *("results.json", "model.json", "evaluation.npz", "training-log.jsonl", "checks.json", "judges.json"),
+        *("pictures.npz", "report.html"),
+    }
+
+
+def test_an_evaluation_with_the_quick_suite_has_conditions_too(trained: Path, ok: Callable) -> None:
+    ok("evaluate", trained, "--suite", "quick", *INSIDE)
+    mine = (r for r in read_records("judged/results.json") if r.budget.startswith("quick, 2 steps"))
+    found = {(r.metric, r.attack) for r in mine}
+    assert {("sr@5", "worst"), ("sr_c1c2", "pgd_w"), ("sr_c1c2", "cw_w")} <= found
+
+
+def test_an_evaluation_prints_a_table_and_leaves_a_page(
+    trained: Path, read_log: Callable, contents: Callable, ok: Callable
+) -> None:
+    before = contents(trained)
+    done = ok("evaluate", trained, *OUTSIDE, 12, "--out", "judged", "--no-progress")
+    assert "Page with pictures: judged/report.html" in done.text
+    for attack in ("fgsm", "pgd", "mim"):
+        assert len(re.findall(rf"^ +{attack} +0\.3 .* 12 *$", done.out, re.MULTILINE)) == 1
+    assert re.search(r"Benign test images: accuracy 0\.\d{4}, .*n = 359", done.text)
+    records = read_records("judged/results.json")
+    assert {record.attack for record in records} == {"none", "fgsm", "pgd", "mim"}
+    assert {record.n for record in records if record.attack != "none" and record.budget == "blackbox at 0.3"} == {12}
+    assert {record.command.split()[0] for record in records} == {"twinlatent"}
+    page = Path("judged/report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "How training went" in page
+    assert [dict(line) for line in read_run("judged").log] == read_log(trained)
+    assert contents(trained) == before, "an evaluation must not touch the training"
+
+
+def test_numbers_on_the_screen_are_those_of_the_records(trained: Path, ok: Callable) -> None:
+    done = ok("evaluate", trained, *OUTSIDE, 7, "--out", "judged", "--no-progress")
+    outside = [r for r in read_records("judged/results.json") if r.budget == "blackbox at 0.3"]
+    records = {(r.metric, r.attack, r.score): r.value for r in outside}
+    assert f"accuracy {records['accuracy', 'none', None]:.4f}" in done.text
+    for attack in ("fgsm", "pgd", "mim"):
+        (row,) = (line for line in done.out.splitlines() if line.split()[:1] == [attack])
+        for key in ("attack_success", None), ("auc", "vulnerable"), ("auc", "joint"), ("auc", "ratio"):
+            assert f"{records[key[0], attack, key[1]]:.3f}" in row
+
+
+def test_options_of_an_evaluation_arrive(trained: Path, ok: Callable) -> None:
+    ok("evaluate", trained, "digits", *OUTSIDE, 5, "--epsilon", "0.1", "--score", "vulnerable",
+       "--label-rule", "density", "--seed", 0, "--out", "judged", "--no-progress")  # fmt: skip
+    records, card = read_records("judged/results.json"), read_run("judged").model
+    assert {record.epsilon for record in records if record.attack not in ("none", "cw")} == {0.1}
+    assert (card.score, card.label_rule) == ("vulnerable", "density")
+    assert {record.score for record in records if record.metric == "fpr"} == {"vulnerable"}
+
+
+def test_an_evaluation_never_judges_on_training_images(trained: Path, detector: Detector, ok: Callable, monkeypatch):
+    judged: list[Split] = []
+    real = evaluate.evaluate_blackbox
+
+    def noted(made: Detector, split: Split, **options):
+        judged.append(split)
+        return real(made, split, **options)
+
+    monkeypatch.setattr(evaluate, "evaluate_blackbox", noted)
+    ok("evaluate", trained, *OUTSIDE, 2, "--seed", 1, "--no-progress")
+    assert judged[0].fingerprint == detector.card["data"]["fingerprint"]
+
+
+def test_an_evaluation_beside_the_training_keeps_its_log(
+    trained: Path, tmp_path: Path, read_log: Callable, ok: Callable
+) -> None:
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    ok("evaluate", copy / "detector.safetensors", *OUTSIDE, 2, "--out", copy, "--no-progress")
+    assert read_log(copy) == read_log(trained)
+
+
+def test_a_damaged_log_ends_in_one_line(trained: Path, tmp_path: Path, program: Callable) -> None:
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    with (copy / "log.jsonl").open("a") as log:
+        log.write('{"round')
+    assert "log.jsonl" in program("evaluate", copy, *OUTSIDE, 2, "--no-progress").refusal
+
+
+def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path, ok: Callable, monkeypatch) -> None:
+    """Ctrl-C comes when all is attacked and is to be checked, and what was attacked by then is not attacked again."""
+    real, done = evaluate.run_checks, ok("evaluate", trained, *INSIDE, "--shared", "shared")
+    whole = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
+    shutil.rmtree("judged")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "run_checks", interrupted)
+    stopped = CliRunner().invoke(cli.app, ["evaluate", str(trained), *map(str, INSIDE), "--shared", "shared"])
+    assert stopped.exit_code == cli.INTERRUPTED
+    kept = {path: path.stat().st_mtime_ns for path in Path("judged/unfinished/points-ratio").rglob("*.npz")}
+    assert kept
+    monkeypatch.setattr(evaluate, "run_checks", lambda *a, **k: untouched(kept) and real(*a, **k))
+    assert ok("evaluate", trained, *INSIDE, "--shared", "shared").out.splitlines()[-2:] == done.out.splitlines()[-2:]
+    again = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
+    assert again == whole
+
+
+def untouched(kept: dict[Path, int]) -> bool:
+    """Whether all kept batches are as they were."""
+    return all(path.stat().st_mtime_ns == time for path, time in kept.items())
+
+
+# --- report and reproduce -------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_made_again_from_its_folder_alone(trained: Path, ok: Callable, program: Callable) -> None:
+    ok("evaluate", trained, *OUTSIDE, 5, "--out", "judged", "--no-progress")
+    before = Path("judged/report.html").read_bytes()
+    Path("judged/report.html").unlink()
+    assert "nosuch" in program("report", "nosuch").refusal
+    assert ok("report", "judged").out.strip() == "judged/report.html"
+    assert Path("judged/report.html").read_bytes() == before
+
+
+def test_a_table_of_the_paper_is_reproduced_and_kept(ok: Callable, program: Callable) -> None:
+    table = ["reproduce", "table2", "--preset", "smoke", "--data", "digits", "--out", "again", "--no-progress"]
+    done = ok(*table)
+    assert "again/digits/comparison.html" in done.text
+    records = read_records("again/digits/results.json")
+    cells = {(r.method, r.trained_with) for r in records}
+    assert cells == {("twinlatent", "mim"), ("twinlatent", "cw"), ("plain", "none")}
+    before = {path: path.stat().st_mtime_ns for path in Path("again").rglob("detector.safetensors")}
+    assert ok(*table).out == done.out
+    assert {path: path.stat().st_mtime_ns for path in Path("again").rglob("detector.safetensors")} == before
+    failed = program("reproduce", "table9")
+    assert failed.err.startswith("twinlatent: 'table9' is unknown; choose from table2, ")

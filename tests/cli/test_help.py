@@ -1,0 +1,32 @@
+"""The help names and explains every command."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+
+def test_help_names_every_command(ok: Callable) -> None:
+    for words, commands in (
+        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "data", "zoo"]),
+        (["data"], ["list", "fetch", "show"]),
+        (["zoo"], ["list", "show"]),
+    ):
+        assert [name for name in commands if f" {name} " not in ok(*words, "--help").text] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack"),
+        *("data list", "data fetch", "data show", "zoo list", "zoo show"),
+    ],
+)
+def test_every_command_explains_itself(command: str, ok: Callable) -> None:
+    assert re.search(rf"Usage: .*twinlatent {command} ", ok(*command.split(), "--help").text)
+
+
+def test_no_words_at_all_give_the_help(program: Callable) -> None:
+    done = program()
+    assert "Usage: " in done.out + done.err
+    assert "Traceback" not in done.err
