@@ -138,6 +138,7 @@ BAD = [  # words, what the line must name
     ("attack {run} --size 9", "size is 9"),
     ("attack {run} --device nosuch", "'nosuch'"),
     ("attack {run} --device meta", "'meta'"),
+    ("detect {run} ok.npy --device meta", "'meta'"),
     ("attack {run} --suite quick --steps 1 --images 2 --seed 18446744073709551616", "18446744073709551616"),
     ("attack {run} --save there.npz", "there.npz is there already"),
     ("attack {run} --save a.npy", "a.npy is written as .npz; name it a.npz"),

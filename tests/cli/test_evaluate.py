@@ -1,6 +1,7 @@
 """`twinlatent evaluate`, and what is made of its folders: `report` and `reproduce`."""
 
 import re
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -125,10 +126,13 @@ def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path
     assert stopped.exit_code == cli.INTERRUPTED
     kept = {path: path.stat().st_mtime_ns for path in Path("judged/unfinished/points-ratio").rglob("*.npz")}
     assert kept
+    first_sitting = json.loads(Path("judged/unfinished/seconds.json").read_text(encoding="utf-8"))
     monkeypatch.setattr(evaluate, "run_checks", lambda *a, **k: untouched(kept) and real(*a, **k))
     assert ok("evaluate", trained, *INSIDE, "--shared", "shared").out.splitlines()[-2:] == done.out.splitlines()[-2:]
     again = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
     assert again == whole
+    seconds = {r.seconds for r in read_records("judged/results.json") if r.metric == "sr_c1c2"}
+    assert min(seconds) > first_sitting > 0
 
 
 def untouched(kept: dict[Path, int]) -> bool:
