@@ -1,7 +1,7 @@
 """`twinlatent evaluate`, and what is made of its folders: `report` and `reproduce`."""
 
-import re
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
