@@ -13,8 +13,8 @@ from twinlatent.report.paper import PAPER_SCORES, paper_value
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
-OTHER_RESULTS = {"encoder_step"}
-"""Files in results/ that hold no records of a detector."""
+OTHER_RESULTS = {"digits-budgets", "encoder_step"}
+"""Files in results/ that hold no evaluation of a detector."""
 TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5"}
 METHODS = ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
 ATTACKS, RADII = ("fgsm", "pgd", "mim", "cw"), (0.1, 0.2, 0.3)
