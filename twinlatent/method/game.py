@@ -4,6 +4,7 @@ A round is an adversary's turn (attack images of other classes towards class c, 
 turn (one step on l^c with benign images of c and the attacked ones). Letters: C classes, B images a class.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,13 @@ class GameSettings(BaseModel):
     """Share of the rounds over which ε grows to its full size."""
     unattacked: float = Field(0.25, ge=0, lt=1)
     """Share of the other classes' images that the defender gets unattacked."""
+    underway: float = Field(0.0, ge=0, le=1)
+    """Share of the attacked images that the defender of the class they come from gets, too, as vulnerable ones: each
+    moved back to a point between the image and what the attack made of it, so that small changes are seen that leave
+    the label as it is. The paper has none: there the class of an attacked image learns nothing from it."""
+    underway_from: float = Field(0.05, ge=0, le=1)
+    underway_to: float = Field(0.6, ge=0, le=1)
+    """Such a point lies between these shares of the whole way, uniformly."""
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(2e-3, gt=0)
     schedule: Schedule = "cosine"
@@ -160,8 +168,15 @@ def play(
 
     def turn() -> dict[str, Any]:
         benign, others = deal(state.generator)  # each (C, B, channels, H, W)
+        source = 0
+        if settings.underway:  # the other images of class c are then all those of class c − source
+            source = int(torch.randint(1, classes, (1,), generator=state.generator))
+            others = benign.roll(source, 0)
         epsilon = settings.adversary.epsilon * grown(state.round, settings.rounds, settings.ramp)
         attacked, success, passed = adversary_turn(state, benign, others, epsilon, settings)
+        if settings.underway:
+            left = underway(benign, attacked.roll(-source, 0), settings, state.generator)
+            attacked = torch.cat([attacked, left], 1)
         terms = defender_turn(state, benign, attacked, settings)
         at_full = epsilon == settings.adversary.epsilon
         state.calm = state.calm + 1 if at_full and success <= settings.stop_success else 0
@@ -226,6 +241,23 @@ def adversary_turn(
     threshold = (of_benign[1] - of_benign[0]).quantile(0.95, 1, keepdim=True)
     passed = vulnerable - robust <= threshold
     return torch.cat([others[:, :spared], attacked], 1), success.float().mean().item(), passed.float().mean().item()
+
+
+def underway(benign: Tensor, attacked: Tensor, settings: GameSettings, generator: torch.Generator) -> Tensor:
+    """Points between images and what the attack made of them, (C, b, channels, H, W), b the setting's share.
+
+    Args:
+        benign: (C, B, channels, H, W).
+        attacked: the same images, the first `unattacked` share of them as they were.
+        settings: of the game.
+        generator: of the points.
+    """
+    spared, b = int(settings.unattacked * benign.shape[1]), benign.shape[1]
+    rows = slice(spared, spared + math.ceil(settings.underway * (b - spared)))
+    start, whole = benign[:, rows], (attacked - benign)[:, rows]
+    share = torch.rand(start.shape[:2], generator=generator).to(start.device)
+    share = settings.underway_from + (settings.underway_to - settings.underway_from) * share
+    return start + share[..., None, None, None] * whole
 
 
 def defender_turn(state: GameState, benign: Tensor, attacked: Tensor, settings: GameSettings) -> LossTerms:

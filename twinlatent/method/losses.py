@@ -96,7 +96,8 @@ def loss_terms(
     Args:
         vaes: the class VAEs.
         benign: (C, B, channels, H, W), benign images of each class.
-        attacked: (C, B, channels, H, W), images of other classes than c, most of them attacked towards c.
+        attacked: (C, any number, channels, H, W), images of other classes than c, most of them attacked towards c, and
+            vulnerable ones of c (`GameSettings.underway`).
         settings: density and margin.
         generator: of the reparameterisation noise.
         reconstruct: whether to decode at all.
@@ -105,7 +106,7 @@ def loss_terms(
     errors = _errors(vaes, benign, attacked, of_benign, of_attacked, generator) if reconstruct else (None, None)
     strays = (of_attacked.robust, of_benign.vulnerable)
     penalised = [q.mean if settings.error_penalty_at == "mean" else q.sample(generator) for q in strays]
-    margin = F.softplus(settings.margin - log_ratio(of_benign)) + F.softplus(settings.margin + log_ratio(of_attacked))
+    over, under = settings.margin - log_ratio(of_benign), settings.margin + log_ratio(of_attacked)
     return LossTerms(
         reconstruction_robust=errors[0],
         reconstruction_vulnerable=errors[1],
@@ -113,7 +114,7 @@ def loss_terms(
         kl_vulnerable=kl_to_standard_normal(of_attacked.vulnerable).mean(1),
         penalty_robust=-log_one_minus_density(penalised[0], settings.density).mean(1),
         penalty_vulnerable=-log_one_minus_density(penalised[1], settings.density).mean(1),
-        margin=margin.mean(1),
+        margin=F.softplus(over).mean(1) + F.softplus(under).mean(1),
     )
 
 
