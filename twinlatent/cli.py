@@ -23,7 +23,9 @@ from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE, check_device
-from twinlatent.report.console import out, print_attacks, print_comparison, print_run
+from twinlatent.motivation.experiment import run_motivation
+from twinlatent.motivation.settings import motivation_settings
+from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
 from twinlatent.reproduce import CELLS, COMPARISON, DATA, reproduce
@@ -243,6 +245,42 @@ def reproduce_(
     for name, runs in found.items():
         print_comparison(name, runs)
         print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")
+
+
+@app.command()
+def motivation(
+    data: Annotated[str, typer.Option(help="Data set: mnist or fashion-mnist5 as in the paper, or another.")] = "mnist",
+    attack_: Annotated[str, typer.Option("--attack", help="fgsm, pgd, mim or cw.")] = "cw",
+    preset: Annotated[
+        str, typer.Option(help="smoke (seconds), standard, or paper (all training images: days for mim and cw).")
+    ] = "standard",
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the state and the results.")] = Path("motivation"),
+    images: Annotated[
+        int | None, typer.Option(help="Training images attacked in each iteration; default: the preset's.", min=1)
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Of Algorithm 2; default: the paper's.", min=1)] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Label the attack aims at: any wrong one, or a random one.")
+    ] = None,
+    shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train a classifier on vulnerable features alone, section 3 of the paper, with controls.
+
+    Interrupted, the same command goes on.
+    """
+    _set_threads(threads)
+    split = tl.data.load(data, seed=seed, progress=progress)
+    settings = motivation_settings(split.name, attack_, split.image_shape, split.classes, preset, images=images,
+                                   iterations=iterations, targets=targets, seed=seed)  # fmt: skip
+    try:
+        found = run_motivation(split, settings, folder, shared=shared, device=device, progress=progress)
+    except KeyboardInterrupt:
+        _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+    print_motivation(found.records)
 
 
 @app.command()

@@ -10,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 
-Method = Literal["twinlatent", "plain", "gong", "rce", "adversarial-training", "gat"]
+Method = Literal["twinlatent", "plain", "gong", "rce", "adversarial-training", "gat", "motivation"]
 TrainedWith = Literal["mim", "pgd", "cw", "none"]
 Score = Literal["vulnerable", "joint", "ratio", "confidence", "binary", "non-me", "k-density", "class-detector"]
 """Ours, then of the baselines: `confidence` of plain and adversarially trained classifiers, `binary` of Gong et al.,
 `non-me` and `k-density` of Pang et al., `class-detector` of Yin et al."""
 Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3",
-                 "benign_pass_c1c2", "l2_rms255", "substitute_accuracy", "attack_success"]  # fmt: skip
+                 "benign_pass_c1c2", "l2_rms255", "substitute_accuracy", "attack_success", "test_attack_success",
+                 "test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy", "control_noise_accuracy",
+                 "control_unattacked_accuracy"]  # fmt: skip
 UNBOUNDED_METRICS = frozenset({"l2_rms255"})  # every other metric is a share, in [0, 1]
 
 Name = Annotated[str, Field(min_length=1)]
