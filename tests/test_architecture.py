@@ -38,7 +38,7 @@ FLOORS = (
     ("method.game", "method.presets", "baselines.*", "evaluation.*", "motivation.*"),
     ("method.fit", "method", "zoo.*"),
     ("report.*",),
-    ("demo", "reproduce"),
+    ("demo", "reproduce", "reproduce_motivation"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it
     ("cli",),
     ("__main__",),

@@ -23,12 +23,13 @@ from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE, check_device
-from twinlatent.motivation.experiment import run_motivation
 from twinlatent.motivation.settings import motivation_settings
 from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
 from twinlatent.reproduce import CELLS, COMPARISON, DATA, reproduce
+from twinlatent.reproduce_motivation import CELLS as MOTIVATION_CELLS
+from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Train, judge and use adversarial-example detectors.")  # fmt: skip
@@ -220,7 +221,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.
 
 @app.command("reproduce")
 def reproduce_(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(CELLS)}.")],
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join([*MOTIVATION_CELLS, *CELLS])}.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for trainings, evaluations and pages.")] = Path("paper"),
     preset: Annotated[
         str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs).")
@@ -234,10 +235,18 @@ def reproduce_(
 ) -> None:
     """Train and evaluate what a table or figure of the paper is made of, ours and baselines.
 
-    Interrupted, the same command goes on.
+    `all` leaves out table1 and fig2, which have no detector. Interrupted, the same command goes on.
     """
     _set_threads(threads)
     try:
+        if what in MOTIVATION_CELLS:
+            if few is not None:
+                raise TwinlatentError(f"--few {few}: {what} has one number of images, --images; leave it out")
+            cells = reproduce_motivation(what, folder, preset=preset, data=data or DATA, images=images, seed=seed,
+                                         progress=progress)  # fmt: skip
+            print_motivation([record for cell in cells for record in cell.records])
+            print(f"Page with pictures: {folder / PAGE}")
+            return
         found = reproduce(what, folder, preset=preset, data=data or DATA, images=images, few=few, seed=seed,
                           progress=progress)  # fmt: skip
     except KeyboardInterrupt:
@@ -277,10 +286,11 @@ def motivation(
     settings = motivation_settings(split.name, attack_, split.image_shape, split.classes, preset, images=images,
                                    iterations=iterations, targets=targets, seed=seed)  # fmt: skip
     try:
-        found = run_motivation(split, settings, folder, shared=shared, device=device, progress=progress)
+        found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
     except KeyboardInterrupt:
         _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
     print_motivation(found.records)
+    print(f"Page with pictures: {folder / PAGE}")
 
 
 @app.command()

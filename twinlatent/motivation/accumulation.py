@@ -40,15 +40,17 @@ class Watched(nn.Module):
 
 
 def new_discriminator(settings: MotivationSettings, image_shape: tuple[int, ...]) -> PlainNetwork:
-    """D, untaught: its last layer is zero, so that it gives every image ½ and no attack is led by its random weights.
+    """D before it is taught anything: Algorithm 2 attacks once with it, and the paper does not say what it is then.
 
-    Algorithm 2 attacks once before D is trained for the first time; the paper does not say what D is then.
+    `random`: fresh weights, as any network's. `neutral`: its last layer is zero, so that it gives every image ½ and the
+    first attack is not led by random weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
         network = build_classifier(settings.discriminator, image_shape)
-    for parameter in network.layers[-1].parameters():
-        nn.init.zeros_(parameter)
+    if settings.untaught == "neutral":
+        for parameter in network.layers[-1].parameters():
+            nn.init.zeros_(parameter)
     return network
 
 

@@ -35,6 +35,7 @@ class MotivationSettings(BaseModel):
         test_images: test images that are attacked for (X'_v, Y'_v); all if there are fewer.
         batch: images attacked at a time.
         discriminator: D, a network in the paper's notation with one output.
+        untaught: D before the first iteration, see `new_discriminator`.
         discriminator_steps: of Adam in each iteration.
         classifier: F_v, in the paper's notation (Table 5).
         classifier_steps: of Adam.
@@ -57,6 +58,7 @@ class MotivationSettings(BaseModel):
     test_images: Count = 1000
     batch: Count = 250
     discriminator: str
+    untaught: Literal["random", "neutral"] = "random"
     discriminator_steps: Count = 200
     classifier: str
     classifier_steps: Count = 3000
