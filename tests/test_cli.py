@@ -153,7 +153,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_help_names_every_command(ok: Program) -> None:
     for words, commands in (
-        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "data", "zoo"]),
+        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation", "data", "zoo"]),
         (["data"], ["list", "fetch", "show"]),
         (["zoo"], ["list", "show"]),
     ):
@@ -163,7 +163,7 @@ def test_help_names_every_command(ok: Program) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack"),
+        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation"),
         *("data list", "data fetch", "data show", "zoo list", "zoo show"),
     ],
 )
@@ -517,6 +517,29 @@ def test_a_table_of_the_paper_is_reproduced_and_kept(ok: Program, program: Progr
     assert {path: path.stat().st_mtime_ns for path in Path("again").rglob("detector.safetensors")} == before
     failed = program("reproduce", "table9")
     assert failed.err.startswith("twinlatent: 'table9' is unknown; choose from table2, ")
+
+
+def test_a_cell_of_table_1_is_printed_and_kept(ok: Program, program: Program) -> None:
+    cell = ["motivation", "--data", "digits", "--attack", "fgsm", "--preset", "smoke", "--out", "cell", "--no-progress"]
+    done = ok(*cell)
+    assert "Page with pictures: cell/report.html" in done.text
+    records = {r.metric: r for r in read_records("cell/results.json")}
+    assert records["attack_success"].n == 2 * 60
+    assert f"{records['test_xb_accuracy'].value:.3f}" in done.text
+    before = Path("cell/results.json").read_bytes()
+    assert ok(*cell).out == done.out
+    assert Path("cell/results.json").read_bytes() == before
+    is_one_line(program(*cell, "--iterations", "3"), "cell holds an experiment with other data or settings")
+
+
+def test_an_interrupted_cell_of_table_1_says_how_to_go_on(program: Program, monkeypatch) -> None:
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_cell", stop)
+    done = program("motivation", "--data", "digits", "--preset", "smoke", "--no-progress")
+    assert done.status == 130
+    assert done.err == "twinlatent: stopped; what is finished is kept, and the same command goes on\n"
 
 
 def test_an_evaluation_prints_a_table_and_leaves_a_page(trained: Path, ok: Program) -> None:
@@ -939,6 +962,16 @@ BAD = [  # words, what the line must name
     ("evaluate {run} --suite huge", "huge"),
     ("reproduce all --preset huge", "'huge'"),
     ("reproduce all --data nosuch", "nosuch"),
+    ("reproduce table1 --preset huge", "'huge'"),
+    ("reproduce fig2 --few 3", "--few 3"),
+    # motivation
+    ("motivation --data nosuch", "nosuch"),
+    ("motivation --data digits --attack nosuch", "'nosuch'"),
+    ("motivation --data digits --preset huge", "'huge'"),
+    ("motivation --data digits --images 1079", "1079 training images"),
+    ("motivation --data digits --targets all", "targets = 'all'"),
+    ("motivation --data digits --device nosuch", "'nosuch'"),
+    ("motivation --data digits --preset smoke --out ok.npy", "ok.npy"),
     # attack
     ("attack nosuch", "'nosuch'"),
     ("attack empty", "empty/detector.safetensors is no file"),

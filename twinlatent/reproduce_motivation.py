@@ -13,6 +13,7 @@ from twinlatent.report.vulnerable import write_figure, write_vulnerability
 
 CELLS = {"table1": ATTACKS, "fig2": ("cw",)}
 """The attacks of each."""
+DATA = ("mnist", "fashion-mnist5")
 PAGE, SHARED = "report.html", "shared"
 
 
@@ -21,7 +22,7 @@ def reproduce_motivation(
     folder: Path,
     *,
     preset: str = "standard",
-    data: Sequence[str] = ("mnist", "fashion-mnist5"),
+    data: Sequence[str] = DATA,
     images: int | None = None,
     seed: int = 0,
     progress: bool = True,

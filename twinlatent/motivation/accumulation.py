@@ -19,24 +19,36 @@ from twinlatent.data import LabelledImages
 from twinlatent.data.split import SEED_LIMIT, seeded
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, train_rounds
-from twinlatent.motivation.settings import MotivationSettings
+from twinlatent.motivation.settings import MotivationSettings, Precision
 from twinlatent.outputs import Outputs
 
 UNTAUGHT = 0.6931471805599453
 """D's loss, log 2, before it learnt anything."""
 
 
-class Watched(nn.Module):
-    """F_p with D beside it: the suspicion of every class is D's output, the probability of being adversarial."""
+def lower_precision(precision: Precision, images: Tensor) -> torch.autocast:
+    """Within the block layers compute in `precision`, on the device of the images."""
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
-    def __init__(self, classifier: nn.Module, discriminator: nn.Module) -> None:
+
+class Watched(nn.Module):
+    """F_p with D beside it: the suspicion of every class is D's output, the probability of being adversarial.
+
+    Args:
+        classifier: F_p.
+        discriminator: D, one log-odds an image.
+        precision: layers are computed in it; answers are float32.
+    """
+
+    def __init__(self, classifier: nn.Module, discriminator: nn.Module, precision: Precision = "float32") -> None:
         super().__init__()
-        self.classifier, self.discriminator = classifier, discriminator
+        self.classifier, self.discriminator, self.precision = classifier, discriminator, precision
 
     def forward(self, images: Tensor) -> Outputs:
         """Answers for images (n, 1, H, W)."""
-        logits: Tensor = self.classifier(images)
-        return Outputs(logits, torch.sigmoid(self.discriminator(images)).expand_as(logits))
+        with lower_precision(self.precision, images):
+            logits, odds = self.classifier(images), self.discriminator(images)
+        return Outputs(logits.float(), torch.sigmoid(odds.float()).expand_as(logits))
 
 
 def new_discriminator(settings: MotivationSettings, image_shape: tuple[int, ...]) -> PlainNetwork:
@@ -171,7 +183,7 @@ def accumulate(
     room = iterations * len(benign)
     state = Accumulation(
         placed(discriminator, device),
-        torch.optim.Adam(discriminator.parameters(), settings.learning_rate),
+        torch.optim.Adam(discriminator.parameters(), settings.learning_rate, fused=True),
         seeded(settings.seed),
         images=torch.empty((room, *benign.images.shape[1:]), dtype=torch.uint8),
         labels=torch.empty(room, dtype=torch.int64),
@@ -179,7 +191,9 @@ def accumulate(
     )
     batches = -(-len(benign) // settings.batch)
     (classes,) = classifier.plan.output_shape
-    work = _Work(state, Watched(placed(classifier, device), discriminator), benign, classes, settings, device)
+    work = _Work(
+        state, Watched(placed(classifier, device), discriminator, settings.precision), benign, classes, settings, device
+    )
 
     def turn() -> dict[str, Any]:
         iteration, part = divmod(state.round, batches)
@@ -243,7 +257,9 @@ class _Work:
             rows = torch.randint(state.kept, (batch,), generator=state.generator)
             both = torch.cat([benign, state.images[rows] / 255]).to(self.device)
             state.optimiser.zero_grad()
-            loss = F.binary_cross_entropy_with_logits(state.module(both)[:, 0], kinds)
+            with lower_precision(self.settings.precision, both):
+                odds = state.module(both)[:, 0]
+            loss = F.binary_cross_entropy_with_logits(odds.float(), kinds)
             loss.backward()
             state.optimiser.step()
             losses.append(loss.item())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -226,10 +227,12 @@ def _write_figure(
 
 
 def _shown(vulnerable: VulnerableImages, benign: LabelledImages, classes: int) -> Iterator[int]:
-    """Rows of X_v of each label, of different true classes first, in their order."""
+    """Rows of X_v of each label, made from different images, the true classes by turns."""
     true = benign.labels[vulnerable.sources]
     for label in range(classes):
-        own = (vulnerable.labels == label).nonzero()[:, 0]
-        turns = [own[true[own] == other].tolist() for other in range(classes)]
-        by_turn = [row for turn in range(SHOWN) for rows in turns for row in rows[turn : turn + 1]]
-        yield from by_turn[:SHOWN]
+        firsts: dict[int, int] = {}
+        for row in (vulnerable.labels == label).nonzero()[:, 0].tolist():
+            firsts.setdefault(int(vulnerable.sources[row]), row)
+        own = list(firsts.values())
+        by_class = [[row for row in own if true[row] == other] for other in range(classes)]
+        yield from [row for turn in zip_longest(*by_class) for row in turn if row is not None][:SHOWN]

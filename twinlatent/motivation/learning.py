@@ -16,7 +16,7 @@ from twinlatent.data import LabelledImages
 from twinlatent.data.split import seeded
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, share_of_rate, train_rounds
-from twinlatent.motivation.accumulation import VulnerableImages, placed
+from twinlatent.motivation.accumulation import VulnerableImages, lower_precision, placed
 from twinlatent.motivation.settings import MotivationSettings
 
 Sample = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -105,7 +105,7 @@ def learn(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
         network = placed(build_classifier(settings.classifier, image_shape), device)
-    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True)
     state = TrainingState(network, optimiser, seeded(settings.seed))
 
     def turn() -> dict[str, Any]:
@@ -114,7 +114,9 @@ def learn(
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * share_of_rate(state.round, settings.classifier_steps, "cosine")
         optimiser.zero_grad()
-        loss = F.cross_entropy(network(images), labels)
+        with lower_precision(settings.precision, images):
+            logits = network(images)
+        loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
         optimiser.step()
         return {"round": state.round + 1, TOTAL: loss.item()}
