@@ -526,6 +526,8 @@ def test_a_cell_of_table_1_is_printed_and_kept(ok: Program, program: Program) ->
     records = {r.metric: r for r in read_records("cell/results.json")}
     assert records["attack_success"].n == 2 * 60
     assert f"{records['test_xb_accuracy'].value:.3f}" in done.text
+    added = round(records["attack_success"].value * 120)
+    assert f"{added} added to X_v, {120 - added} did not fool F_p" in done.text
     before = Path("cell/results.json").read_bytes()
     assert ok(*cell).out == done.out
     assert Path("cell/results.json").read_bytes() == before

@@ -23,7 +23,7 @@ from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE, check_device
-from twinlatent.motivation.settings import motivation_settings
+from twinlatent.motivation.settings import check_names, motivation_settings
 from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
@@ -282,6 +282,7 @@ def motivation(
     Interrupted, the same command goes on.
     """
     _set_threads(threads)
+    check_names(attack_, preset)
     split = tl.data.load(data, seed=seed, progress=progress)
     settings = motivation_settings(split.name, attack_, split.image_shape, split.classes, preset, images=images,
                                    iterations=iterations, targets=targets, seed=seed)  # fmt: skip

@@ -8,7 +8,7 @@ from twinlatent.data import Split, load
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import write_records
 from twinlatent.motivation.experiment import RECORDS, Vulnerability, run_motivation
-from twinlatent.motivation.settings import MotivationSettings, motivation_settings
+from twinlatent.motivation.settings import MotivationSettings, check_names, motivation_settings
 from twinlatent.report.vulnerable import write_figure, write_vulnerability
 
 CELLS = {"table1": ATTACKS, "fig2": ("cw",)}
@@ -47,6 +47,7 @@ def reproduce_motivation(
     """
     if what not in CELLS:
         raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")
+    check_names(CELLS[what][0], preset)
     cells = []
     for name in data:
         split = load(name, seed=seed, progress=progress)

@@ -10,6 +10,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import Record
 from twinlatent.method.training import Schedule, share_of_rate
 from twinlatent.motivation import experiment
+from twinlatent.motivation.accumulation import VulnerableImages
 from twinlatent.motivation.experiment import SHOWN, read_motivation, run_motivation
 from twinlatent.motivation.settings import MotivationSettings
 
@@ -40,7 +41,7 @@ def test_a_cell_leaves_its_numbers_with_their_origin(digits: Split, small, share
     assert kept > 0
     assert {r.method for r in found.records} == {"motivation"}
     assert {(r.data, r.attack, r.epsilon, r.budget) for r in found.records} == {
-        ("digits", "pgd", 0.3, "section3, 70 images, 2 iterations")
+        ("digits", "pgd", 0.3, "section3, 70 images, 2 iterations, random targets")
     }
     assert read_motivation(tmp_path).records == found.records
 
@@ -111,3 +112,20 @@ def test_an_attack_that_fools_nobody_is_said(digits: Split, small, shared: Path,
                                         "discriminator_weight": 0.0})  # fmt: skip
     with pytest.raises(TwinlatentError, match="mim fooled F_p on no training image"):
         run_motivation(digits, harmless, tmp_path, shared=shared, progress=False)
+
+
+def test_test_images_that_fool_nobody_cost_one_number_alone(
+    digits: Split, small, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather = experiment.accumulate
+
+    def none_of_the_test(*args: object, **kwargs: object) -> VulnerableImages:
+        found = gather(*args, **kwargs)  # type: ignore[arg-type]
+        if kwargs.get("teach", True):
+            return found
+        return VulnerableImages(found.images[:0], found.labels[:0], found.sources[:0], (), found.seconds)
+
+    monkeypatch.setattr(experiment, "accumulate", none_of_the_test)
+    by = numbers(run_motivation(digits, small, tmp_path, shared=shared, progress=False).records)
+    assert set(by) == METRICS - {"test_xv_accuracy"}
+    assert by["test_attack_success"] == (0, 50)

@@ -120,10 +120,7 @@ def motivation_settings(
     Raises:
         TwinlatentError: unknown attack or preset, or a setting out of its range.
     """
-    if attack not in ATTACKS:
-        raise TwinlatentError(f"attack {attack!r} is unknown; choose from {', '.join(ATTACKS)}")
-    if preset not in get_args(Preset):
-        raise TwinlatentError(f"preset {preset!r} is unknown; choose from {', '.join(get_args(Preset))}")
+    check_names(attack, preset)
     row = data if data in TABLE_1 else "mnist"
     iterations, weight = TABLE_1[row][attack]
     values: dict[str, Any] = {
@@ -137,6 +134,14 @@ def motivation_settings(
     values |= _SMOKE if preset == "smoke" else {}
     values |= {name: value for name, value in changes.items() if value is not None}
     return checked(lambda: MotivationSettings(**values))
+
+
+def check_names(attack: str, preset: str) -> None:
+    """Raise `TwinlatentError` for an unknown attack or preset: before any data is fetched."""
+    if attack not in ATTACKS:
+        raise TwinlatentError(f"attack {attack!r} is unknown; choose from {', '.join(ATTACKS)}")
+    if preset not in get_args(Preset):
+        raise TwinlatentError(f"preset {preset!r} is unknown; choose from {', '.join(get_args(Preset))}")
 
 
 def learner(image_shape: tuple[int, ...], classes: int) -> str:
