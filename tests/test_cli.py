@@ -519,7 +519,8 @@ def test_a_table_of_the_paper_is_reproduced_and_kept(ok: Program, program: Progr
     assert failed.err.startswith("twinlatent: 'table9' is unknown; choose from table2, ")
 
 
-def test_a_cell_of_table_1_is_printed_and_kept(ok: Program, program: Program) -> None:
+def test_a_cell_of_table_1_is_printed_and_kept(ok: Program, program: Program, monkeypatch) -> None:
+    monkeypatch.setattr(blackbox, "SMALL_STEPS", 100)
     cell = ["motivation", "--data", "digits", "--attack", "fgsm", "--preset", "smoke", "--out", "cell", "--no-progress"]
     done = ok(*cell)
     assert "Page with pictures: cell/report.html" in done.text
@@ -971,7 +972,8 @@ BAD = [  # words, what the line must name
     ("motivation --data digits --attack nosuch", "'nosuch'"),
     ("motivation --data digits --preset huge", "'huge'"),
     ("motivation --data digits --images 1079", "1079 training images"),
-    ("motivation --data digits --targets all", "targets = 'all'"),
+    ("motivation --data digits --set targets=all", "targets = 'all'"),
+    ("motivation --data digits --set rounds=3", "'rounds'"),
     ("motivation --data digits --device nosuch", "'nosuch'"),
     ("motivation --data digits --preset smoke --out ok.npy", "ok.npy"),
     # attack

@@ -268,8 +268,8 @@ def motivation(
         int | None, typer.Option(help="Training images attacked in each iteration; default: the preset's.", min=1)
     ] = None,
     iterations: Annotated[int | None, typer.Option(help="Of Algorithm 2; default: the paper's.", min=1)] = None,
-    targets: Annotated[
-        str | None, typer.Option(help="Label the attack aims at: any wrong one, or a random one.")
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, as targets=any or batch=5000.")
     ] = None,
     shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
@@ -285,7 +285,8 @@ def motivation(
     check_names(attack_, preset)
     split = tl.data.load(data, seed=seed, progress=progress)
     settings = motivation_settings(split.name, attack_, split.image_shape, split.classes, preset, images=images,
-                                   iterations=iterations, targets=targets, seed=seed)  # fmt: skip
+                                   iterations=iterations, seed=seed)  # fmt: skip
+    settings = override(settings, change or [])
     try:
         found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
     except KeyboardInterrupt:
