@@ -129,3 +129,14 @@ def test_test_images_that_fool_nobody_cost_one_number_alone(
     by = numbers(run_motivation(digits, small, tmp_path, shared=shared, progress=False).records)
     assert set(by) == METRICS - {"test_xv_accuracy"}
     assert by["test_attack_success"] == (0, 50)
+
+
+def test_a_damaged_folder_is_named_and_mended(digits: Split, small, shared: Path, tmp_path: Path) -> None:
+    found = run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+    (tmp_path / "figure2.npz").write_bytes(b"half")
+    with pytest.raises(TwinlatentError, match=r"figure2\.npz is missing or damaged; remove results\.json"):
+        run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+    (tmp_path / "results.json").unlink()
+    assert numbers(run_motivation(digits, small, tmp_path, shared=shared, progress=False).records) == numbers(
+        found.records
+    )

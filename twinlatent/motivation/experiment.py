@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -98,12 +99,17 @@ def read_motivation(folder: Path) -> Vulnerability:
     """What `run_motivation` left in a folder.
 
     Raises:
-        TwinlatentError: it holds no finished experiment.
+        TwinlatentError: it holds no finished experiment, or a damaged one.
     """
     records = read_records(folder / RECORDS)
-    settings = MotivationSettings.model_validate(json.loads((folder / ASKED).read_text(encoding="utf-8"))["settings"])
-    with np.load(folder / FIGURE, allow_pickle=False) as arrays:
-        return Vulnerability(records, settings, arrays["images"], arrays["labels"], arrays["true"])
+    try:
+        asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
+        with np.load(folder / FIGURE, allow_pickle=False) as arrays:
+            shown = (arrays[name] for name in ("images", "labels", "true"))
+            return Vulnerability(records, MotivationSettings.model_validate(asked["settings"]), *shown)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        damaged = f"{folder}: {ASKED} or {FIGURE} is missing or damaged; remove {RECORDS}, and the same command goes on"
+        raise TwinlatentError(damaged) from error
 
 
 def _asked(split: Split, settings: MotivationSettings, folder: Path) -> dict[str, Any]:
