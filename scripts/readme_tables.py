@@ -13,7 +13,8 @@ from twinlatent.report.paper import PAPER_SCORES, paper_value
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
-OTHER_RESULTS = {"digits-budgets", "encoder_step"}
+TABLE_1 = "table1"
+OTHER_RESULTS = {"digits-budgets", "encoder_step", TABLE_1}
 """Files in results/ that hold no evaluation of a detector."""
 TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5"}
 METHODS = ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
@@ -109,6 +110,24 @@ def conditions(everything: list[list[Record]]) -> Iterator[str]:
         yield row(TITLES[records[0].data], named(records), *map(short, (cw, cw3, size, mim, mim3, passed)), cw.n)
 
 
+def table_1() -> Records:
+    """The records of section 3; none while it is not measured."""
+    path = ROOT / "results" / f"{TABLE_1}.json"
+    return read_records(path) if path.exists() else ()
+
+
+def vulnerable(_: list[list[Record]]) -> Iterator[str]:
+    """Table 1: a classifier taught vulnerable features alone, and its controls."""
+    metrics = ("test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy", "control_noise_accuracy",
+               "control_unattacked_accuracy", "attack_success")  # fmt: skip
+    records = table_1()
+    yield from head("data", "attack", "X_b", "X_v", "relabelled", "noise", "unattacked", "fooled", "attacked")
+    for data, name in dict.fromkeys((r.data, r.attack) for r in records):
+        own = [r for r in records if (r.data, r.attack) == (data, name)]
+        cells = (short(find(own, metric=metric)) for metric in metrics)
+        yield row(TITLES[data], name.upper(), *cells, own[0].budget.removeprefix("section3, "))
+
+
 def measured(everything: list[list[Record]]) -> Iterator[str]:
     """Where the numbers come from."""
     yield "<details><summary>Measured by these commands</summary>\n"
@@ -116,6 +135,8 @@ def measured(everything: list[list[Record]]) -> Iterator[str]:
         first = records[0]
         yield (f"- {TITLES[first.data]}, {named(records)}: `{first.command}`, commit {first.commit}, {first.date}, "
                f"{first.machine}")  # fmt: skip
+    for command, commit, date, machine in dict.fromkeys((r.command, r.commit, r.date, r.machine) for r in table_1()):
+        yield f"- section 3: `{command}`, commit {commit}, {date}, {machine}"
     yield "\n</details>"
 
 
@@ -130,7 +151,7 @@ def main() -> int:
     """Write or check."""
     text, everything = README.read_text(encoding="utf-8"), detectors()
     wanted = text
-    for part in (outside, inside, conditions, measured):
+    for part in (outside, inside, conditions, vulnerable, measured):
         wanted = filled(wanted, part.__name__, part(everything))
     if "--check" in sys.argv[1:]:
         if wanted != text:

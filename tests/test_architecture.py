@@ -35,10 +35,10 @@ FLOORS = (
     ),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),
-    ("method.game", "method.presets", "baselines.*", "evaluation.*"),
+    ("method.game", "method.presets", "baselines.*", "evaluation.*", "motivation.*"),
     ("method.fit", "method", "zoo.*"),
     ("report.*",),
-    ("demo", "reproduce"),
+    ("demo", "reproduce", "reproduce_motivation"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it
     ("cli",),
     ("__main__",),

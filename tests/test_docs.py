@@ -17,6 +17,7 @@ from twinlatent.cli import app
 from twinlatent.method.detector import DetectorSettings
 from twinlatent.method.game import GameSettings
 from twinlatent.method.presets import override, preset_settings
+from twinlatent.motivation.settings import MotivationSettings, motivation_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -175,6 +176,15 @@ def test_every_setting_is_in_the_table() -> None:
 
     machinery = {"checkpoint_every", "watch_every"}  # decide nothing of the result
     assert {words(row[1])[0] for row in SETTINGS} == set(names(GameSettings)) - machinery
+
+
+def test_settings_of_section_3_are_said() -> None:
+    preset = motivation_settings("mnist", "cw", (1, 28, 28), 10)
+    rows = table(SYMBOLS, "what, name, preset `standard`")
+    assert {words(name)[0] for _, name, _, _ in rows} == set(MotivationSettings.model_fields) - {"seed"}
+    for _, name, said, _ in rows:
+        if words(said) and "DATA" not in said:
+            assert same(said, getattr(preset, words(name)[0])), name
 
 
 def test_options_have_the_defaults_that_are_said() -> None:

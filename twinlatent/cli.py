@@ -23,10 +23,13 @@ from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE, check_device
-from twinlatent.report.console import out, print_attacks, print_comparison, print_run
+from twinlatent.motivation.settings import check_names, motivation_settings
+from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
 from twinlatent.reproduce import CELLS, COMPARISON, DATA, reproduce
+from twinlatent.reproduce_motivation import CELLS as MOTIVATION_CELLS
+from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Train, judge and use adversarial-example detectors.")  # fmt: skip
@@ -229,7 +232,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.
 
 @app.command("reproduce")
 def reproduce_(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(CELLS)}.")],
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join([*MOTIVATION_CELLS, *CELLS])}.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for trainings, evaluations and pages.")] = Path("paper"),
     preset: Annotated[
         str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs).")
@@ -243,10 +246,18 @@ def reproduce_(
 ) -> None:
     """Train and evaluate what a table or figure of the paper is made of, ours and baselines.
 
-    Interrupted, the same command goes on.
+    `all` leaves out table1 and fig2, which have no detector. Interrupted, the same command goes on.
     """
     _set_threads(threads)
     try:
+        if what in MOTIVATION_CELLS:
+            if few is not None:
+                raise TwinlatentError(f"--few {few}: {what} has one number of images, --images; leave it out")
+            cells = reproduce_motivation(what, folder, preset=preset, data=data or DATA, images=images, seed=seed,
+                                         progress=progress)  # fmt: skip
+            print_motivation([record for cell in cells for record in cell.records])
+            print(f"Page with pictures: {folder / PAGE}")
+            return
         found = reproduce(what, folder, preset=preset, data=data or DATA, images=images, few=few, seed=seed,
                           progress=progress)  # fmt: skip
     except KeyboardInterrupt:
@@ -254,6 +265,45 @@ def reproduce_(
     for name, runs in found.items():
         print_comparison(name, runs)
         print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")
+
+
+@app.command()
+def motivation(
+    data: Annotated[str, typer.Option(help="Data set: mnist or fashion-mnist5 as in the paper, or another.")] = "mnist",
+    attack_: Annotated[str, typer.Option("--attack", help="fgsm, pgd, mim or cw.")] = "cw",
+    preset: Annotated[
+        str, typer.Option(help="smoke (seconds), standard, or paper (all training images: days for mim and cw).")
+    ] = "standard",
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the state and the results.")] = Path("motivation"),
+    images: Annotated[
+        int | None, typer.Option(help="Training images attacked in each iteration; default: the preset's.", min=1)
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Of Algorithm 2; default: the paper's.", min=1)] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, as targets=any or batch=5000.")
+    ] = None,
+    shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train a classifier on vulnerable features alone, section 3 of the paper, with controls.
+
+    Interrupted, the same command goes on.
+    """
+    _set_threads(threads)
+    check_names(attack_, preset)
+    split = tl.data.load(data, seed=seed, progress=progress)
+    settings = motivation_settings(split.name, attack_, split.image_shape, split.classes, preset, images=images,
+                                   iterations=iterations, seed=seed)  # fmt: skip
+    settings = override(settings, change or [])
+    try:
+        found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
+    except KeyboardInterrupt:
+        _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+    print_motivation(found.records)
+    print(f"Page with pictures: {folder / PAGE}")
 
 
 @app.command()

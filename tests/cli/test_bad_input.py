@@ -115,6 +115,17 @@ BAD = [  # words, what the line must name
     ("evaluate {run} --suite huge", "huge"),
     ("reproduce all --preset huge", "'huge'"),
     ("reproduce all --data nosuch", "nosuch"),
+    ("reproduce table1 --preset huge", "'huge'"),
+    ("reproduce fig2 --few 3", "--few 3"),
+    # motivation
+    ("motivation --data nosuch", "nosuch"),
+    ("motivation --data digits --attack nosuch", "'nosuch'"),
+    ("motivation --data digits --preset huge", "'huge'"),
+    ("motivation --data digits --images 1079", "1079 training images"),
+    ("motivation --data digits --set targets=all", "targets = 'all'"),
+    ("motivation --data digits --set rounds=3", "'rounds'"),
+    ("motivation --data digits --device nosuch", "'nosuch'"),
+    ("motivation --data digits --preset smoke --out ok.npy", "ok.npy"),
     # attack
     ("attack nosuch", "'nosuch'"),
     ("attack empty", "empty/detector.safetensors is no file"),

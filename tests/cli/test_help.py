@@ -8,7 +8,7 @@ import pytest
 
 def test_help_names_every_command(ok: Callable) -> None:
     for words, commands in (
-        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "data", "zoo"]),
+        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation", "data", "zoo"]),
         (["data"], ["list", "fetch", "show"]),
         (["zoo"], ["list", "show"]),
     ):
@@ -18,7 +18,7 @@ def test_help_names_every_command(ok: Callable) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack"),
+        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation"),
         *("data list", "data fetch", "data show", "zoo list", "zoo show"),
     ],
 )

@@ -15,6 +15,7 @@ ABOUT: dict[str, Any] = {
     "command": "twinlatent", "commit": "unknown", "seconds": 1.0, "versions": {}, "machine": "unknown",
     "date": "2025-01-31", "budget": "blackbox",
 }  # fmt: skip
+SECTION3: dict[str, Any] = {"method": "motivation", "trained_with": "none", "score": None, "budget": "section3"}
 
 
 def asked(**fields: Any) -> float | None:
@@ -33,6 +34,9 @@ def asked(**fields: Any) -> float | None:
         ({"metric": "accuracy", "attack": "none", "score": None, "method": "plain", "trained_with": "none"}, 0.99),
         ({"metric": "sr_c1c2", "attack": "cw_w", "budget": "standard"}, 0.32),
         ({"metric": "l2_rms255", "attack": "cw_w", "budget": "paper", "data": "fashion-mnist5"}, 43.34),
+        (SECTION3 | {"metric": "test_xb_accuracy", "attack": "fgsm"}, 0.37),
+        (SECTION3 | {"metric": "test_xv_accuracy", "attack": "mim"}, 0.73),
+        (SECTION3 | {"metric": "test_xv_accuracy", "data": "fashion-mnist5"}, 1.0),
     ],
 )
 def test_a_record_finds_its_printed_number(fields: dict[str, Any], printed: float) -> None:
@@ -52,6 +56,8 @@ def test_a_record_finds_its_printed_number(fields: dict[str, Any], printed: floa
         {"metric": "tpr@5"},
         {"metric": "sr_c1c2", "attack": "cw_w", "score": "ratio"},
         {"metric": "sr_c1c2", "attack": "mim_w", "epsilon": 0.3},
+        {"metric": "test_xb_accuracy"},
+        SECTION3 | {"metric": "control_noise_accuracy"},
     ],
 )
 def test_what_the_paper_did_not_measure_has_none(fields: dict[str, Any]) -> None:
@@ -59,7 +65,14 @@ def test_what_the_paper_did_not_measure_has_none(fields: dict[str, Any]) -> None
 
 
 def test_the_tables_are_whole_and_agree_with_the_papers_text() -> None:
-    assert Counter(key[4] for key in PAPER) == {"accuracy": 9, "auc": 32, "sr_c1c2": 4, "l2_rms255": 4}
+    assert Counter(key[4] for key in PAPER) == {
+        "test_xb_accuracy": 8,
+        "test_xv_accuracy": 8,
+        "accuracy": 9,
+        "auc": 32,
+        "sr_c1c2": 4,
+        "l2_rms255": 4,
+    }
     cw = {data: [PAPER[data, "twinlatent", trained, "cw_w", "l2_rms255"] for d, trained in COLUMNS if d == data]
           for data in ("mnist", "fashion-mnist5")}  # fmt: skip
     assert sum(cw["mnist"]) / 2 == pytest.approx(46.66, abs=0.01)

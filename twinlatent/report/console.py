@@ -17,6 +17,15 @@ from twinlatent.report.picks import find, main_white_box
 
 DEAD_STEPS = 0.01
 """Above this share of steps without a gradient an attack is called out."""
+MOTIVATION = {
+    "test_xb_accuracy": "X_b",
+    "test_xv_accuracy": "X_v",
+    "control_relabelled_accuracy": "relabelled",
+    "control_noise_accuracy": "noise",
+    "control_unattacked_accuracy": "unattacked",
+    "attack_success": "fooled",
+}
+"""Columns of Table 1."""
 out = Console(soft_wrap=False)
 
 
@@ -136,3 +145,21 @@ def _beside_paper(record: Record | None) -> str:
         return ""
     value, published = f"{record.value:.3f}" if record.value < 1.5 else f"{record.value:.1f}", paper_value(record)
     return value if published is None else f"{value} ({published:g})"
+
+
+def print_motivation(records: Sequence[Record]) -> None:
+    """A row a cell of Table 1: F_v's accuracies, the paper's in brackets, and below what they rest on."""
+    print("F_v, trained on X_v alone: accuracy on benign test images and on X_v of test images (the paper's); on "
+          "benign ones the same network taught otherwise; how often the attack fooled F_p")  # fmt: skip
+    table, lines = _table("data", "attack", *MOTIVATION.values()), []
+    for data, attack in dict.fromkeys((r.data, r.attack) for r in records):
+        own = [r for r in records if (r.data, r.attack) == (data, attack)]
+        table.add_row(data, attack, *(_beside_paper(find(own, metric=metric)) for metric in MOTIVATION))
+        fooled = find(own, metric="attack_success")
+        if fooled:
+            added = round(fooled.value * fooled.n)
+            spent = fooled.budget.removeprefix("section3, ")
+            lines.append(f"{data}, {attack}: {spent}: {added} added to X_v, {fooled.n - added} did not fool F_p")
+    out.print(table)
+    for line in lines:
+        print(line)

@@ -1,0 +1,77 @@
+"""Table 1 and Figure 2 of the paper once more: section 3's experiment for every attack and data set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twinlatent.attacks.budgets import ATTACKS
+from twinlatent.data import Split, load
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.records import write_records
+from twinlatent.motivation.experiment import RECORDS, Vulnerability, run_motivation
+from twinlatent.motivation.settings import MotivationSettings, check_names, motivation_settings
+from twinlatent.report.vulnerable import write_figure, write_vulnerability
+
+CELLS = {"table1": ATTACKS, "fig2": ("cw",)}
+"""The attacks of each."""
+DATA = ("mnist", "fashion-mnist5")
+PAGE, SHARED = "report.html", "shared"
+
+
+def reproduce_motivation(
+    what: str,
+    folder: Path,
+    *,
+    preset: str = "standard",
+    data: Sequence[str] = DATA,
+    images: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[Vulnerability, ...]:
+    """Run the cells of Table 1, or those of Figure 2; what is in the folder already is not done again.
+
+    Each cell gets a folder below its data set's, with its own page; all records go to `results.json` of `folder`, and
+    one page over all to `report.html`.
+
+    Args:
+        what: one of `CELLS`.
+        folder: of all that.
+        preset: `standard`, `smoke` or `paper`, see `motivation_settings`.
+        data: names of the data sets.
+        images: training images attacked in each iteration; None: the preset's, which differs from cell to cell.
+        seed: of everything.
+        progress: whether to show bars.
+
+    Raises:
+        TwinlatentError: unknown table, preset or data set, or a folder that holds other work.
+        KeyboardInterrupt: after Ctrl-C; the same call goes on.
+    """
+    if what not in CELLS:
+        raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")
+    check_names(CELLS[what][0], preset)
+    cells = []
+    for name in data:
+        split = load(name, seed=seed, progress=progress)
+        for attack in CELLS[what]:
+            settings = motivation_settings(split.name, attack, split.image_shape, split.classes, preset, images=images,
+                                           seed=seed)  # fmt: skip
+            here = folder / split.short_name
+            cells.append(run_cell(split, settings, here / attack, shared=here / SHARED, progress=progress))
+    write_records(folder / RECORDS, [record for cell in cells for record in cell.records])
+    write_vulnerability(cells, folder / PAGE)
+    return tuple(cells)
+
+
+def run_cell(
+    split: Split,
+    settings: MotivationSettings,
+    folder: Path,
+    *,
+    shared: Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Vulnerability:
+    """`run_motivation`, with its page and Figure 2."""
+    found = run_motivation(split, settings, folder, shared=shared, device=device, progress=progress)
+    write_figure(found, folder)
+    write_vulnerability([found], folder / PAGE)
+    return found
