@@ -283,8 +283,8 @@ def motivation(
         list[str] | None, typer.Option("--set", help="One setting, as targets=any or batch=5000.")
     ] = None,
     shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
-    device: Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
