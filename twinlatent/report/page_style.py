@@ -79,7 +79,7 @@ tbody th { font-weight: 600; white-space: normal; min-width: 7rem; line-height: 
 .words td:last-child { min-width: 16rem; }
 th:last-child, td:last-child { padding-right: 1.1rem; }
 .pair { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; max-width: 34rem; }
+figure { margin: 0 0 1rem; max-width: 34rem; }
 figure.wide { max-width: none; margin-bottom: 1.2rem; }
 .wide .plot { overflow-x: auto; }
 .wide .plot svg { width: auto; max-width: none; margin: 0 auto; }
