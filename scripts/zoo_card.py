@@ -60,11 +60,13 @@ def adaptive(records: list[Record], score: str) -> list[str]:
     """What attackers who know the detector reach, each image being given the worst of the standard suite."""
     before = find(records, metric="sr@5", attack="none", score=score)
     known = [r for r in records if (r.metric, r.attack, r.score) == ("sr@5", WORST, score)]
+    conditions = [r for r in records if (r.metric, r.attack) == ("sr_c1c2", WORST)]
     cw, passed = find(records, metric="sr_c1c2", attack=CW), find(records, metric="benign_pass_c1c2")
     return [
         f"- no attack: {share(before)} of {before.n if before else 0} images",
         *(f"- ε {r.epsilon:g}: **{share(r)}** of {r.n} images" for r in known),
         f"- C1 and C2 by CW-L2_W, which has no radius: {share(cw)}; benign images that pass: {share(passed)}",
+        *(f"- C1 and C2 by the worst attack, ε {r.epsilon:g}: **{share(r)}** of {r.n} images" for r in conditions),
     ]
 
 

@@ -20,12 +20,14 @@ def test_figure_2_is_made_once_and_is_part_of_table_1(tmp_path: Path, monkeypatc
     assert (tmp_path / "digits" / "cw" / "figure2.svg").read_text(encoding="utf-8").startswith("<?xml")
     state = tmp_path / "digits" / "cw" / "vulnerable" / "state.safetensors"
     before = state.stat().st_mtime_ns
+    alone = (tmp_path / "fig2.json").read_bytes()
     cells = reproduce_motivation("table1", tmp_path, **options)
     assert [cell.records[0].attack for cell in cells] == ["fgsm", "pgd", "mim", "cw"]
     assert cells[-1].records == shown.records
     assert state.stat().st_mtime_ns == before
-    assert read_records(tmp_path / "results.json") == tuple(r for cell in cells for r in cell.records)
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert (tmp_path / "fig2.json").read_bytes() == alone
+    assert read_records(tmp_path / "table1.json") == tuple(r for cell in cells for r in cell.records)
+    page = (tmp_path / "table1.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4
     with pytest.raises(TwinlatentError, match="cw holds an experiment with other data or settings"):
         reproduce_motivation("fig2", tmp_path, **options, images=50)

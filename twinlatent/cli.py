@@ -235,10 +235,12 @@ def reproduce_(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join([*MOTIVATION_CELLS, *CELLS])}.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for trainings, evaluations and pages.")] = Path("paper"),
     preset: Annotated[
-        str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs).")
+        str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs); table1 has paper, too.")
     ] = "standard",
     data: Annotated[list[str] | None, typer.Option(help="Data set; default: both of the paper's.")] = None,
-    images: Annotated[int | None, typer.Option(help="Attacked at the main point.", min=1)] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Attacked at the main point, or each time in table1.", min=1)
+    ] = None,
     few: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
     threads: Threads = None,
     seed: Seed = 0,
@@ -256,7 +258,7 @@ def reproduce_(
             cells = reproduce_motivation(what, folder, preset=preset, data=data or DATA, images=images, seed=seed,
                                          progress=progress)  # fmt: skip
             print_motivation([record for cell in cells for record in cell.records])
-            print(f"Page with pictures: {folder / PAGE}")
+            print(f"Page with pictures: {folder / f'{what}.html'}")
             return
         found = reproduce(what, folder, preset=preset, data=data or DATA, images=images, few=few, seed=seed,
                           progress=progress)  # fmt: skip

@@ -157,8 +157,8 @@ def _train(cell: Cell, split: Split, preset: str, seed: int, folder: Path, progr
         settings = baseline_settings(cell.method, preset, split.image_shape, split.classes, split.name, cell.attack)
     if (folder / DETECTOR_FILE).exists():
         card = load_detector(folder).card
-        made = card.get("data", {}).get("fingerprint"), card.get("training", {}), card.get("seed")
-        if made != (split.fingerprint, settings.model_dump(), seed):
+        trained = type(settings).model_validate(card.get("training", {}))  # fills what did not exist then
+        if (card.get("data", {}).get("fingerprint"), trained, card.get("seed")) != (split.fingerprint, settings, seed):
             raise TwinlatentError(f"{folder} holds a detector of other images, settings or seed; give another folder")
         return
     keep: dict[str, Any] = {"seed": seed, "folder": folder, "progress": progress}

@@ -7,7 +7,7 @@ from twinlatent.attacks.budgets import ATTACKS
 from twinlatent.data import Split, load
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import write_records
-from twinlatent.motivation.experiment import RECORDS, Vulnerability, run_motivation
+from twinlatent.motivation.experiment import Vulnerability, run_motivation
 from twinlatent.motivation.settings import MotivationSettings, check_names, motivation_settings
 from twinlatent.report.vulnerable import write_figure, write_vulnerability
 
@@ -29,8 +29,8 @@ def reproduce_motivation(
 ) -> tuple[Vulnerability, ...]:
     """Run the cells of Table 1, or those of Figure 2; what is in the folder already is not done again.
 
-    Each cell gets a folder below its data set's, with its own page; all records go to `results.json` of `folder`, and
-    one page over all to `report.html`.
+    Each cell gets a folder below its data set's, with its own page; all records go to `table1.json` (or `fig2.json`)
+    of `folder`, and one page over all to `table1.html`.
 
     Args:
         what: one of `CELLS`.
@@ -56,8 +56,8 @@ def reproduce_motivation(
                                            seed=seed)  # fmt: skip
             here = folder / split.short_name
             cells.append(run_cell(split, settings, here / attack, shared=here / SHARED, progress=progress))
-    write_records(folder / RECORDS, [record for cell in cells for record in cell.records])
-    write_vulnerability(cells, folder / PAGE)
+    write_records(folder / f"{what}.json", [record for cell in cells for record in cell.records])
+    write_vulnerability(cells, folder / f"{what}.html")
     return tuple(cells)
 
 

@@ -172,6 +172,15 @@ def test_a_damaged_description_is_named(trained: dict[str, Baseline], tmp_path: 
         zoo.load(path)
 
 
+def test_a_file_calibrated_under_an_earlier_score_is_refused(trained: dict[str, Baseline], tmp_path: Path) -> None:
+    path = tmp_path / DETECTOR_FILE
+    trained["plain"].save(path)
+    tensors, description = load_tensors(path, "baseline")
+    save_tensors(path, "baseline", tensors, {name: d for name, d in description.items() if name != "version"})
+    with pytest.raises(TwinlatentError, match="another version of its score; `train --resume`"):
+        Baseline.load(path)
+
+
 def test_an_unknown_score_is_refused(trained: dict[str, Baseline]) -> None:
     with pytest.raises(TwinlatentError, match="score 'joint' is unknown; this detector has k-density, non-me"):
         trained["rce"].with_score("joint")

@@ -124,6 +124,8 @@ BAD = [  # words, what the line must name
     ("motivation --data digits --images 1079", "1079 training images"),
     ("motivation --data digits --set targets=all", "targets = 'all'"),
     ("motivation --data digits --set rounds=3", "'rounds'"),
+    ("motivation --data digits --preset smoke --set classifier=d(9)sm(3)", "end it with sm(10)"),
+    ("motivation --data digits --preset smoke --set discriminator=d(9)sm(2)", "end it with sm(1)"),
     ("motivation --data digits --device nosuch", "'nosuch'"),
     ("motivation --data digits --preset smoke --out ok.npy", "ok.npy"),
     # attack

@@ -46,7 +46,7 @@ def test_each_class_gets_its_own_images(three_digits: LabelledImages, monkeypatc
         assert not any(torch.equal(others[0, 0], mine) for mine in benign[0])
 
 
-def test_without_them_the_game_is_as_it_was(three_digits: LabelledImages) -> None:
+def test_without_them_their_other_settings_do_nothing(three_digits: LabelledImages) -> None:
     first, second = (
         play(three_digits, 3, settings(underway=0.0, underway_to=to), seed=1, progress=False) for to in (0.6, 0.9)
     )

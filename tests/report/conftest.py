@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from twinlatent.evaluation.blackbox import MISREAD_ONLY
-from twinlatent.evaluation.conditions import CW_SPENT
+from twinlatent.evaluation.conditions import BESIDE
 from twinlatent.evaluation.findings import Check, JudgeCase, JudgedAttack, JudgeReport
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid
@@ -122,7 +122,7 @@ def white_box(successes: dict[str, int], score: str, **fields: Any) -> list[Reco
         for name, wins in (("fgsm_w", 2), ("pgd_w", 11), ("mim_w", 15), ("worst", 15)):
             found.append(record("sr_c1c2", rate(wins * number, FEW), name, epsilon=epsilon, **about))
             found.append(record("sr_c1c2c3", rate(wins * number // 2, FEW), name, epsilon=epsilon, **about))
-    by_cw = about | {"budget": f"{about['budget']}{CW_SPENT}150 steps"}
+    by_cw = about | {"budget": f"{about['budget']}{BESIDE}CW-L2_W: 150 steps"}
     found += [record("sr_c1c2", rate(27, FEW), "cw_w", **by_cw), record("sr_c1c2c3", rate(13, FEW), "cw_w", **by_cw)]
     found.append(record("l2_rms255", Rate(41.25, 27, 39.5, 43.0), "cw_w", **by_cw))
     return [*found, record("benign_pass_c1c2", rate(2900, 10_000), **about)]

@@ -107,7 +107,8 @@ class Baseline(CalibratedDetector):
         for score, table in self.benign.items():
             tensors |= {f"labels.{score}": table.labels.int(), f"suspicion.{score}": table.suspicion}
         description = {"method": self._name, "network": self.network, "image_shape": self.image_shape,
-                       "class_names": self.class_names, "score": self._score, "card": self.card}  # fmt: skip
+                       "class_names": self.class_names, "score": self._score, "version": self.module.version,
+                       "card": self.card}  # fmt: skip
         save_tensors(path, KIND, tensors, description)
 
     @classmethod
@@ -128,6 +129,9 @@ class Baseline(CalibratedDetector):
             for name, _ in module.named_buffers():
                 setattr(module, name, torch.empty_like(state[name]))  # takes its size from the data
             module.load_state_dict(state)
+            if description.get("version", 1) != module.version:
+                raise TwinlatentError(f"{path} was calibrated under another version of its score; `train --resume` on "
+                                      "its folder calibrates it again")  # fmt: skip
             benign = {score: BenignAnswers(tensors[f"labels.{score}"].long(), tensors[f"suspicion.{score}"])
                       for score in module.scores}  # fmt: skip
             return cls(description["method"], module, benign, names, shape, description["card"], description["score"])

@@ -23,9 +23,11 @@ class BaselineNetwork(nn.Module, ABC):
     Attributes:
         scores: names of its suspicion scores, that of its paper first.
         spec: its network in the paper's notation.
+        version: of what its scores mean; files of another one were calibrated otherwise.
     """
 
     scores: tuple[str, ...]
+    version: int = 1
     spec: str
 
     @abstractmethod
@@ -41,6 +43,7 @@ class Confidence(BaselineNetwork):
     """
 
     scores = ("confidence",)
+    version = 2  # 1 was −log p
 
     def __init__(self, spec: str, image_shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -34,8 +34,8 @@ STANDARD_CW = Budget("cw", steps=150, learning_rate=0.1, initial_c=1.0, searches
 """CW-L2_W where the paper's 12,000 steps for each c and γ are too many."""
 CW_GAMMAS = 3
 """How many γ it tries."""
-CW_SPENT = "; CW-L2_W: "
-"""In a record's budget, between that of the suite and what CW-L2_W spent, which is no part of it."""
+BESIDE = "; "
+"""In a record's budget, between that of the suite and what an attack spent that is no part of it."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,11 @@ def measured(
     for number, won in enumerate(found):
         rows.append(("sr_c1c2", won.attack, won.epsilon, score, _share(won.wins)))
         if shows_true is not None:
-            rows.append(("sr_c1c2c3", won.attack, won.epsilon, score, _share(won.wins & shows_true[number])))
+            third = won.wins & shows_true[number]
+            if won.attack == WORST:  # of the attacks at this radius, any that meets all three
+                same = [n for n, other in enumerate(found) if other.epsilon == won.epsilon]
+                third = torch.stack([found[n].wins & shows_true[n] for n in same]).any(0)
+            rows.append(("sr_c1c2c3", won.attack, won.epsilon, score, _share(third)))
         if won.attack == CW and won.wins.any():
             rows.append(("l2_rms255", CW, None, score, _size(won, drawn)))
     return rows

@@ -1,11 +1,12 @@
 """Everything that is to be known of one detector: black box, white box, judges, and checks of all that."""
 
 import copy
+import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -14,16 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from twinlatent.attacks.budgets import Budget, preset
 from twinlatent.attacks.models import Attackable
-from twinlatent.attacks.suites import SuiteName
+from twinlatent.attacks.suites import STEPS, SuiteName
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox, train_substitute
 from twinlatent.evaluation.checks import run_checks
 from twinlatent.evaluation.conditions import (
+    BESIDE,
     CW,
     CW_GAMMAS,
-    CW_SPENT,
     OVER_RADII,
     STANDARD_CW,
     Won,
@@ -37,7 +38,6 @@ from twinlatent.evaluation.measured import Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
-from twinlatent.evaluation.records import read_json
 from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.files import write_json
@@ -101,10 +101,13 @@ class EvaluationSettings(BaseModel):
             return preset("paper.whitebox.mnist.cw")
         return STANDARD_CW if self.steps is None else replace(STANDARD_CW, steps=math.ceil(1.5 * self.steps))
 
-    @property
-    def cw_described(self) -> str:
-        """What the records call the budget of CW-L2_W."""
-        return f"{self.main.described}{CW_SPENT}{self.cw.steps} steps, {self.cw.searches} c, {CW_GAMMAS} γ"
+    def spent(self, metric: str, attack: str) -> str:
+        """What the records call the budget of an attack: the suite's, and what is no part of it."""
+        if attack == CW:
+            return f"{self.main.described}{BESIDE}CW-L2_W: {self.cw.steps} steps, {self.cw.searches} c, {CW_GAMMAS} γ"
+        if self.suite == "paper" and metric.startswith("sr_c1c2") and attack not in OVER_RADII:
+            return f"{self.main.described}{BESIDE}{attack}: as in standard, {STEPS['paper']} steps"
+        return self.main.described
 
     @property
     def main(self) -> WhiteBoxSettings:
@@ -213,9 +216,10 @@ class _Work:
 
 @contextmanager
 def _clock(folder: Path) -> Iterator[Callable[[], float]]:
-    """Seconds so far, those of earlier sittings too: kept in the folder, however this one ends."""
-    path, began = folder / "seconds.json", time.monotonic()
-    before = float(read_json(path)) if path.exists() else 0.0  # type: ignore[arg-type]
+    """Seconds so far, those of earlier sittings too: kept in the folder when this one ends or is interrupted."""
+    path, began, before = folder / "seconds.json", time.monotonic(), 0.0
+    with suppress(OSError, ValueError, TypeError):  # none was kept, or no number
+        before = float(json.loads(path.read_text(encoding="utf-8")))
 
     def so_far() -> float:
         return before + time.monotonic() - began
@@ -238,9 +242,9 @@ def _white_box(work: _Work, run: EvaluationRun, so_far: Callable[[], float]) -> 
     measured += _about_conditions(work, judges, won)
     records = [record for record in points.main.records if record.attack != WORST]
     seconds = so_far()
-    for budget, by_cw in ((work.settings.main.described, False), (work.settings.cw_described, True)):
-        rows = [row for row in measured if (row[1] == CW) == by_cw]
-        records += records_of(rows, work.detector, work.split, work.settings.seed, seconds, origin, budget)
+    for row in measured:
+        budget = work.settings.spent(row[0], row[1])
+        records += records_of([row], work.detector, work.split, work.settings.seed, seconds, origin, budget)
     return replace(
         run,
         records=(*run.records, *records),

@@ -114,6 +114,10 @@ def read_motivation(folder: Path) -> Vulnerability:
 
 def _asked(split: Split, settings: MotivationSettings, folder: Path) -> dict[str, Any]:
     """What makes it the same experiment; refused if the folder holds another."""
+    for name, answers in (("classifier", split.classes), ("discriminator", 1)):
+        network = getattr(settings, name)
+        if not network.endswith(f"sm({answers})"):
+            raise TwinlatentError(f"{name} {network!r} must give {answers} answers; end it with sm({answers})")
     available, wanted = len(split.train), settings.images
     if wanted is not None and wanted > available:
         raise TwinlatentError(f"{wanted} training images are asked for; {split.short_name} has {available}")

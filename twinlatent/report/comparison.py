@@ -37,7 +37,7 @@ from twinlatent.report.words import detector_name
 Runs = Mapping[str, EvaluationRun]
 """By what a reader calls the detector, not escaped."""
 MEMBER, SHOWN_RADIUS = "mim_w", 0.3
-"""Attack whose images are shown, and at which radius."""
+"""Attack of figure 13, and the radius at which its images are shown."""
 CONDITIONS_NOTE = (
     "Misread as ŷ, less suspicious than the mean benign image of ŷ (C1) and, for a detector that has a robust "
     "log-density, more probable by it than the mean benign image of ŷ (C2). That is no operating point: the share of "
@@ -161,19 +161,25 @@ def _suites(runs: Runs) -> str:
 
 
 def _conditions(runs: Runs) -> str:
-    """Success of the worst attack by C1 and C2, over radii."""
+    """Success by C1 and C2 over radii, of the worst attack and of the one that the paper shows."""
+    body = "".join(_of_attack(runs, name) for name in (WORST, MEMBER))
+    return body and note(CONDITIONS_NOTE) + body
+
+
+def _of_attack(runs: Runs, name_of_attack: str) -> str:
     found, passed = {}, {}
     for name, run in runs.items():
         group = _of_conditions(run)
-        found[name] = [r for r in group if r.metric == "sr_c1c2" and r.attack == WORST]
+        found[name] = [r for r in group if r.metric == "sr_c1c2" and r.attack == name_of_attack]
         passed[name] = picks.find(group, metric=picks.BENIGN_PASS)
     first = ("benign images", *(share_cell(passed[name], n=True) for name, own in found.items() if own))
-    body = _over_radii("Worst of the attacks for C1 and C2: misread, C1 and C2", found, first)
-    caption = ("Success of the worst attack by C1 and C2 (figure 13 of the paper has MIM_W's). Bands are 95&nbsp;% "
-               "intervals.")  # fmt: skip
+    called = attack(name_of_attack)
+    body = _over_radii(f"{called}: misread, C1 and C2", found, first)
+    figure = " (figure 13 of the paper)" if name_of_attack == MEMBER else ""
+    caption = f"Success by C1 and C2 of {called}{figure}. Bands are 95&nbsp;% intervals."
     beside = {name: f"{name}: {100 * r.value:.0f} % of benign pass" for name, r in passed.items() if r}
     drawn = {beside.get(name, name): records for name, records in found.items()}
-    return body and note(CONDITIONS_NOTE) + _curves(drawn, CONDITIONS, caption) + body
+    return body and _curves(drawn, CONDITIONS, caption) + body
 
 
 def _of_conditions(run: EvaluationRun) -> Records:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twinlatent.evaluation.blackbox import MISREAD_ONLY
-from twinlatent.evaluation.conditions import CW_SPENT
+from twinlatent.evaluation.conditions import BESIDE
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import ModelCard
 from twinlatent.evaluation.whitebox import WORST
@@ -111,7 +111,7 @@ def _white_box(group: Records) -> WhiteBox:
 def conditions(records: Iterable[Record]) -> list[Records]:
     """C1, C2 and C3: a group a suite and score, with the size of changes and the share of benign images that pass."""
     wanted = (*CONDITIONS, BENIGN_PASS, SIZE)
-    groups = grouped((r for r in records if r.metric in wanted), lambda r: (r.budget.partition(CW_SPENT)[0], r.score))
+    groups = grouped((r for r in records if r.metric in wanted), lambda r: (r.budget.partition(BESIDE)[0], r.score))
     return [group for group in groups if any(r.metric in CONDITIONS for r in group)]
 
 
