@@ -1,7 +1,7 @@
 """Write the results tables of README.md from results/*.json, or with --check only say whether they are up to date."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from twinlatent.evaluation.blackbox import MISREAD_ONLY
@@ -16,6 +16,8 @@ MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
 TABLE_1 = "table1"
 OTHER_RESULTS = {"digits-budgets", "encoder_step", TABLE_1}
 """Files in results/ that hold no evaluation of a detector."""
+UNDERWAY = "-underway"
+"""Ends the names of results of our detector trained with the setting `underway`."""
 TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5"}
 METHODS = ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
 ATTACKS, RADII = ("fgsm", "pgd", "mim", "cw"), (0.1, 0.2, 0.3)
@@ -23,19 +25,20 @@ ATTACKS, RADII = ("fgsm", "pgd", "mim", "cw"), (0.1, 0.2, 0.3)
 Records = Sequence[Record]
 
 
-def detectors() -> list[list[Record]]:
-    """The records of each detector, by data set and method."""
+def detectors() -> dict[str, Records]:
+    """The records of each detector by what the tables call it, ordered by data set and method."""
     paths = (path for path in (ROOT / "results").glob("*.json") if path.stem not in OTHER_RESULTS)
-    found = [list(read_records(path)) for path in paths]
-    if any(find(records, metric="accuracy") is None for records in found):
+    found = [(path.stem.endswith(UNDERWAY), read_records(path)) for path in paths]
+    if any(find(records, metric="accuracy") is None for _, records in found):
         raise SystemExit("results/ has a file without benign accuracy: it is not of a detector")
     data = list(TITLES)
-    return sorted(
-        found, key=lambda rs: (data.index(rs[0].data), METHODS.index(rs[0].method), rs[0].trained_with != "mim")
-    )
+    found.sort(key=lambda one: (data.index(one[1][0].data), METHODS.index(one[1][0].method),
+                                one[1][0].trained_with != "mim", one[0]))  # fmt: skip
+    return {f"{TITLES[rs[0].data]} | {named(rs)}{', underway' if changed else ''}": rs for changed, rs in found}
 
 
 def named(records: Records) -> str:
+    """Method and training attack."""
     trained = records[0].trained_with
     return f"`{records[0].method}`" + (f", {trained}" if trained != "none" else "")
 
@@ -63,26 +66,26 @@ def head(*cells: str) -> list[str]:
     return [row(*cells), "|---" * len(cells) + "|"]
 
 
-def outside(everything: list[list[Record]]) -> Iterator[str]:
+def outside(everything: Mapping[str, Records]) -> Iterator[str]:
     """Benign accuracy and the black box: under the score of each method's paper, then under our own default."""
     yield from head(
         "data", "detector", "accuracy", "flagged", "AUC score", *(name.upper() for name in ATTACKS), "images"
     )
-    for records in everything:
+    for title, records in everything.items():
         first, own = find(records, metric="accuracy"), find(records, metric="fpr")
         scores = list(dict.fromkeys([PAPER_SCORES.get(records[0].method), own.score if own else None]))
         for number, score in enumerate(s for s in scores if s):
             areas = [find(records, metric="auc", attack=name, score=score) for name in ATTACKS]
             n = next((area.n for area in areas if area), "")
-            begin = (TITLES[records[0].data], named(records), short(first), short(own)) if not number else ("",) * 4
+            begin = (title, short(first), short(own)) if not number else (" | ", "", "")
             yield row(*begin, f"`{score}`", *map(short, areas), n)
 
 
-def inside(everything: list[list[Record]]) -> Iterator[str]:
+def inside(everything: Mapping[str, Records]) -> Iterator[str]:
     """SR@FPR by the worst attack, under each score that was attacked."""
     yield from head("data", "detector", "score", *(f"SR@5, ε {radius:g}" for radius in RADII),
                     "95 % at ε .3", "SR@1, ε .3", "SR@10, ε .3", "images: SR@5 at ε .3, all else")  # fmt: skip
-    for records in everything:
+    for title, records in everything.items():
         for score in dict.fromkeys(r.score for r in records if r.attack == WORST and r.metric == "sr@5"):
             at = {radius: find(records, metric="sr@5", attack=WORST, score=score, epsilon=radius) for radius in RADII}
             others = [
@@ -93,15 +96,15 @@ def inside(everything: list[list[Record]]) -> Iterator[str]:
                 continue
             counts = dict.fromkeys(str(r.n) for r in (main, at[0.1]) if r)
             between = f"{main.low:.2f}–{main.high:.2f}"
-            yield row(TITLES[records[0].data], named(records), f"`{score}`", *(short(r) for r in at.values()), between,
+            yield row(title, f"`{score}`", *(short(r) for r in at.values()), between,
                       *map(short, others), ", ".join(counts))  # fmt: skip
 
 
-def conditions(everything: list[list[Record]]) -> Iterator[str]:
+def conditions(everything: Mapping[str, Records]) -> Iterator[str]:
     """C1 and C2, as the paper has them, with the judges' C3 and the share of benign images that pass."""
     yield from head("data", "detector", "CW-L2_W, C1 ∧ C2", "and C3", "size", "MIM_W, ε .4", "worst, ε .4", "and C3",
                     "benign images that pass", "images")  # fmt: skip
-    for records in everything:
+    for title, records in everything.items():
         cw, cw3 = (find(records, metric=metric, attack="cw_w") for metric in ("sr_c1c2", "sr_c1c2c3"))
         if cw is None:
             continue
@@ -109,7 +112,7 @@ def conditions(everything: list[list[Record]]) -> Iterator[str]:
         worst3 = find(records, metric="sr_c1c2c3", attack=WORST, epsilon=0.4)
         size, passed = (find(records, metric=metric) for metric in ("l2_rms255", "benign_pass_c1c2"))
         shown = map(short, (cw, cw3, size, mim, worst, worst3, passed))
-        yield row(TITLES[records[0].data], named(records), *shown, cw.n)
+        yield row(title, *shown, cw.n)
 
 
 def table_1() -> Records:
@@ -130,15 +133,13 @@ def vulnerable(_: list[list[Record]]) -> Iterator[str]:
         yield row(TITLES[data], name.upper(), *cells, own[0].budget.removeprefix("section3, "))
 
 
-def measured(everything: list[list[Record]]) -> Iterator[str]:
+def measured(everything: Mapping[str, Records]) -> Iterator[str]:
     """Where the numbers come from."""
     yield "<details><summary>Measured by these commands</summary>\n"
-    for records in everything:
-        first = records[0]
-        yield (f"- {TITLES[first.data]}, {named(records)}: `{first.command}`, commit {first.commit}, {first.date}, "
-               f"{first.machine}")  # fmt: skip
-    for command, commit, date, machine in dict.fromkeys((r.command, r.commit, r.date, r.machine) for r in table_1()):
-        yield f"- section 3: `{command}`, commit {commit}, {date}, {machine}"
+    for title, records in everything.items():
+        for first in {r.command: r for r in reversed(records)}.values():
+            yield (f"- {title.replace(' | ', ', ')}: `{first.command}`, commit {first.commit}, {first.date}, "
+                   f"{first.machine}")  # fmt: skip
     yield "\n</details>"
 
 
