@@ -121,11 +121,14 @@ def table_1() -> Records:
     return read_records(path) if path.exists() else ()
 
 
-def vulnerable(_: list[list[Record]]) -> Iterator[str]:
+def vulnerable(_: Mapping[str, Records]) -> Iterator[str]:
     """Table 1: a classifier taught vulnerable features alone, and its controls."""
     metrics = ("test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy", "control_noise_accuracy",
                "control_unattacked_accuracy", "attack_success")  # fmt: skip
     records = table_1()
+    if not records:
+        yield "Not measured yet: `twinlatent reproduce table1` takes about 100 minutes of two cores."
+        return
     yield from head("data", "attack", "X_b", "X_v", "relabelled", "noise", "unattacked", "fooled", "attacked")
     for data, name in dict.fromkeys((r.data, r.attack) for r in records):
         own = [r for r in records if (r.data, r.attack) == (data, name)]
