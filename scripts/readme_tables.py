@@ -127,7 +127,7 @@ def vulnerable(_: Mapping[str, Records]) -> Iterator[str]:
                "control_unattacked_accuracy", "attack_success")  # fmt: skip
     records = table_1()
     if not records:
-        yield "Not measured yet: `twinlatent reproduce table1` takes about 100 minutes of two cores."
+        yield "Not measured yet: `twinlatent reproduce table1` is expected to take 100 minutes of two cores."
         return
     yield from head("data", "attack", "X_b", "X_v", "relabelled", "noise", "unattacked", "fooled", "attacked")
     for data, name in dict.fromkeys((r.data, r.attack) for r in records):
