@@ -76,7 +76,7 @@ class ReverseCrossEntropy(BaselineNetwork):
 
     Its logits are those of the trained network with the sign changed. Scores: `k-density`, minus the log of the mean
     Gaussian kernel between the last hidden layer and that of m training images of the predicted class; `non-me`, minus
-    the entropy of the normalised probabilities of the other classes, of which there must be two.
+    the entropy of the normalised probabilities of the other classes, of which there must be at least two.
     """
 
     scores: tuple[str, ...] = ("k-density", "non-me")

@@ -67,12 +67,8 @@ def records_of(
             "low": found.low,
             "high": found.high,
             "seed": seed,
-            "command": origin.command,
-            "commit": origin.commit,
             "seconds": round(seconds, 1),
-            "versions": origin.versions,
-            "machine": origin.machine,
-            "date": origin.date,
+            **origin.model_dump(),
             "budget": budget,
         })
         for metric, attack, epsilon, score, found in measured

@@ -209,12 +209,8 @@ def _record(
         "low": found.low,
         "high": found.high,
         "seed": settings.seed,
-        "command": origin.command,
-        "commit": origin.commit,
         "seconds": round(seconds, 1),
-        "versions": origin.versions,
-        "machine": origin.machine,
-        "date": origin.date,
+        **origin.model_dump(),
         "budget": f"section3, {images} images, {settings.iterations} iterations, {settings.targets} targets",
     })  # fmt: skip
 
