@@ -1,9 +1,9 @@
-"""Forward pass and image gradient of 10 MNIST encoders on 32 images each: ours against a loop and torch.func.vmap.
+"""Forward pass and image gradient of all encoders of a data set: ours against a loop and torch.func.vmap.
 
 Everything is measured in this one process, alternating between the contestants, with the same number of threads.
 The peak is the machine's own, from a large float32 matrix product in the same run.
 
-    python benchmarks/encoder_step.py [--threads 2] [--rounds 60] [--out results/encoder_step.json]
+    python benchmarks/encoder_step.py [--data cats-dogs] [--threads 2] [--rounds 60] [--out results/encoder_step.json]
 """
 
 import argparse
@@ -18,26 +18,28 @@ from torch.func import functional_call, stack_module_state
 
 from twinlatent.files import write_json
 from twinlatent.method.class_vaes import ClassNetworks
-from twinlatent.method.networks import Conv, Dense, plan
+from twinlatent.method.networks import Conv, Dense, Pool, plan
 from twinlatent.provenance import provenance
 
-CLASSES, BATCH = 10, 32
-SPEC = "3(c(4,16)) z(8,8)"
+ENCODERS = {  # classes, images of each, pixels a side, notation
+    "mnist": (10, 32, 28, "3(c(4,16)) z(8,8)"),
+    "cats-dogs": (2, 16, 64, "2(c(12,32)-bn-relu-mp(2)) c(12,32)-bn-relu-z(64,64)"),
+}
 
 
 def image_gradient(networks: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Gradient of the squared outputs, summed, with respect to the images (C, B, 1, 28, 28)."""
+    """Gradient of the squared outputs, summed, with respect to the images (C, B, 1, H, W)."""
     x = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(networks(x).square().sum(), x)
     return gradient
 
 
 def contestants(networks: ClassNetworks) -> dict[str, Callable[[Tensor], Tensor]]:
-    singles = [networks.single(c).requires_grad_(False) for c in range(CLASSES)]
-    parameters, _ = stack_module_state(singles)
-    parameters = {name: value.detach() for name, value in parameters.items()}
+    singles = [networks.single(c).requires_grad_(False) for c in range(networks.classes)]
+    parameters, buffers = stack_module_state(singles)
+    state = {name: value.detach() for name, value in (parameters | buffers).items()}
 
-    last = [networks.single(c).requires_grad_(False).to(memory_format=torch.channels_last) for c in range(CLASSES)]
+    last = [networks.single(c).requires_grad_(False).to(memory_format=torch.channels_last) for c in range(networks.classes)]
 
     def loop(x: Tensor) -> Tensor:
         return torch.stack([single(x[c]) for c, single in enumerate(singles)])
@@ -51,13 +53,13 @@ def contestants(networks: ClassNetworks) -> dict[str, Callable[[Tensor], Tensor]
         return functional_call(singles[0], values, (x,))
 
     def vmap(x: Tensor) -> Tensor:
-        return torch.func.vmap(one)(parameters, x)
+        return torch.func.vmap(one)(state, x)
 
     return {"ours": networks, "loop": loop, "loop, channels last": loop_channels_last, "vmap": vmap}
 
 
-def operations(networks: ClassNetworks) -> int:
-    """Floating-point operations of one step: two a multiply-add, forward and the gradient with respect to inputs."""
+def operations(networks: ClassNetworks, batch: int) -> int:
+    """Floating-point operations of one step as a loop does them: two a multiply-add, forward and the input gradient."""
     total, (_, side, _) = 0, networks.plan.input_shape
     for operation in networks.plan.operations:
         if isinstance(operation, Conv):
@@ -65,7 +67,9 @@ def operations(networks: ClassNetworks) -> int:
             total += side**2 * operation.filters * operation.inputs * operation.kernel**2
         elif isinstance(operation, Dense):
             total += operation.inputs * operation.units
-    return 2 * 2 * total * CLASSES * BATCH
+        elif isinstance(operation, Pool):
+            side //= operation.size
+    return 2 * 2 * total * networks.classes * batch
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -77,14 +81,17 @@ def seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     """Measure, check that all agree, print the ratios, and write them if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=ENCODERS, default="mnist")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     generator = torch.Generator().manual_seed(0)
-    networks = ClassNetworks(plan(SPEC, (1, 28, 28), "encoder"), CLASSES, generator).requires_grad_(False)
-    images = torch.rand(CLASSES, BATCH, 1, 28, 28, generator=generator)
+    classes, batch, side, notation = ENCODERS[options.data]
+    networks = ClassNetworks(plan(notation, (1, side, side), "encoder"), classes, generator)
+    networks.requires_grad_(False).eval()
+    images = torch.rand(classes, batch, 1, side, side, generator=generator)
     runs = {name: lambda f=f: image_gradient(f, images) for name, f in contestants(networks).items()}
     wanted = runs["loop"]()
     errors = {name: ((run() - wanted).abs().max() / wanted.abs().max()).item() for name, run in runs.items()}
@@ -98,7 +105,7 @@ def main() -> None:
     peak = 2 * 1024**3 / typical["peak"]
     rivals = [name for name in typical if name not in ("ours", "peak")]
     speedup = min(typical[name] for name in rivals) / typical["ours"]
-    share = operations(networks) / typical["ours"] / peak
+    share = operations(networks, batch) / typical["ours"] / peak
     for name in (*rivals, "ours"):
         print(f"{name:20} {1e3 * typical[name]:7.2f} ms   largest relative difference to the loop {errors[name]:.1e}")
     print(f"ours is {speedup:.2f} times as fast as the best of the others")
@@ -107,7 +114,7 @@ def main() -> None:
         raise SystemExit("the contestants do not agree")
     if options.out:
         milliseconds = {name: round(1e3 * value, 3) for name, value in typical.items()}
-        write_json(options.out, {"threads": options.threads, "milliseconds": milliseconds, "speedup": round(speedup, 3),
+        write_json(options.out, {"data": options.data, "threads": options.threads, "milliseconds": milliseconds, "speedup": round(speedup, 3),
                                  "share_of_peak": round(share, 4), "relative_error": errors,
                                  "provenance": provenance().model_dump()})  # fmt: skip
 

@@ -28,6 +28,8 @@ FLOORS = (
         "data.*",
         "method.densities",
         "method.networks",
+        "method.fourier",
+        "method.convolutions",
         "method.calibration",
         "method.checkpoints",
         "method.calibrated",

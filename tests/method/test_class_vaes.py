@@ -10,13 +10,11 @@ from torch.nn import functional as F
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.class_vaes import (
     LOG_VARIANCE_RANGE,
-    THIN_CHANNELS,
     ClassEncoders,
     ClassNetworks,
     ClassVAEs,
-    _transposed_conv,
-    thin_conv,
 )
+from twinlatent.method.convolutions import THIN_CHANNELS, thin_conv, transposed_conv
 from twinlatent.method.densities import kl_to_standard_normal
 from twinlatent.method.networks import PlainNetwork, parameters_of, plan
 
@@ -32,6 +30,8 @@ NETWORKS = [  # notation, role, shape of a sample
     ("c(3,4,2) z(1,1)", "encoder", (2, 5, 5)),
     (f"2(c(3,{THIN_CHANNELS + 1})) z(2,2)", "encoder", (1, 9, 9)),  # the second convolution is not a thin one
     ("2(c(4,3)-bn-relu-mp(2)) c(3,4)-bn-relu-z(2,2)", "encoder", (1, 8, 8)),
+    ("c(12,9)-bn-relu-mp(2) c(12,9)-bn-relu-z(2,2)", "encoder", (1, 16, 16)),  # thin and wide, then wide
+    ("c(9,2,1) c(3,8,1) c(8,3,1) z(2,2)", "encoder", (1, 10, 10)),  # thin and wide, in no whole number of phases
     ("bn c(3,3) z(2,2)", "encoder", (1, 6, 6)),
     ("mp(2) c(3,3)-relu d(5) z(2,2)", "encoder", (1, 9, 9)),
     ("d(6) z(2,2)", "encoder", (1, 6, 6)),
@@ -83,12 +83,13 @@ def test_together_is_the_same_as_one_by_one(text, role, shape, own, training, sa
     ours = torch.autograd.grad((result * weighting).sum(), [x, *together.parameters()])
     each = [list(single.parameters()) for single in singles]
     theirs = torch.autograd.grad((expected * weighting).sum(), [x, *(p for single in each for p in single)])
-    torch.testing.assert_close(ours[0], theirs[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours[0], theirs[0], atol=2e-5, rtol=1e-4)
     assert ours[0].abs().max() > 0
     count = len(each[0])
+    rounding = max(1e-5, 2e-6 * max(gradient.abs().max().item() for gradient in theirs))  # some are zero, in theory
     for i in range(count):
         stacked = torch.stack([theirs[1 + c * count + i] for c in range(CLASSES)])
-        torch.testing.assert_close(ours[1 + i], stacked, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours[1 + i], stacked, atol=rounding, rtol=1e-4)
 
     for name, value in together.named_buffers():  # running statistics moved, or not, alike
         state = [single.state_dict()[f"layers.{name.replace('_', '.', 1)}"] for single in singles]
@@ -105,7 +106,7 @@ def test_a_single_network_takes_over_every_parameter(text, role, shape) -> None:
     assert repr(together) == text
 
 
-@pytest.mark.parametrize(("text", "role", "shape"), NETWORKS[:3] + NETWORKS[8:9] + NETWORKS[13:15])
+@pytest.mark.parametrize(("text", "role", "shape"), NETWORKS[:3] + NETWORKS[8:10] + NETWORKS[15:17])
 def test_an_answer_does_not_depend_on_the_batch(text, role, shape, samples) -> None:
     together = ClassNetworks(plan(text, shape, role), CLASSES, torch.Generator().manual_seed(0)).eval()
     x = samples(shape, False)
@@ -160,6 +161,8 @@ CONVOLUTIONS = [  # kernel, stride, side, inputs a group, filters a group, group
     (2, 3, 7, 1, 2, 2),
     (1, 2, 5, 1, 1, 2),
     (3, 1, 4, 2, 1, 2),
+    (9, 1, 8, 1, 2, 2),
+    (8, 1, 6, 2, 1, 1),
 ]
 
 
@@ -195,10 +198,10 @@ def test_transposed_convolution_is_the_librarys(kernel: int, stride: int, side: 
     size = whole.shape[-1]
     for crop in {0, 1, max(kernel - stride, 0) // 2}:
         wanted = (min(side * stride, size - crop), size - crop)
-        ours = _transposed_conv(x, weight, stride, crop, groups, wanted)
+        ours = transposed_conv(x, weight, stride, crop, groups, wanted)
         torch.testing.assert_close(ours, whole[..., crop : crop + wanted[0], crop:])
     assert torch.autograd.gradcheck(
-        lambda x, weight: _transposed_conv(x, weight, stride, 0, groups, (side, side)), (x, weight), fast_mode=True
+        lambda x, weight: transposed_conv(x, weight, stride, 0, groups, (side, side)), (x, weight), fast_mode=True
     )
 
 

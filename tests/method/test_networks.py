@@ -198,11 +198,11 @@ def names_of(text: str, role: str, shape: tuple[int, ...]) -> list[str]:
     [
         ("c(3,4) z(2,2)", "encoder", (1, 8, 8), "Conv relu Reshape Dense"),
         ("c(3,4)-relu z(2,2)", "encoder", (1, 8, 8), "Conv relu Reshape Dense"),
-        ("c(3,4)-bn-relu-mp(2) z(2,2)", "encoder", (1, 8, 8), "Conv BatchNorm relu Pool Reshape Dense"),
+        ("c(3,4)-bn-relu-mp(2) z(2,2)", "encoder", (1, 8, 8), "Conv BatchNorm Pool relu Reshape Dense"),
         ("c(3,4)-bn z(2,2)", "encoder", (1, 8, 8), "Conv BatchNorm Reshape Dense"),
         ("d(5) z(2,2)", "encoder", (1, 8, 8), "Reshape Dense relu Dense"),
         ("d(5)-bn-relu z(2,2)", "encoder", (1, 8, 8), "Reshape Dense BatchNorm relu Dense"),
-        ("c(3,4) mp(2) d(5) sm(3)", "classifier", (1, 8, 8), "Conv relu Pool Reshape Dense relu Dense"),
+        ("c(3,4) mp(2) d(5) sm(3)", "classifier", (1, 8, 8), "Conv Pool relu Reshape Dense relu Dense"),
         ("d(5) d(9) ct(3,4) d(36)", "decoder", (2,),
          "Dense leaky Dense leaky Reshape Deconv relu Reshape Dense sigmoid"),
         ("d(9)-bn-relu ct(3,4)-relu d(36)", "decoder", (2,),

@@ -8,16 +8,14 @@ flat features as (C, B, features) for batched matrix products.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_weight
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.method.convolutions import channels_last, convolve, transposed_conv
 from twinlatent.method.densities import DiagonalGaussian
 from twinlatent.method.networks import (
     Activation,
@@ -33,6 +31,8 @@ from twinlatent.method.networks import (
     parameters_of,
 )
 
+BATCH_NORM_EPS = 1e-5
+"""Added to the variance, as PyTorch does."""
 LOG_VARIANCE_RANGE = (-12.0, 6.0)
 """Encoders' log σ² are clamped to this, so that σ² and its KL are finite for every image."""
 
@@ -108,8 +108,8 @@ class ClassNetworks(nn.Module):
                 return F.max_pool2d(x, size)
             case Reshape(shape):
                 return self._reshape(x, shape)
-            case Activation("relu") if isinstance(self.plan.operations[index - 1], Conv):
-                return F.relu(x, inplace=True)  # nobody needs a convolution's own output; new memory costs more
+            case Activation("relu") if isinstance(self.plan.operations[index - 1], Conv | BatchNorm | Pool):
+                return F.relu(x, inplace=True)  # nobody needs what these put out; new memory costs more
             case Activation():
                 return activate(x, operation)
 
@@ -118,16 +118,18 @@ class ClassNetworks(nn.Module):
         return value
 
     def _conv(self, index: int, conv: Conv, x: Tensor, groups: int) -> Tensor:
-        x, weight = _channels_last(x), _channels_last(self._of(index, "weight").flatten(0, 1))
-        bias = self._of(index, "bias").flatten()
-        convolve = thin_conv if conv.inputs < THIN_CHANNELS and conv.stride > 1 else _padded_conv
-        return convolve(x, weight, bias, conv.stride, conv.padding, groups)
+        weight, bias = self._of(index, "weight"), self._of(index, "bias")
+        if self._normalises_alike(index + 1):
+            scale, shift = self._scale_and_shift(index + 1)
+            weight, bias = weight * scale[..., None, None, None], bias * scale + shift
+        weight, bias = weight.flatten(0, 1), bias.flatten()
+        return convolve(channels_last(x), channels_last(weight), bias, conv.stride, conv.padding, groups)
 
     def _deconv(self, index: int, deconv: Deconv, x: Tensor) -> Tensor:
         size = x.shape[-1] * deconv.stride
         weight, bias = self._of(index, "weight").flatten(0, 1), self._of(index, "bias").flatten()
         x = x.contiguous(memory_format=torch.channels_last)
-        x = _transposed_conv(x, weight, deconv.stride, deconv.crop, self.classes, (size, size))
+        x = transposed_conv(x, weight, deconv.stride, deconv.crop, self.classes, (size, size))
         return x + bias[:, None, None]
 
     def _dense(self, index: int, x: Tensor) -> Tensor:
@@ -135,13 +137,29 @@ class ClassNetworks(nn.Module):
         bias, weight = self._of(index, "bias"), self._of(index, "weight")
         return torch.baddbmm(bias[:, :, None], weight, x.transpose(1, 2)).transpose(1, 2)
 
+    def _normalises_alike(self, index: int) -> bool:
+        """Whether operation `index` is a normalisation that treats all images alike, which a convolution before it can
+        do by the way: in evaluation mode."""
+        operations = self.plan.operations
+        after_conv = 0 < index < len(operations) and isinstance(operations[index - 1], Conv)
+        return after_conv and isinstance(operations[index], BatchNorm) and not self.training
+
+    def _scale_and_shift(self, index: int) -> tuple[Tensor, Tensor]:
+        """What a batch normalisation in evaluation mode multiplies by and adds, each (C, channels)."""
+        names = ("running_mean", "running_var", "weight", "bias")
+        mean, var, weight, bias = (self._of(index, name) for name in names)
+        scale = weight * torch.rsqrt(var + BATCH_NORM_EPS)
+        return scale, bias - mean * scale
+
     def _batch_norm(self, index: int, x: Tensor) -> Tensor:
         """Normalise each class with its own statistics: the batch's in training mode, else the running ones."""
+        if self._normalises_alike(index):
+            return x
         flat = x.ndim == 3
         y = x.transpose(0, 1).flatten(1) if flat else x
         names = ("running_mean", "running_var", "weight", "bias")
         mean, var, weight, bias = (self._of(index, name).view(-1) for name in names)
-        y = F.batch_norm(y, mean, var, weight, bias, training=self.training)
+        y = F.batch_norm(y, mean, var, weight, bias, training=self.training, eps=BATCH_NORM_EPS)
         return y.unflatten(1, (self.classes, -1)).transpose(0, 1) if flat else y
 
     def _reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -149,16 +167,6 @@ class ClassNetworks(nn.Module):
             return _to_map(x.unflatten(2, shape))
         flat: Tensor = x.unflatten(1, (self.classes, -1)).transpose(0, 1).flatten(2)
         return flat
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """In channels-last memory; of one channel that is no other memory, but it is said in the strides.
-
-    A library that is not told puts out maps of the other order, and all that follows converts back and forth.
-    """
-    x = x.contiguous(memory_format=torch.channels_last)
-    height, width = x.shape[-2:]
-    return x.as_strided(x.shape, (height * width, 1, width, 1)) if x.shape[1] == 1 else x
 
 
 def _to_map(x: Tensor) -> Tensor:
@@ -175,89 +183,6 @@ def _initialised(plan: Plan, index: int, value: Tensor, name: str, generator: to
     fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
     bound = 1 / math.sqrt(fan_in)
     return value.uniform_(-bound, bound, generator=generator)
-
-
-# --- transposed convolutions, among them the gradient of the first convolution with respect to the images ---------
-
-THIN_CHANNELS = 8
-"""Below this many input channels a group, libraries compute a strided convolution's input gradient slowly."""
-
-
-def thin_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int) -> Tensor:
-    """Grouped, padded, strided convolution whose input gradient is fast for few input channels.
-
-    The forward pass and the gradients of weight and bias are the library's own; the gradient of x is
-    computed by `_transposed_conv`.
-    """
-    result: Tensor = _ThinConv.apply(x, weight, bias, stride, padding, groups)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _ThinConv(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.settings = stride, padding, groups
-        return _padded_conv(x, weight, bias, stride, padding, groups)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        stride, padding, groups = ctx.settings
-        grad_x = grad_weight = grad_bias = None
-        if ctx.needs_input_grad[0]:
-            grad_x = _transposed_conv(grad, weight, stride, padding[0], groups, x.shape[-2:])
-        if ctx.needs_input_grad[1]:
-            padded = F.pad(x, (*padding, *padding))
-            grad_weight = conv2d_weight(padded, weight.shape, grad, stride, groups=groups)
-        if ctx.needs_input_grad[2]:
-            grad_bias = grad.sum((0, 2, 3))
-        return grad_x, grad_weight, grad_bias, None, None, None
-
-
-def _padded_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int) -> Tensor:
-    before, after = padding
-    if before == after:
-        return F.conv2d(x, weight, bias, stride, before, groups=groups)
-    return F.conv2d(F.pad(x, (before, after, before, after)), weight, bias, stride, groups=groups)
-
-
-def _transposed_conv(x: Tensor, weight: Tensor, stride: int, crop: int, groups: int, size: Sequence[int]) -> Tensor:
-    """Transposed convolution, its output cut to `size` after `crop` rows and columns.
-
-    A convolution of stride s is one of stride 1 over the s² phases of its input (space to depth). Its transpose is
-    therefore an ordinary convolution, of ⌈k/s⌉² taps, to the phases, followed by a pixel shuffle.
-
-    Args:
-        x: (B, groups·filters, H, W).
-        weight: (groups·filters, inputs, k, k), as of the convolution that is transposed.
-        size: height and width of the result (B, groups·inputs, *size).
-    """
-    taps = math.ceil(weight.shape[-1] / stride)
-    (first, skip), (height, width) = divmod(crop, stride), size
-    before = taps - 1 - first
-    below, right = (
-        math.ceil((skip + wanted) / stride) + taps - 1 - before - have
-        for wanted, have in ((height, x.shape[-2]), (width, x.shape[-1]))
-    )
-    phase_weight = _phase_weight(weight, stride, taps, groups)
-    if before == below == right:  # the usual case, without a copy
-        phases = F.conv2d(x, phase_weight, padding=before, groups=groups)
-    else:
-        phases = F.conv2d(F.pad(x, (before, right, before, below)), phase_weight, groups=groups)
-    image = F.pixel_shuffle(phases, stride) if stride > 1 else phases
-    return image[..., skip : skip + height, skip : skip + width]
-
-
-def _phase_weight(weight: Tensor, stride: int, taps: int, groups: int) -> Tensor:
-    """(groups·filters, inputs, k, k) → (groups·inputs·stride², filters, taps, taps), flipped."""
-    fill = taps * stride - weight.shape[-1]
-    weight = F.pad(weight, (0, fill, 0, fill)).unflatten(0, (groups, -1))
-    weight = weight.unflatten(-1, (taps, stride)).unflatten(-3, (taps, stride))  # g o i ty py tx px
-    weight = weight.permute(0, 2, 4, 6, 1, 3, 5).flip(-2, -1)  # g i py px o ty tx
-    return weight.flatten(0, 3).contiguous(memory_format=torch.channels_last)
 
 
 # --- the class VAEs -----------------------------------------------------------------------------------------------

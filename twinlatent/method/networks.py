@@ -320,7 +320,8 @@ class _Planner:
         channels, height, width = self._map(token)
         if min(height, width) < size:
             raise _wrong(self.spec.text, token.place, f"mp({size})", f"is larger than its {height}×{width} input")
-        self.operations.append(Pool(size))
+        rectified = self.operations and self.operations[-1] == Activation("relu")
+        self.operations.insert(len(self.operations) - bool(rectified), Pool(size))  # the same, on fewer numbers
         self.shape = (channels, height // size, width // size)
 
     def _dense(self, token: Token, *, last: bool) -> None:
