@@ -409,7 +409,7 @@ def data_prepare(
     try:
         made = tl.data.prepare(name, photos, boxes=boxes, size=size, folder=folder, progress=progress, say=_say_aside)
     except KeyboardInterrupt:
-        _fail("stopped; what was read is kept, and the same command goes on", INTERRUPTED)
+        _fail("stopped; the same command goes on", INTERRUPTED)
     counts = ", ".join(f"{count} {class_name}" for class_name, count in made.counts.items())
     print(f"{made.path}: {sum(made.counts.values())} images of shape {(1, made.size, made.size)}: {counts}")
 

@@ -61,7 +61,7 @@ def take(piece: Piece, size: int) -> Taken:
             if getattr(image, "is_animated", False) and image.format not in JPEGS:
                 return Taken(None, fault="is animated, or holds several pictures")
             image.draft("L", None)  # of a JPEG only the luma is decoded then
-            grey = np.rint(grey_values(image) * (255.0 * DEPTH)) / DEPTH
+            grey = grey_values(image)
         height, width = grey.shape
         if piece.photo_size is not None and piece.photo_size != (width, height):
             wanted_width, wanted_height = piece.photo_size
@@ -70,7 +70,8 @@ def take(piece: Piece, size: int) -> Taken:
         if square is None:
             return Taken(None, fault=f"has {width}x{height} pixels, and its box {piece.box} lies outside")
         left, top, side = square
-        cut = resampled_bytes(grey[top : top + side, left : left + side], size)
+        part = grey[top : top + side, left : left + side] * (255.0 * DEPTH)
+        cut = resampled_bytes(np.rint(part) / DEPTH, size)
         with piece.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Taken(cut, digest)

@@ -95,8 +95,10 @@ def prepare(
         prepared = _chosen(photos, pieces, taken, say)
         how = {"size": size, "squares": "largest centred" if boxes is None else boxes.name, "tolerance": TOLERANCE}
         write_prepared(path, replace(prepared, made_with=prepared.made_with | how))
-    finally:
+    except TwinlatentError:
         partial.unlink(missing_ok=True)
+        raise
+    partial.unlink(missing_ok=True)
     return Made(path, size, prepared.made_with["counts"])
 
 
