@@ -33,7 +33,7 @@ from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Train, judge and use adversarial-example detectors.")  # fmt: skip
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, show.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, prepare, show.")
 zoo_app = typer.Typer(no_args_is_help=True, help="Detectors that ship with the package.")
 app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
@@ -383,6 +383,39 @@ def data_fetch(
     """Download a data set into the cache, checked, unless it is there."""
     for path in tl.data.fetch(name, progress=progress):
         print(path)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(help="cats-dogs, or a new name for photographs of yours.")],
+    photos: Annotated[Path, typer.Option(help="Folder of the photographs; without --boxes, of a folder a class.")],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to cut: .csv (file, crop_x, crop_y, crop_side, label) or folder of Pascal VOC .xml, as "
+            "Oxford-IIIT Pet has; default: the largest centred square."
+        ),
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side; default: 64.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Data folder, for TWINLATENT_DATA; default: the user's cache.")
+    ] = None,
+    progress: Progress = True,
+) -> None:
+    """Make a data set of photographs: grey squares, checked, none of them twice.
+
+    Interrupted, the same command goes on.
+    """
+    try:
+        made = tl.data.prepare(name, photos, boxes=boxes, size=size, folder=folder, progress=progress, say=_say_aside)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on", INTERRUPTED)
+    counts = ", ".join(f"{count} {class_name}" for class_name, count in made.counts.items())
+    print(f"{made.path}: {sum(made.counts.values())} images of shape {(1, made.size, made.size)}: {counts}")
+
+
+def _say_aside(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 @data_app.command("show")

@@ -163,6 +163,19 @@ BAD = [  # words, what the line must name
     ("demo --preset huge", "'huge'"),
     ("demo --preset smoke --out ok.npy", "ok.npy"),
     ("data fetch nosuch", "'nosuch'"),
+    ("data prepare digits --photos empty", "'digits' is a data set of its own"),
+    ("data prepare a.b --photos empty", "'a.b' cannot name a data set"),
+    ("data prepare pets --photos nowhere", "nowhere: no such folder"),
+    ("data prepare pets --photos empty", "empty: 0 class folders"),
+    ("data prepare pets --photos one-class", "one-class: 1 class folders"),
+    ("data prepare pets --photos one-class --size 2", "size is 2"),
+    ("data prepare pets --photos one-class --boxes text.png", "text.png: is no .csv file"),
+    ("data prepare pets --photos one-class --boxes empty", "empty: holds no .xml files"),
+    ("data prepare cats-dogs --photos nowhere", "nowhere: no such folder"),
+    ("data prepare cats-dogs --photos empty", "empty: 2,028 of 2,028 photographs"),
+    ("data prepare cats-dogs --photos empty --size 28", "size is 28"),
+    ("data fetch cats-dogs", "run `twinlatent data prepare cats-dogs --photos DIR`"),
+    ("train cats-dogs --out x", "run `twinlatent data prepare cats-dogs --photos DIR`"),
     ("data show nosuch", "'nosuch'"),
     ("data show digits --size 9", "size is 9"),
     ("data show digits --out ok.npy/x.png", "ok.npy"),
@@ -193,6 +206,8 @@ USAGE = [  # words, what the message must name; these are refused before anythin
     ("attack {run} --threads 0", "--threads"),
     ("nonsense", "nonsense"),
     ("data nonsense", "nonsense"),
+    ("data prepare pets", "--photos"),
+    ("data prepare --photos empty", "name"),
 ]
 
 
@@ -228,6 +243,7 @@ def test_nothing_is_written_where_the_input_was_bad(bad: dict[str, Path], progra
     for words in ("train nosuch --out x", "train digits --out x --preset huge", "train digits --out x --set rounds=0",
                   "train digits --out x --score guess", "train digits --out x --device nosuch",
                   "evaluate {run} nosuch --out x", "data show nosuch --out x",
+                  "data prepare pets --photos one-class --out x", "data prepare cats-dogs --photos empty --out x",
                   "attack {run} nosuch --save x/a.npz", "attack {run} --suite huge --save x/a.npz",
                   "attack {run} --images 360 --save x/a.npz", "attack {run} --fpr 0.01 --save x/a.npz"):  # fmt: skip
         assert program(*words.format(**bad).split()).status == 1

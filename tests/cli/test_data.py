@@ -1,11 +1,15 @@
-"""`twinlatent data`: data sets are listed, fetched and shown."""
+"""`twinlatent data`: data sets are listed, fetched, made of photographs, and shown."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image
 
 import twinlatent as tl
+from twinlatent.data import reading
 
 
 def test_data_sets_are_listed_with_what_they_are(ok: Callable) -> None:
@@ -48,3 +52,63 @@ def test_a_long_path_stays_in_one_piece(ok: Callable, monkeypatch) -> None:
 
 def test_a_path_with_brackets_is_shown_as_it_is(ok: Callable) -> None:
     assert "sheet [red].png: 1078 train" in ok("data", "show", "digits", "--out", "sheet [red].png").text
+
+
+# --- photographs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Thirty smooth random pictures each of cats, which are dark below, and of dogs, which are dark above."""
+    generator = np.random.default_rng(0)
+    slope = np.linspace(0, 160, 9)[:, None]
+    for name, shade in (("cat", -slope), ("dog", slope - 160)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(30):
+            coarse = (generator.integers(160, 256, (9, 9)) + shade).astype(np.uint8)
+            picture = Image.fromarray(coarse).resize((60, 40), Image.Resampling.BICUBIC)
+            picture.save(tmp_path / "photos" / name / f"{k:02}.png")
+    return tmp_path / "photos"
+
+
+def test_photographs_become_a_set_like_any_other(photos: Path, ok: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "cache" / "twinlatent" / "prepared" / "pets.npz"
+    done = ok("data", "prepare", "pets", "--photos", photos, "--size", 12, "--no-progress")
+    assert done.out == f"{file}: 60 images of shape (1, 12, 12): 30 cat, 30 dog\n"
+    listed = "".join(ok("data", "list").out.split())
+    assert "pets│photographsofyours,60images,12x12,2classes│" in listed
+    assert "36 train, 12 calibration, 12 test images of shape (1, 12, 12), 2 classes" in ok("data", "show", "pets").text
+    run = tmp_path / "run"
+    assert "12 test images" in ok("train", "pets", "--preset", "smoke", "--out", run, "--no-progress").text
+    assert tl.load(run).card["data"]["name"] == "pets"
+    assert "success" in ok("attack", run, "--suite", "quick", "--steps", 1, "--images", 2, "--fpr", 0.1,
+                           "--save", "a.npz", "--no-progress").text  # fmt: skip
+
+
+def test_what_is_skipped_is_told_aside(photos: Path, program: Callable) -> None:
+    (photos / "cat" / "notes.txt").write_text("later")
+    Image.open(photos / "dog" / "00.png").save(photos / "dog" / "zz.bmp")
+    done = program("data", "prepare", "pets", "--photos", photos, "--no-progress", "--out", "mine")
+    assert done.status == 0
+    assert done.out == "mine/prepared/pets.npz: 60 images of shape (1, 64, 64): 30 cat, 30 dog\n"
+    assert done.err.splitlines() == [
+        f"skipped {photos / 'cat' / 'notes.txt'}: is not an image",
+        f"left out {photos / 'dog' / 'zz.bmp'}: shows the same as {photos / 'dog' / '00.png'}",
+    ]
+
+
+def test_ctrl_c_keeps_what_was_read(photos: Path, program: Callable, ok: Callable, monkeypatch) -> None:
+    real, read = reading.take, []
+
+    def take(piece, size: int):
+        read.append(piece.path)
+        if len(read) == 20:
+            signal.raise_signal(signal.SIGINT)
+        return real(piece, size)
+
+    monkeypatch.setattr(reading, "take", take)
+    words = ("data", "prepare", "pets", "--photos", photos, "--no-progress")
+    done = program(*words)
+    assert (done.status, done.out, done.err) == (130, "", "twinlatent: stopped; the same command goes on\n")
+    ok(*words)
+    assert len(read) == 60

@@ -7,6 +7,7 @@ import numpy as np
 import pooch
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from twinlatent.data import catalogue, downloads
 
@@ -28,6 +29,34 @@ def mnist_paths() -> list[Path]:
 def fashion_paths() -> list[Path]:
     """The four real files of Fashion-MNIST."""
     return _found(catalogue.FASHION_MNIST)
+
+
+@pytest.fixture(scope="session")
+def faces_path() -> Path:
+    """The real file of the faces of cats and dogs."""
+    return _found(catalogue.CAT_DOG_FACES)[0]
+
+
+@pytest.fixture(scope="session")
+def raw_sample() -> Path:
+    """Twenty of the photographs that those faces are from, with boxes.csv."""
+    for folder in downloads.folders(catalogue.CAT_DOG_FACES.name):
+        if (folder / "raw-sample" / "boxes.csv").is_file():
+            return folder / "raw-sample"
+    pytest.skip("no raw-sample/ of photographs of cats and dogs")
+
+
+@pytest.fixture
+def picture() -> Callable[..., Path]:
+    """Writes a smooth random picture, of its own for each seed, whatever format the name ends in."""
+
+    def write(path: Path, seed: int = 0, width: int = 90, height: int = 60, **options: object) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(seed).integers(0, 256, (9, 9)).astype(np.uint8)
+        Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path, **options)
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -84,9 +84,26 @@ def test_the_catalogue_is_consistent() -> None:
     assert all(mirror.endswith("/") for collection in COLLECTIONS for mirror in collection.mirrors)
 
 
-def test_published_sizes_are_those_of_the_real_files(mnist_paths, fashion_paths) -> None:
+def test_published_sizes_are_those_of_the_real_files(mnist_paths, fashion_paths, faces_path) -> None:
     sizes = [file.size for collection in COLLECTIONS for file in collection.files]
-    assert [path.stat().st_size for path in mnist_paths + fashion_paths] == sizes
+    assert [path.stat().st_size for path in [*mnist_paths, *fashion_paths, faces_path]] == sizes
+
+
+def test_what_cannot_be_fetched_has_a_command(cache) -> None:
+    assert all(bool(collection.mirrors) != bool(collection.command) for collection in COLLECTIONS)
+    made = dataclasses.replace(tiny(), command="make tiny")
+    with pytest.raises(TwinlatentError, match=r"^tiny/big is not in .*; run `make tiny` or put it into "):
+        obtain(made, fetch=True, progress=False)
+
+
+def test_a_file_made_again_is_taken_where_it_is_accepted(cache) -> None:
+    accepting = [dataclasses.replace(file, accepts=lambda content: content == b"as good") for file in tiny().files]
+    collection = dataclasses.replace(tiny(), files=tuple(accepting))
+    put(cache / "tiny", big=b"as good", small=CONTENTS["small"])
+    assert len(obtain(collection, fetch=False, progress=False)) == 2
+    put(cache / "tiny", big=b"not as good")
+    with pytest.raises(TwinlatentError, match="big: is cut short"):
+        obtain(collection, fetch=False, progress=False)
 
 
 def test_missing_files_are_fetched_into_the_cache_once(cache, server, address) -> None:

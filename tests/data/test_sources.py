@@ -165,8 +165,8 @@ def test_a_sets_own_size_may_be_said() -> None:
     assert load("digits", size=8).image_shape == (1, 8, 8)
 
 
-def test_the_table_describes_what_is_loaded() -> None:
-    assert names() == ("digits", "mnist", "fashion-mnist", "fashion-mnist5")
+def test_the_table_describes_what_is_loaded(cache) -> None:
+    assert names() == ("digits", "mnist", "fashion-mnist", "fashion-mnist5", "cats-dogs")
     split = load("digits")
     row = sources.SOURCES["digits"]
     assert (row.class_names, (1, row.size, row.size)) == (split.class_names, split.image_shape)

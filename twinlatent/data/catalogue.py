@@ -1,6 +1,9 @@
 """The files that data sets are made of and that are not shipped: names, sizes, checksums, mirrors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from twinlatent.data.faces import holds_the_faces
 
 
 @dataclass(frozen=True)
@@ -11,11 +14,13 @@ class RemoteFile:
         name: its name, without a folder.
         size: in bytes.
         md5: its published MD5, in hex.
+        accepts: of a file that people can make again: whether other bytes hold the same; None if none do.
     """
 
     name: str
     size: int
     md5: str
+    accepts: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,13 @@ class Collection:
         name: the folder the files lie in, under a data folder or the cache.
         files: in the order in which the reader of the data set wants them.
         mirrors: addresses to which a file's name is appended, best first; none if the files cannot be fetched.
+        command: what makes the files where they cannot be fetched.
     """
 
     name: str
     files: tuple[RemoteFile, ...]
-    mirrors: tuple[str, ...]
+    mirrors: tuple[str, ...] = ()
+    command: str = ""
 
 
 MNIST = Collection(
@@ -61,7 +68,13 @@ FASHION_MNIST = Collection(
     ),
 )
 
-COLLECTIONS = (MNIST, FASHION_MNIST)
+CAT_DOG_FACES = Collection(
+    "cat-dog-faces",
+    (RemoteFile("faces64.npz", 7_761_211, "30b0e507c06cd77933fb4fcd784fd6e1", holds_the_faces),),
+    command="twinlatent data prepare cats-dogs --photos DIR",
+)
+
+COLLECTIONS = (MNIST, FASHION_MNIST, CAT_DOG_FACES)
 
 
 def published_as(md5: str) -> str | None:

@@ -37,15 +37,16 @@ def obtain(collection: Collection, *, fetch: bool, progress: bool) -> list[Path]
     found = [locate(collection, file) for file in collection.files]
     missing = [file for file, path in zip(collection.files, found, strict=True) if path is None]
     if missing and not (fetch and collection.mirrors):
-        raise _missing(collection, missing[0], "fetch it (fetch=True) or put" if collection.mirrors else "put")
+        by_command = f"run `{collection.command}` or put" if collection.command else "put"
+        raise _missing(collection, missing[0], "fetch it (fetch=True) or put" if collection.mirrors else by_command)
     return [path or _fetch(collection, file, progress) for file, path in zip(collection.files, found, strict=True)]
 
 
-def folders(collection: Collection) -> list[Path]:
-    """Where the files of `collection` may lie, in the order of looking; the last is the cache."""
+def folders(name: str) -> list[Path]:
+    """Where the files of the collection called `name` may lie, in the order of looking; the last is the cache."""
     chosen = os.environ.get(DATA_VARIABLE)
     roots = [Path(chosen).expanduser()] if chosen else []
-    return [root / collection.name for root in (*roots, Path(pooch.os_cache("twinlatent")))]
+    return [root / name for root in (*roots, Path(pooch.os_cache("twinlatent")))]
 
 
 def locate(collection: Collection, file: RemoteFile) -> Path | None:
@@ -54,7 +55,7 @@ def locate(collection: Collection, file: RemoteFile) -> Path | None:
     Raises:
         TwinlatentError: this copy is not the published file, or cannot be read.
     """
-    for folder in folders(collection):
+    for folder in folders(collection.name):
         path = folder / file.name
         if path.exists():
             _check(path, file)
@@ -68,7 +69,7 @@ def _check(path: Path, file: RemoteFile) -> None:
     except OSError as error:
         raise TwinlatentError(f"{path}: cannot be read ({error.strerror}); mend or delete it") from None
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 != file.md5:
+    if md5 != file.md5 and not (file.accepts and file.accepts(content)):
         fault = _fault(md5, len(content), file)
         raise TwinlatentError(f"{path}: {fault}; delete it, or put the published file in its place")
 
@@ -83,7 +84,7 @@ def _fault(md5: str, size: int, file: RemoteFile) -> str:
 
 
 def _missing(collection: Collection, file: RemoteFile, mend: str) -> TwinlatentError:
-    first, *more = folders(collection)
+    first, *more = folders(collection.name)
     places = " and ".join(str(folder) for folder in (first, *more))
     return TwinlatentError(f"{collection.name}/{file.name} is not in {places}; {mend} it into {first}")
 
@@ -98,7 +99,7 @@ def _fetch(collection: Collection, file: RemoteFile, progress: bool) -> Path:
         except (RequestException, ValueError) as error:
             failures.append(f"{urlsplit(mirror).netloc}: {_reason(error)}")
         except OSError as error:
-            folder = folders(collection)[-1]
+            folder = folders(collection.name)[-1]
             mend = f"mend that, or put the files elsewhere and set {DATA_VARIABLE}"
             raise TwinlatentError(
                 f"{folder}: cannot be written ({error.strerror or 'no permission'}); {mend}"
@@ -117,7 +118,7 @@ def _download(address: str, collection: Collection, file: RemoteFile, progress: 
             timeout=TIMEOUT_SECONDS,
             headers={"Accept-Encoding": "identity"},  # the gzip file itself, not one more layer around it
         )
-        folder = folders(collection)[-1]
+        folder = folders(collection.name)[-1]
         return Path(pooch.retrieve(address, f"md5:{file.md5}", file.name, folder, downloader=downloader))
 
 

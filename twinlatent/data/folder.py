@@ -1,6 +1,8 @@
 """A folder of images of one's own: a folder a class, any image format that Pillow reads."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImage
         TwinlatentError: no such folder, fewer than two classes, a class with fewer than three images, or a file
             that is not a readable image.
     """
-    listing = {folder.name: _files(folder) for folder in _class_folders(root)}
+    listing = {folder.name: _files(folder) for folder in class_folders(root)}
     total = sum(map(len, listing.values()))
     with bar(f"reading {root}", total, show=progress) as shown:
         arrays = [_counted(path, size, shown) for files in listing.values() for path in files]
@@ -38,17 +40,18 @@ def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImage
     return LabelledImages(torch.from_numpy(np.stack(arrays)).unsqueeze(1), labels), tuple(listing)
 
 
-def _class_folders(root: Path) -> list[Path]:
+def class_folders(root: Path) -> list[Path]:
+    """The folders in `root`, sorted by name, at least two."""
     if not root.is_dir():
         raise TwinlatentError(f"{root}: no such folder; give one that holds a folder of images for each class")
-    found = sorted(entry for entry in _visible(root) if entry.is_dir())
+    found = sorted(entry for entry in visible(root) if entry.is_dir())
     if len(found) < 2:
         raise TwinlatentError(f"{root}: {len(found)} class folders; put the images of each class into a folder there")
     return found
 
 
 def _files(folder: Path) -> list[Path]:
-    files = sorted(_visible(folder))
+    files = sorted(visible(folder))
     for path in files:
         if path.is_dir():
             raise TwinlatentError(f"{path}: a folder inside a class folder; put the images into {folder} itself")
@@ -57,7 +60,8 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What lies in `folder`, but for names that start with a dot."""
     try:
         return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
@@ -80,20 +84,46 @@ def read_image(path: Path, size: int) -> NDArray[np.float32]:
     Raises:
         TwinlatentError: the file is no image, is damaged, or has so many pixels that Pillow suspects an attack.
     """
+    with open_image(path) as image:
+        grey = grey_values(image)
+    return _resized(grey, size)
+
+
+class UnreadableImageError(TwinlatentError):
+    """A file that is no image, or one that must not or cannot be read.
+
+    Attributes:
+        fault: what is wrong with it, without its path.
+    """
+
+    def __init__(self, path: Path, fault: str, mend: str) -> None:
+        super().__init__(f"{path}: {fault}; {mend}")
+        self.fault = fault
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image file, and turn whatever goes wrong with it within the block into an `UnreadableImageError`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities in metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                grey = _grey(ImageOps.exif_transpose(image))
+                yield image
+    except TwinlatentError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise TwinlatentError(f"{path}: has too many pixels to be opened safely; shrink or remove it") from None
+        raise UnreadableImageError(path, "has too many pixels to be opened safely", "shrink or remove it") from None
     except UnidentifiedImageError:
-        raise TwinlatentError(f"{path}: is not an image; remove it") from None
+        raise UnreadableImageError(path, "is not an image", "remove it") from None
     except Exception as error:  # Pillow's readers raise nearly every type on damaged files
         reason = " ".join(str(error).split())
-        raise TwinlatentError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
-    return _resized(grey, size)
+        raise UnreadableImageError(path, f"cannot be read as an image ({reason})", "replace or remove it") from None
+
+
+def grey_values(image: Image.Image) -> NDArray[np.float32]:
+    """Grey values in [0, 1] of an image of any mode, (H, W), turned upright by its EXIF data."""
+    return _grey(ImageOps.exif_transpose(image))
 
 
 def _grey(image: Image.Image) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """The data sets by name: a table with a row each, and what can be asked of it.
 
-A new data set is a new row: its files in the catalogue, unless it has none, and a function that reads them.
+A new data set is a new row: its files in the catalogue, unless it has none, and a function that reads them. Besides the
+table there are the sets that people prepare of their own photographs.
 """
 
 import difflib
@@ -12,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from twinlatent.data.catalogue import FASHION_MNIST, MNIST, Collection
+from twinlatent.data.catalogue import CAT_DOG_FACES, FASHION_MNIST, MNIST, Collection
 from twinlatent.data.downloads import locate, obtain
+from twinlatent.data.faces import SPECIES, read_faces
 from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
+from twinlatent.data.prepared import find, prepared_names, read_made_with, read_prepared
 from twinlatent.data.split import LabelledImages, Split, split_calibration, split_three_ways
 from twinlatent.errors import TwinlatentError
 
+CATS_DOGS = "cats-dogs"
 FOLDER = "folder:"
 FOLDER_SIZE = 28
 HELD_OUT = 5_000 / 60_000  # of the MNIST family's training images, for calibration
@@ -89,20 +93,25 @@ SOURCES = {
         "coats, trousers, sandals, sneakers and bags of Fashion-MNIST, 35,000 images, 28x28, 5 classes",
         FIVE_CLOTHES, 28, partial(_read_mnist_family, keep=tuple(map(CLOTHES.index, FIVE_CLOTHES))), FASHION_MNIST,
     ),
+    CATS_DOGS: Source(
+        "faces of cats and dogs, 2,028 images, 64x64, 2 classes; for research use only", SPECIES, 64, read_faces,
+        CAT_DOG_FACES,
+    ),
 }  # fmt: skip
 
 
 def names() -> tuple[str, ...]:
-    """Names that `load` knows; besides them it takes `folder:PATH`."""
-    return tuple(SOURCES)
+    """Names that `load` knows, those of prepared sets last; besides them it takes `folder:PATH`."""
+    return (*SOURCES, *(name for name in prepared_names() if name not in SOURCES))
 
 
 def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = True, progress: bool = True) -> Split:
     """Load a data set by name, in three parts.
 
     Official test sets stay whole. Of the training images of the MNIST family one in twelve is held out for
-    calibration; `digits` and folders are divided into 60 % training, 20 % calibration and 20 % test images. Every
-    division keeps the shares of the classes and depends on `seed` alone.
+    calibration; `digits`, folders and prepared sets are divided into 60 % training, 20 % calibration and 20 % test
+    images. These divisions keep the shares of the classes and depend on `seed` alone. `cats-dogs` is always divided
+    in the same way, whatever `seed` is: 664 training, 150 calibration and 200 test images of each class.
 
     Example:
         >>> split = load("digits")
@@ -112,8 +121,8 @@ def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = Tru
     Args:
         name: one of `names()`, or `folder:PATH` for a folder that holds a folder of images for each class.
         seed: of the divisions, at least 0.
-        size: height and width in pixels to which the images of a folder are resized, 28 if None. The other sets
-            have their own size and accept no other.
+        size: height and width in pixels to which the images of a folder are resized, 28 if None. The other sets,
+            prepared ones too, have their own size and accept no other.
         fetch: whether missing files may be fetched over the network into the user's cache.
         progress: whether to show progress bars.
 
@@ -123,11 +132,31 @@ def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = Tru
     """
     if name.startswith(FOLDER):
         return _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
+    prepared = _prepared(name)
+    if prepared is not None:
+        return _load_prepared(name, prepared, seed, size)
     source = _source(name)
-    if size not in (None, source.size):
-        raise TwinlatentError(f"size is {size}, but {name} is {source.size}x{source.size}; leave size out")
+    _check_size(name, size, source.size)
     paths = obtain(source.collection, fetch=fetch, progress=progress) if source.collection else []
     return Split(name, *source.read(paths, seed), source.class_names)
+
+
+def _check_size(name: str, size: int | None, own: int) -> None:
+    if size not in (None, own):
+        raise TwinlatentError(f"size is {size}, but {name} is {own}x{own}; leave size out")
+
+
+def _prepared(name: str) -> Path | None:
+    """The file of a prepared set; None if `name` is no such set."""
+    return None if name in SOURCES else find(name)
+
+
+def _load_prepared(name: str, path: Path, seed: int, size: int | None) -> Split:
+    prepared = read_prepared(path)
+    _check_size(name, size, prepared.images.shape[-1])
+    data = prepared.labelled()
+    parts = split_three_ways(data, test_share=TEST_SHARE, calibration_share=CALIBRATION_SHARE, seed=seed)
+    return Split(name, *parts, prepared.class_names)
 
 
 def _load_folder(name: str, seed: int, size: int, progress: bool) -> Split:
@@ -153,17 +182,32 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
     Raises:
         TwinlatentError: unknown name, no network, or a file that is there but is not the published one.
     """
-    collection = _source(name).collection
+    collection = None if _prepared(name) else _source(name).collection
     return obtain(collection, fetch=True, progress=progress) if collection else []
 
 
 def describe(name: str) -> str:
     """One line that says what the data set called `name` holds."""
+    prepared = _prepared(name)
+    if prepared is not None:
+        return _describe_prepared(prepared)
     return _source(name).description
 
 
+def _describe_prepared(path: Path) -> str:
+    try:
+        made_with = read_made_with(path)
+    except TwinlatentError as error:
+        return str(error)
+    size, counts = made_with["size"], made_with["counts"]
+    return f"photographs of yours, {sum(counts.values()):,} images, {size}x{size}, {len(counts)} classes"
+
+
 def where(name: str) -> str:
-    """One line that says where the files of the data set lie, what is wrong with them, or how much is to be fetched."""
+    """One line that says where the files of the data set lie, what is wrong with them, or how to get them."""
+    prepared = _prepared(name)
+    if prepared is not None:
+        return str(prepared)
     collection = _source(name).collection
     if collection is None:
         return "comes with scikit-learn"
@@ -172,6 +216,8 @@ def where(name: str) -> str:
     except TwinlatentError as error:
         return str(error)
     missing = sum(file.size for file, path in found.items() if path is None)
+    if missing and not collection.mirrors:
+        return f"to be made: {collection.command}"
     if missing:
         return f"{missing / 1e6:.1f} MB to be fetched"
     return ", ".join(sorted({str(path.parent) for path in found.values() if path is not None}))
@@ -180,6 +226,6 @@ def where(name: str) -> str:
 def _source(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
-    near = difflib.get_close_matches(name, SOURCES, n=1)
+    near = difflib.get_close_matches(name, names(), n=1)
     meant = f"did you mean {near[0]}? Known are " if near else "known are "
-    raise TwinlatentError(f"no data set is called {name!r}; {meant}{', '.join(SOURCES)} and {FOLDER}PATH")
+    raise TwinlatentError(f"no data set is called {name!r}; {meant}{', '.join(names())} and {FOLDER}PATH")

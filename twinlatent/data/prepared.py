@@ -1,0 +1,139 @@
+"""Data sets made of one's own photographs: one file each, `prepared/NAME.npz` in a data folder or the cache."""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from twinlatent.data.downloads import folders
+from twinlatent.data.split import LabelledImages
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import replacing
+
+PREPARED = "prepared"
+SUFFIX = ".npz"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepared file holds.
+
+    Attributes:
+        images: uint8 (n, size, size).
+        labels: int64 (n,).
+        class_names: in the order of the labels.
+        sources: the photograph of each image, below the folder that it was found in.
+        made_with: how the images were made, and how many of each class there are; plain JSON.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    sources: tuple[str, ...]
+    made_with: dict[str, Any]
+
+    def labelled(self) -> LabelledImages:
+        """All images as float32 (n, 1, size, size) in [0, 1]."""
+        images = torch.from_numpy(self.images).unsqueeze(1).float().div_(255)
+        return LabelledImages(images, torch.from_numpy(self.labels))
+
+
+def check_name(name: str, taken: Collection[str]) -> None:
+    """Raise a `TwinlatentError` unless a prepared set may be called `name`; `taken` are names of other sets."""
+    if not NAME.fullmatch(name):
+        raise TwinlatentError(f"{name!r} cannot name a data set; use letters, digits, - and _, 64 at most")
+    if name.lower() in taken:
+        raise TwinlatentError(f"{name!r} is a data set of its own; choose another name for your photographs")
+
+
+def path_of(name: str, folder: Path | None = None) -> Path:
+    """Where the prepared set `name` is written: below a data folder, or the cache if None."""
+    return (folders(PREPARED)[-1] if folder is None else folder / PREPARED) / f"{name}{SUFFIX}"
+
+
+def find(name: str) -> Path | None:
+    """The file of the prepared set `name` on this machine, None if there is none."""
+    return {path.stem: path for path in reversed(_all())}.get(name)
+
+
+def prepared_names() -> tuple[str, ...]:
+    """Names of the prepared sets on this machine, sorted."""
+    return tuple(sorted({path.stem for path in _all()}))
+
+
+def _all() -> list[Path]:
+    """All prepared files, those of the data folder first."""
+    found = []
+    for folder in folders(PREPARED):
+        paths = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
+        found += [path for path in paths if NAME.fullmatch(path.stem)]
+    return found
+
+
+def write_prepared(path: Path, prepared: Prepared) -> None:
+    """Write the file, whole or not at all, without pickles."""
+    with replacing(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            images=prepared.images,
+            labels=prepared.labels,
+            class_names=np.array(prepared.class_names),
+            sources=np.array(prepared.sources),
+            made_with=np.array(json.dumps(prepared.made_with)),
+        )
+
+
+def read_prepared(path: Path) -> Prepared:
+    """Read a prepared file.
+
+    Raises:
+        TwinlatentError: it is damaged, or something else.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return _checked(
+                Prepared(
+                    images=arrays["images"],
+                    labels=arrays["labels"],
+                    class_names=tuple(map(str, arrays["class_names"])),
+                    sources=tuple(map(str, arrays["sources"])),
+                    made_with=json.loads(str(arrays["made_with"])),
+                )
+            )
+    except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
+        raise _damaged(path, error) from None
+
+
+def read_made_with(path: Path) -> dict[str, Any]:
+    """Only how a prepared file was made, which is read at once however many images there are.
+
+    Raises:
+        TwinlatentError: as `read_prepared`.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            made_with = json.loads(str(arrays["made_with"]))
+            return {"size": int(made_with["size"]), "counts": dict(made_with["counts"]), **made_with}
+    except Exception as error:
+        raise _damaged(path, error) from None
+
+
+def _checked(prepared: Prepared) -> Prepared:
+    images, labels, size = prepared.images, prepared.labels, prepared.made_with["size"]
+    if images.dtype != np.uint8 or images.shape != (len(labels), size, size) or len(prepared.sources) != len(labels):
+        raise ValueError(f"images are {images.dtype} {images.shape}")
+    if labels.dtype != np.int64 or set(labels.tolist()) != set(range(len(prepared.class_names))):
+        raise ValueError("labels do not fit the class names")
+    return prepared
+
+
+def _damaged(path: Path, error: Exception) -> TwinlatentError:
+    reason = " ".join(str(error).split())[:80]
+    return TwinlatentError(f"{path}: is no prepared data set, or damaged ({reason}); delete it and prepare it again")

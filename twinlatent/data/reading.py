@@ -1,0 +1,100 @@
+"""Cutting many pieces out of photographs: shown as progress, and kept on Ctrl-C."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twinlatent.data.photos import Piece, Taken, take
+from twinlatent.errors import TwinlatentError
+from twinlatent.files import replacing
+from twinlatent.interrupts import deferred_interrupt
+from twinlatent.progress import bar
+
+SAVE_SECONDS = 30.0
+Key = tuple[Any, ...]
+
+
+def partial_of(path: Path) -> Path:
+    """Where what is read is kept until `path` is written."""
+    return path.with_suffix(".partial")
+
+
+def read_pieces(
+    pieces: Sequence[Piece], size: int, partial: Path, asked: dict[str, Any], *, title: str, progress: bool
+) -> list[Taken]:
+    """`take` every piece, in order.
+
+    On Ctrl-C, and every half minute, what is done is written to `partial`, whose images the next call does not read
+    again, unless their files changed. The caller removes it when its result is written.
+
+    Args:
+        pieces: what to take.
+        size: height and width of the images in pixels.
+        partial: the file to go on from, and to keep what is done in.
+        asked: whatever else decides what the images are; plain JSON. A partial file of anything else is refused.
+        title: of the bar.
+        progress: whether to show it.
+
+    Raises:
+        TwinlatentError: `partial` is damaged, or was begun with other settings.
+        KeyboardInterrupt: after Ctrl-C, with what was done kept.
+    """
+    asked = {**asked, "size": size}
+    before = _kept(partial, asked) if partial.exists() else {}
+    done: dict[Key, Taken] = {}
+    saved = time.monotonic()
+    with deferred_interrupt() as interrupted, bar(title, len(pieces), show=progress) as shown:
+        for piece in pieces:
+            key = _key(piece)
+            done[key] = before[key] if key in before else take(piece, size)
+            shown.advance()
+            stop = interrupted()
+            if stop or time.monotonic() - saved > SAVE_SECONDS:
+                _keep(partial, asked, before | done)
+                saved = time.monotonic()
+            if stop:
+                raise KeyboardInterrupt(f"stopped after {len(done)} of {len(pieces)}")
+    return [done[_key(piece)] for piece in pieces]
+
+
+def _key(piece: Piece) -> Key:
+    """What a piece is of: file, its time and length, box."""
+    try:
+        status = piece.path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+    except OSError:
+        stamp = (0, 0)
+    return (str(piece.path.absolute()), *stamp, piece.box, piece.photo_size)
+
+
+def _keep(partial: Path, asked: dict[str, Any], done: dict[Key, Taken]) -> None:
+    size = asked["size"]
+    images = [taken.image for taken in done.values() if taken.image is not None]
+    about = {"asked": asked, "done": [[key, taken.digest, taken.fault] for key, taken in done.items()]}
+    with replacing(partial) as temporary, temporary.open("wb") as file:
+        stack = np.stack(images) if images else np.zeros((0, size, size), np.uint8)
+        np.savez(file, images=stack, about=np.array(json.dumps(about)))
+
+
+def _kept(partial: Path, asked: dict[str, Any]) -> dict[Key, Taken]:
+    try:
+        with partial.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images, about = iter(arrays["images"]), json.loads(str(arrays["about"]))
+        same = about["asked"] == asked
+        kept = {
+            _hashable(key): Taken(None if fault else next(images), digest, fault)
+            for key, digest, fault in (about["done"] if same else [])
+        }
+    except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
+        raise TwinlatentError(f"{partial}: is damaged ({' '.join(str(error).split())[:80]}); delete it") from None
+    if not same:
+        raise TwinlatentError(f"{partial}: was begun with other settings; give the same ones, or delete it")
+    return kept
+
+
+def _hashable(key: list[Any]) -> Key:
+    return tuple(tuple(part) if isinstance(part, list) else part for part in key)
