@@ -111,7 +111,8 @@ def main() -> None:
     for name in (*rivals, "ours"):
         print(f"{name:20} {1e3 * typical[name]:7.2f} ms   relative difference to the loop {errors[name]:.1e}")
     print(f"ours is {speedup:.2f} times as fast as the best of the others")
-    print(f"matrix products reach {peak / 1e9:.0f} GFLOP/s here; ours does what a loop does at {100 * share:.1f} % of that")
+    share_text = f"ours does a loop's work at {100 * share:.1f} % of that"
+    print(f"matrix products reach {peak / 1e9:.0f} GFLOP/s here; {share_text}")
     if max(errors.values()) > 1e-2:  # rounding that turns the maximum of a single pooling can make a thousandth
         raise SystemExit("the contestants do not agree")
     if options.out:
