@@ -68,8 +68,8 @@ def value_of(settings: BaseModel, name: str) -> object:
 def same(said: str, value: object) -> bool:
     """Whether a cell says this value, as `--set` would read it."""
     (text,) = words(said)
-    if value is None or isinstance(value, str):
-        return text == ("none" if value is None else value)
+    if value is None or isinstance(value, str | bool):
+        return text == (value if isinstance(value, str) else str(value).lower())
     assert isinstance(value, int | float)
     return float(text) == value
 

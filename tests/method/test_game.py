@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from twinlatent.data import LabelledImages
+from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import game, training
 from twinlatent.method.checkpoints import load_tensors
@@ -57,7 +58,9 @@ def start(three_digits: LabelledImages, generator):
         with torch.no_grad():
             for parameter in state.vaes.encoders.parameters():
                 parameter.mul_(2)  # latents that are not all close to 0
-        benign, others = game.Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"))(generator)
+        benign, others = game.Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"), settings.augment)(
+            generator
+        )
         return state, benign, others
 
     return make
@@ -79,7 +82,7 @@ def literal_densities(state: GameState, images: Tensor) -> tuple[Tensor, Tensor]
 def test_each_class_is_dealt_its_own_images_and_others(three_digits: LabelledImages, generator) -> None:
     known = {image.numpy().tobytes(): int(label)
              for image, label in zip(three_digits.images, three_digits.labels, strict=True)}  # fmt: skip
-    deal = game.Dealer(three_digits, CLASSES, 40, torch.device("cpu"))
+    deal = game.Dealer(three_digits, CLASSES, 40, torch.device("cpu"), Augmentation())
     benign, others = deal(generator)
     assert benign.shape == others.shape == (CLASSES, 40, 1, 8, 8)
     for c in range(CLASSES):

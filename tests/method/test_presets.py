@@ -58,6 +58,14 @@ def test_the_paper_preset_has_the_steps_of_table_7() -> None:
     assert [(a.steps, a.learning_rate, a.c) for a in made] == [(1000, 0.001, 1), (2000, 0.001, 1)]
 
 
+def test_cats_and_dogs_have_their_own_line_in_table_7() -> None:
+    mim, cw = (preset_settings("paper", (1, 64, 64), "cats-dogs", attack) for attack in ("mim", "cw"))
+    assert (mim.adversary.epsilon, mim.adversary.steps, mim.adversary.step_size) == (0.2, 1200, 0.001)
+    assert (cw.adversary.steps, cw.adversary.learning_rate) == (3000, 0.003)
+    assert mim.encoder == "2(c(12,32)-bn-relu-mp(2)) c(12,32)-bn-relu-z(64,64)"
+    assert mim.decoder == "d(24) d(49) 3(ct(4,64)) d(4096)"
+
+
 def test_unknown_training_attacks_are_named() -> None:
     with pytest.raises(TwinlatentError, match="'fgsm' is unknown"):
         preset_settings("smoke", (1, 28, 28), "mnist", "fgsm")

@@ -20,6 +20,7 @@ from twinlatent.baselines.networks import NEAREST, BinaryDetector, ClassDetector
 from twinlatent.baselines.settings import ATTACKS, BaselineSettings, baseline_settings, check_settings
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
+from twinlatent.data.augmentation import augmented
 from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
@@ -195,7 +196,7 @@ def _rce(module: ReverseCrossEntropy, work: _Work) -> float:
 def _gat(module: ClassDetectors, work: _Work) -> float:
     """Each class's detector: its own images against attacked images of the others."""
     settings, split = work.settings, work.split
-    deal = Dealer(split.train, split.classes, settings.batch, torch.device(work.device))
+    deal = Dealer(split.train, split.classes, settings.batch, torch.device(work.device), settings.augment)
     spared = int(settings.unattacked * settings.batch)
 
     def turn(state: TrainingState) -> dict[str, Any]:
@@ -238,7 +239,8 @@ def _train_classifier(
 
     def turn(state: TrainingState) -> dict[str, Any]:
         picked = data.subset(torch.randint(len(data), (settings.batch,), generator=state.generator))
-        images, labels = picked.images.to(work.device), picked.labels.to(work.device)
+        images = augmented(picked.images, settings.augment, state.generator).to(work.device)
+        labels = picked.labels.to(work.device)
         if change is not None:
             share = grown(state.round, settings.rounds, settings.ramp)
             images = change(images, labels, share, state.generator)

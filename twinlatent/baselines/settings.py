@@ -4,8 +4,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.presets import SMALL_SIDE, encoder_of, plain_classifier
+from twinlatent.method.presets import SMALL_SIDE, encoder_of, is_large, plain_classifier
 
 BaselineMethod = Literal["plain", "adversarial-training", "gong", "rce", "gat"]
 BaselineAttack = Literal["none", "mim", "pgd", "cw"]
@@ -54,6 +55,7 @@ class BaselineSettings(BaseModel):
     batch: int = Field(64, ge=1)
     """Images a round; for `gat` a class and round."""
     learning_rate: float = Field(2e-3, gt=0)
+    augment: Augmentation = Augmentation()
     checkpoint_every: int = Field(200, ge=1)
 
 
@@ -79,6 +81,9 @@ _SMALL: dict[str, dict[str, Any]] = {
     "gong": {"rounds": 600, "attacked_images": 600},
     "adversarial-training": {"rounds": 800, "attack_steps": 5},
     "gat": {"rounds": 500, "attack_steps": 5, "batch": 16, "learning_rate": 8e-3},
+}
+_LARGE: dict[str, dict[str, Any]] = {
+    method: {"augment": {"flip": True, "shift": 3, "brightness": 0.1}, "epsilon": 0.2} for method in _STANDARD
 }
 _SMOKE: dict[str, Any] = {"rounds": 60, "attack_steps": 3, "attacked_images": 60, "references": 20, "batch": 16,
                           "checkpoint_every": 25}  # fmt: skip
@@ -111,6 +116,8 @@ def baseline_settings(
     values = {"network": _network(method, image_shape, classes, data), "attack": chosen, **_STANDARD[method]}
     if image_shape[-1] <= SMALL_SIDE:
         values |= _SMALL[method]
+    if is_large(image_shape):
+        values |= _LARGE[method]
     values |= _SMOKE if preset == "smoke" else {}
     unused = UNUSED[method]  # type: ignore[index]
     return BaselineSettings(**{name: value for name, value in values.items() if name not in unused})
@@ -139,7 +146,7 @@ def check_settings(method: str, settings: BaselineSettings) -> None:
 def _network(method: str, image_shape: tuple[int, ...], classes: int, data: str) -> str:
     """That of the paper's plain classifier; one layer more where training is adversarial; our encoder a class."""
     if method == "gat":
-        return f"{encoder_of(image_shape, data).rpartition(' z(')[0]} z(1,1)"
-    if method == "adversarial-training" and image_shape[-1] > SMALL_SIDE:
+        return f"{encoder_of(image_shape, data).rpartition('z(')[0]}z(1,1)"
+    if method == "adversarial-training" and image_shape[-1] > SMALL_SIDE and not is_large(image_shape):
         return f"2(c(3,16)) mp(2) c(3,32) mp(2) d(256) sm({classes})"
     return plain_classifier(image_shape, classes, data)

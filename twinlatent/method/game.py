@@ -20,6 +20,7 @@ from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
 from twinlatent.attacks.steps import SignStep
 from twinlatent.data import LabelledImages
+from twinlatent.data.augmentation import Augmentation, augmented
 from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.class_vaes import ClassVAEs
@@ -74,6 +75,7 @@ class GameSettings(BaseModel):
     decoder: str
     loss: LossSettings = LossSettings()
     adversary: AdversarySettings = AdversarySettings()
+    augment: Augmentation = Augmentation()
     rounds: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
     """Images of each kind, a class and round."""
@@ -161,7 +163,7 @@ def play(
         TwinlatentError: a class without images, a state that does not fit, or a loss that is no number any more.
         KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
-    deal = Dealer(data, classes, settings.batch, torch.device(device))
+    deal = Dealer(data, classes, settings.batch, torch.device(device), settings.augment)
     watched = _watched(data)
     state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, device)
     identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint}
@@ -314,14 +316,16 @@ def _stopped(state: GameState, settings: GameSettings) -> bool:
 
 
 class Dealer:
-    """Deals fresh images: for each class B of its own and B of the others, drawn with replacement.
+    """Deals fresh images: for each class B of its own and B of the others, drawn with replacement and augmented.
 
     Raises:
         TwinlatentError: a class without images, or fewer than 2 classes.
     """
 
-    def __init__(self, data: LabelledImages, classes: int, batch: int, device: torch.device) -> None:
-        self._images, self._batch, self._device = data.images, batch, device
+    def __init__(
+        self, data: LabelledImages, classes: int, batch: int, device: torch.device, augment: Augmentation
+    ) -> None:
+        self._images, self._batch, self._device, self._augment = data.images, batch, device, augment
         self._own = [(data.labels == label).nonzero()[:, 0] for label in range(classes)]
         self._others = [(data.labels != label).nonzero()[:, 0] for label in range(classes)]
         empty = [label for label, own in enumerate(self._own) if not len(own)]
@@ -336,7 +340,7 @@ class Dealer:
 
     def _draw(self, pools: list[Tensor], generator: torch.Generator) -> Tensor:
         picked = [pool[torch.randint(len(pool), (self._batch,), generator=generator)] for pool in pools]
-        return self._images[torch.stack(picked)].to(self._device)
+        return augmented(self._images[torch.stack(picked)], self._augment, generator).to(self._device)
 
 
 # --- records ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""Changes of training images: what may change, what may not, and what the draws are."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from twinlatent.data.augmentation import Augmentation, augmented
+
+ALL = Augmentation(flip=True, shift=2, brightness=0.2)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images(real_images) -> Tensor:
+    return real_images(60)
+
+
+def test_where_all_is_off_nothing_is_drawn(images: Tensor) -> None:
+    generator = seeded()
+    before = generator.get_state()
+    assert torch.equal(augmented(images, Augmentation(), generator), images)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_half_are_mirrored(images: Tensor) -> None:
+    changed = augmented(images, Augmentation(flip=True), seeded())
+    mirrored = (changed == images.flip(-1)).flatten(1).all(1)
+    assert ((changed == images).flatten(1).all(1) | mirrored).all()
+    assert 15 < mirrored.sum() < 45
+
+
+def test_an_image_is_moved_by_whole_pixels_and_its_border_repeated(images: Tensor) -> None:
+    changed = augmented(images, Augmentation(shift=2), seeded())
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
+    size = images.shape[-1]
+    places = [(y, x) for y in range(5) for x in range(5)]
+    found = torch.stack([(changed == padded[..., y : y + size, x : x + size]).flatten(1).all(1) for y, x in places])
+    assert found.any(0).all()
+    assert found.any(1).sum() > 15  # of 25 moves
+
+
+def test_brightness_is_one_factor_an_image(images: Tensor) -> None:
+    changed = augmented(images * 0.8, Augmentation(brightness=0.2), seeded())
+    factors = [(a[b > 0] / b[b > 0]) for a, b in zip(changed, images * 0.8, strict=True)]
+    assert all(torch.allclose(factor, factor[:1].expand_as(factor), atol=1e-6) for factor in factors)
+    one = torch.stack([factor[0] for factor in factors])
+    assert one.min() >= 0.8
+    assert one.max() <= 1.2
+    assert one.std() > 0.05
+
+
+def test_values_stay_in_range_and_images_as_they_were(images: Tensor) -> None:
+    before = images.clone()
+    changed = augmented(images, ALL, seeded())
+    assert torch.equal(images, before)
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert not torch.equal(changed, images)
+
+
+def test_same_seed_same_changes_whatever_the_leading_axes(images: Tensor) -> None:
+    flat = augmented(images, ALL, seeded(3))
+    assert torch.equal(augmented(images.unflatten(0, (4, 15)), ALL, seeded(3)), flat.unflatten(0, (4, 15)))
+    assert not torch.equal(augmented(images, ALL, seeded(4)), flat)

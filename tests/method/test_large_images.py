@@ -1,0 +1,111 @@
+"""The networks for 64×64 images: gradients in 64 latent dimensions, and batch normalisation inside the game."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.models import frozen
+from twinlatent.method import game
+from twinlatent.method.class_vaes import ClassEncoders
+from twinlatent.method.densities import log_one_minus_density, log_standard_normal
+from twinlatent.method.game import GameSettings, adversary_turn, defender_turn, new_state
+from twinlatent.method.networks import plan
+from twinlatent.method.presets import encoder_of, preset_settings
+
+SIDE = 64
+SHAPE = (1, SIDE, SIDE)
+
+
+@pytest.fixture(scope="module")
+def images(real_images) -> Tensor:
+    """Benign images (2 classes, 3, 1, 64, 64)."""
+    return real_images(6, SIDE).unflatten(0, (2, 3))
+
+
+@pytest.fixture(scope="module")
+def encoders() -> ClassEncoders:
+    made = ClassEncoders(plan(encoder_of(SHAPE, "cats-dogs"), SHAPE, "encoder"), 2, torch.Generator().manual_seed(0))
+    return made.requires_grad_(False).eval()
+
+
+def test_the_joint_density_is_too_small_to_be_learnt_from(encoders: ClassEncoders, images: Tensor) -> None:
+    assert encoders.robust_size == encoders.vulnerable_size == 64
+    assert log_standard_normal(torch.zeros(64)).exp() == pytest.approx(2.9e-26, rel=0.02)
+    x = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(log_one_minus_density(encoders(x).robust.mean, "joint").sum(), x)
+    assert gradient.abs().max() < 1e-20
+
+
+def test_the_penalty_per_dimension_has_a_gradient(encoders: ClassEncoders, images: Tensor) -> None:
+    for latents in ("robust", "vulnerable"):
+        x = images.clone().requires_grad_()
+        penalty = -log_one_minus_density(getattr(encoders(x), latents).mean, "per_dimension")
+        assert (penalty > 0).all()
+        (gradient,) = torch.autograd.grad(penalty.sum(), x)
+        assert gradient.isfinite().all()
+        assert (gradient.flatten(2).abs().amax(2) > 1e-6).all()  # of every image
+
+
+@pytest.mark.parametrize("objective", ["bypass", "ratio"])
+def test_what_the_adversary_raises_has_a_gradient(images: Tensor, objective: str, monkeypatch) -> None:
+    """Of every image, in the first step: with the bypass term switched on, since nothing is allowed yet."""
+    settings = preset_settings("smoke", SHAPE, "cats-dogs")
+    adversary = settings.adversary.model_copy(update={"objective": objective, "steps": 1, "bypass_weight": 1.0})
+    settings = settings.model_copy(update={"adversary": adversary, "unattacked": 0.0})
+    state = new_state(SHAPE, 2, settings, 0, "cpu")
+    found = []
+
+    def looked_at(gain, _enough, others, *_rest) -> Tensor:
+        x = others.clone().requires_grad_()
+        found.append(torch.autograd.grad(gain(x).sum(), x)[0])
+        return others
+
+    monkeypatch.setattr(game, "_attack", looked_at)
+    adversary_turn(state, images, images.roll(1, 0), 0.1, settings)
+    assert found[0].isfinite().all()
+    assert (found[0].flatten(2).abs().amax(2) > 1e-6).all()
+
+
+SMALL = GameSettings(
+    encoder="2(c(8,8)-bn-relu-mp(2)) c(8,8)-bn-relu-z(4,4)",
+    decoder="d(9) ct(3,4) d(256)",
+    batch=4,
+    adversary={"steps": 2, "epsilon": 0.2},
+)
+
+
+def statistics(state: game.GameState) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.vaes.named_buffers()}
+
+
+def test_the_adversary_sees_the_network_as_it_is_used_afterwards(real_images) -> None:
+    """Running statistics, which its turn leaves alone: what becomes of an image depends on no other one."""
+    benign = real_images(8, 16).unflatten(0, (2, 4))
+    others = benign.roll(1, 0)
+    state = new_state((1, 16, 16), 2, SMALL, 0, "cpu")
+    defender_turn(state, benign, others, SMALL)  # statistics that are neither the first nor the batch's
+    before = statistics(state)
+    together, *_ = adversary_turn(state, benign, others, 0.2, SMALL)
+    assert all(torch.equal(value, before[name]) for name, value in statistics(state).items())
+    assert state.vaes.training
+    alone, *_ = adversary_turn(state, benign, others[:, 1:2], 0.2, SMALL.model_copy(update={"unattacked": 0.0}))
+    torch.testing.assert_close(alone, together[:, 1:2], atol=1e-4, rtol=0)
+
+
+def test_the_defender_moves_the_statistics_of_each_class(real_images) -> None:
+    benign = real_images(8, 16).unflatten(0, (2, 4))
+    state = new_state((1, 16, 16), 2, SMALL, 0, "cpu")
+    before = statistics(state)
+    defender_turn(state, benign, benign.roll(1, 0) * 0.5, SMALL)
+    means = [name for name in before if name.endswith("running_mean")]
+    assert means
+    for name in means:
+        moved = statistics(state)[name] - before[name]
+        assert (moved.abs().amax(1) > 0).all()
+        assert not torch.equal(moved[0], moved[1])
+
+
+def test_in_use_normalising_is_the_running_statistics(encoders: ClassEncoders, images: Tensor) -> None:
+    with frozen(encoders):
+        whole, one = encoders(images[0]).robust.mean, encoders(images[0, :1]).robust.mean
+    torch.testing.assert_close(one[:, 0], whole[:, 0], atol=1e-5, rtol=1e-4)

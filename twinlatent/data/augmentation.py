@@ -1,0 +1,55 @@
+"""Small changes of training images that leave their class as it is, for data sets of few images.
+
+Letters: n images, H and W height and width in pixels.
+"""
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class Augmentation(BaseModel):
+    """What is changed of each image whenever it is drawn for training; by default nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip: bool = False
+    """Mirror half of the images left to right."""
+    shift: int = Field(0, ge=0)
+    """Move by up to this many pixels up or down and left or right; the border is repeated."""
+    brightness: float = Field(0.0, ge=0, lt=1)
+    """Multiply all pixels by a factor from 1 − this to 1 + this; what gets brighter than 1 is cut off."""
+
+
+def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Each image changed by draws of its own.
+
+    Args:
+        images: (..., channels, H, W) in [0, 1].
+        settings: what is drawn; where all is off, nothing is, and `images` itself comes back.
+        generator: of the draws, on the CPU.
+
+    Returns:
+        images of the same shape in [0, 1].
+    """
+    whole = images.flatten(0, -4) if images.ndim > 4 else images
+    n, changed = len(whole), whole
+    if settings.flip:
+        mirrored = torch.rand(n, generator=generator) < 0.5
+        changed = torch.where(mirrored.to(whole.device)[:, None, None, None], changed.flip(-1), changed)
+    if settings.shift:
+        moves = torch.randint(-settings.shift, settings.shift + 1, (2, n), generator=generator).to(whole.device)
+        changed = _moved(_moved(changed, moves[0], -2), moves[1], -1)
+    if settings.brightness:
+        factors = 1 + settings.brightness * (2 * torch.rand(n, generator=generator) - 1)
+        changed = (changed * factors.to(whole.device)[:, None, None, None]).clamp_max(1)
+    return changed.view(images.shape)
+
+
+def _moved(images: Tensor, moves: Tensor, axis: int) -> Tensor:
+    """(n, channels, H, W), each moved along an axis by its number (n,) of pixels."""
+    size = images.shape[axis]
+    places = (torch.arange(size, device=images.device) - moves[:, None]).clamp(0, size - 1)
+    shape = [len(images), 1, 1, 1]
+    shape[axis] = size
+    return images.gather(axis, places.view(shape).expand_as(images))
