@@ -64,8 +64,10 @@ def test_random_labels_are_of_all_classes_alike(vulnerable, benign) -> None:
     lesson = lessons(vulnerable, benign, 10, 0.1, 0)["relabelled"]
     rows = torch.arange(len(vulnerable))
     labels = lesson(rows, torch.Generator())[1]
-    assert set(labels.tolist()) == set(range(10))
-    assert (labels == benign.labels[vulnerable.sources]).double().mean() < 0.3
+    true = benign.labels[vulnerable.sources]
+    for label in range(10):
+        counts = labels[true == label].bincount(minlength=10)
+        assert counts.max() - counts.min() <= 1
     assert torch.equal(labels, lesson(rows, torch.Generator())[1])
 
 
@@ -76,7 +78,7 @@ def accuracy(sample, count: int, digits: Split, smoke, steps: int = 150) -> floa
 
 
 def test_controls_are_at_chance_where_right_labels_are_learnt(digits: Split, smoke) -> None:
-    """Chance is .1; a random label for each of ten classes would scatter around it by .1."""
+    """Chance is .1; were labels drawn one by one, it would scatter by .1."""
     train, rows = digits.train, torch.arange(len(digits.train))
     pretended = VulnerableImages(train.images.mul(255).round().byte(), (train.labels + 1) % 10, rows, (len(rows),), 0.0)
     taught = lessons(pretended, train, 10, 0.3, 0)
@@ -86,7 +88,7 @@ def test_controls_are_at_chance_where_right_labels_are_learnt(digits: Split, smo
 
     assert accuracy(right, len(train), digits, smoke) > 0.9
     for name in ("relabelled", "noise"):
-        assert accuracy(taught[name], len(train), digits, smoke) < 0.3, name
+        assert accuracy(taught[name], len(train), digits, smoke) < 0.25, name
     assert accuracy(taught["unattacked"], len(train), digits, smoke) < 0.05
 
 

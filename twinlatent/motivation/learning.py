@@ -32,7 +32,8 @@ def lessons(
     """What F_v and its controls learn from, by name; each has a row for each of X_v.
 
     - `vulnerable`: (X_v, Y_v) itself.
-    - `relabelled`: the benign images that X_v was made from, with labels drawn at random from all classes.
+    - `relabelled`: the benign images that X_v was made from, with labels at random, all equally often in each class.
+      Were they drawn one by one, the label that a class got most often by chance would be learnt as its own.
     - `noise`: the same with random ±ε on every pixel; where the attack has no ε (CW-L2), as much as it changed that
       image's pixels, in root mean square.
     - `unattacked`: those benign images with the labels Y_v. These are all wrong, so accuracy is below chance.
@@ -46,7 +47,7 @@ def lessons(
         epsilon: the attack's L∞ radius; None where it has none.
         seed: of the random labels.
     """
-    drawn = torch.randint(classes, (len(vulnerable),), generator=seeded(seed))
+    drawn = _even_labels(benign.labels[vulnerable.sources], classes, seeded(seed))
 
     def own(rows: Tensor) -> Tensor:
         return vulnerable.images[rows] / 255
@@ -66,6 +67,16 @@ def lessons(
         "noise": lambda rows, generator: (noisy(rows, generator), drawn[rows]),
         "unattacked": lambda rows, _: (before(rows), vulnerable.labels[rows]),
     }
+
+
+def _even_labels(true: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    """Random labels (n,) for images of the classes `true` (n,), in each class as often as any other but for one."""
+    drawn = torch.empty_like(true)
+    for label in true.unique().tolist():
+        rows = (true == label).nonzero()[:, 0]
+        first = torch.randint(classes, (), generator=generator)  # whose turn it is where they do not come out even
+        drawn[rows] = (torch.randperm(len(rows), generator=generator) + first) % classes
+    return drawn
 
 
 def learn(
