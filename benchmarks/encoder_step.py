@@ -113,7 +113,8 @@ def main() -> None:
     print(f"ours is {speedup:.2f} times as fast as the best of the others")
     share_text = f"ours does a loop's work at {100 * share:.1f} % of that"
     print(f"matrix products reach {peak / 1e9:.0f} GFLOP/s here; {share_text}")
-    if max(errors.values()) > 1e-2:  # rounding that turns the maximum of a single pooling can make a thousandth
+    pooled = any(isinstance(operation, Pool) for operation in networks.plan.operations)
+    if max(errors.values()) > (1e-2 if pooled else 1e-5):  # rounding can move the maximum of a pooling
         raise SystemExit("the contestants do not agree")
     if options.out:
         milliseconds = {name: round(1e3 * value, 3) for name, value in typical.items()}

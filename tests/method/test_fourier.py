@@ -60,3 +60,13 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
     for i in (0, IMAGES_AT_ONCE - 1, IMAGES_AT_ONCE):
         alone = fourier_conv(x[i : i + 1], weight, bias, padding_of(case[4]), case[5])
         torch.testing.assert_close(alone[0], whole[i], atol=1e-5, rtol=1e-5)
+
+
+def test_second_derivatives_are_refused() -> None:
+    case = CASES[0]
+    x, weight, bias = made(case, torch.float64)
+    (first,) = torch.autograd.grad(
+        fourier_conv(x, weight, bias, padding_of(case[4]), case[5]).square().sum(), x, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -108,7 +108,7 @@ class ClassNetworks(nn.Module):
                 return F.max_pool2d(x, size)
             case Reshape(shape):
                 return self._reshape(x, shape)
-            case Activation("relu") if isinstance(self.plan.operations[index - 1], Conv | BatchNorm | Pool):
+            case Activation("relu") if index and isinstance(self.plan.operations[index - 1], Conv | BatchNorm | Pool):
                 return F.relu(x, inplace=True)  # nobody needs what these put out; new memory costs more
             case Activation():
                 return activate(x, operation)

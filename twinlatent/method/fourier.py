@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int], groups: int) -> Tensor:
@@ -28,7 +29,7 @@ def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, in
         groups: each with its own I of the channels, O of the results.
 
     Returns:
-        (B, groups·O, H, H), with gradients of x, weight and bias; second derivatives there are none.
+        (B, groups·O, H, H), with gradients of x, weight and bias; second derivatives raise PyTorch's error.
     """
     images, kernels = x.unflatten(1, (groups, -1)).unbind(1), weight.unflatten(0, (groups, -1)).unbind(0)
     results = [_Correlation.apply(a, b, padding) for a, b in zip(images, kernels, strict=True)]  # type: ignore[no-untyped-call]
@@ -56,6 +57,7 @@ class _Correlation(torch.autograd.Function):
         return torch.cat(results)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, *kept = ctx.saved_tensors
         before, size, taps, n = ctx.sizes

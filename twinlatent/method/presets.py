@@ -71,7 +71,8 @@ _LARGE: dict[str, Any] = {
     "adversary": {"objective": "ratio", "epsilon": 0.2, "steps": 8},
     "augment": {"flip": True, "shift": 3, "brightness": 0.1},
 }
-"""`standard` for images as large as the 64×64 faces of cats and dogs, of which there are few."""
+"""`standard` for images as large as the 64×64 faces of cats and dogs, of which there are few. First guesses, not chosen
+by measurement yet."""
 
 
 def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "", attack: str = "mim") -> GameSettings:
