@@ -209,13 +209,14 @@ def test_one_class_alone_is_refused(photos: Path, tmp_path: Path) -> None:
 
 def test_all_faces_are_made_where_all_photographs_are(tmp_path: Path, cache: Path, picture, monkeypatch) -> None:
     """`prepare` with the list cut down to twenty photographs of nothing."""
-    from twinlatent.data.faces import Face
+    from twinlatent.data.faces import Face, shades
 
     faces = []
     for k in range(20):
         path = picture(tmp_path / "photos" / f"{k}.jpg", k)
         image = take(Piece(path, (0, 0, 50, 50)), 64).image
-        faces.append(Face(path.name, k // 10, (90, 60), (0, 0, 50, 50), int(fingerprints(image[None])[0])))
+        shade = tuple(shades(image[None])[0].tolist())
+        faces.append(Face(path.name, k // 10, (90, 60), (0, 0, 50, 50), int(fingerprints(image[None])[0]), shade))
     monkeypatch.setattr(preparation, "listed_faces", lambda: tuple(faces))
     made = prepare("cats-dogs", tmp_path / "photos", progress=False)
     assert made == preparation.Made(cache / "cat-dog-faces" / "faces64.npz", 64, {"cat": 10, "dog": 10})
