@@ -2,7 +2,7 @@
 
 python scripts/cats_dogs_list.py $TWINLATENT_DATA/cat-dog-faces
 
-The folder holds faces64.csv (photograph and square of each face) and faces64.npz (the faces, for what they are known by).
+The folder holds faces64.csv (photograph and square of each face) and faces64.npz (the faces themselves).
 """
 
 import csv
