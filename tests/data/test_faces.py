@@ -163,11 +163,11 @@ def test_another_jpeg_of_the_photograph_will_do(photos: Path, sampled, tmp_path:
 
 
 def refusal(photos: Path, sampled, path: Path) -> tuple[str, list[str]]:
-    """The message, and the lines that were told; nothing may be left behind."""
+    """The message, and the lines that were told; no set may be left behind."""
     lines: list[str] = []
     with pytest.raises(TwinlatentError) as error:
         rebuild_faces(photos, path, sampled, progress=False, say=lines.append)
-    assert not path.parent.exists()
+    assert not path.exists()
     assert "\n" not in str(error.value)
     return str(error.value), lines
 
@@ -255,6 +255,19 @@ def test_the_shade_is_kept_to_the_tolerance(made, tmp_path: Path, which: str, sh
     else:
         complaint = f"cat.0.jpg has other grey values (mean {mean:.1f}, deviation {deviation:.1f}; not "
         assert complaint in refusal(photos, moved, path)[0]
+
+
+def test_what_was_read_is_kept_where_a_photograph_is_wrong(made, picture, tmp_path: Path, monkeypatch) -> None:
+    photos, faces = made
+    path, right = tmp_path / "out" / "faces64.npz", (photos / "cat" / "cat.2.jpg").read_bytes()
+    picture(photos / "cat" / "cat.2.jpg", 99)
+    refusal(photos, faces, path)
+    (photos / "cat" / "cat.2.jpg").write_bytes(right)
+    read = []
+    monkeypatch.setattr(reading, "take", lambda piece, size: read.append(piece.path.name) or take(piece, size))
+    rebuild_faces(photos, path, faces, progress=False)
+    assert read == ["cat.2.jpg"]
+    assert [file.name for file in path.parent.iterdir()] == ["faces64.npz"]
 
 
 def test_an_interrupted_rebuilding_goes_on(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

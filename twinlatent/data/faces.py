@@ -108,7 +108,8 @@ def _are(images: NDArray[np.uint8], faces: Sequence[Face]) -> NDArray[np.bool_]:
     """Which images (n, H, H) are the listed faces."""
     listed = np.array([face.shade for face in faces])
     alike = (np.abs(shades(images) - listed) <= SHADE_TOLERANCE).all(1)
-    return alike & (misfits(images, faces) <= TOLERANCE)
+    found: NDArray[np.bool_] = alike & (misfits(images, faces) <= TOLERANCE)
+    return found
 
 
 def shades(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -142,8 +143,9 @@ def rebuild_faces(
         say: is told a line for each photograph that is missing or is another one.
 
     Raises:
-        TwinlatentError: photographs are missing, or are others than the list's. Nothing is written then.
-        KeyboardInterrupt: after Ctrl-C; the next call goes on.
+        TwinlatentError: photographs are missing, or are others than the list's. `path` is not written then, what was
+            read is kept, and the next call goes on.
+        KeyboardInterrupt: after Ctrl-C, likewise.
     """
     found = by_name(photos, {face.file for face in faces})
     _refuse({face.file: "is missing" for face in faces if not found[face.file]}, len(faces), photos, say)
@@ -164,11 +166,11 @@ def rebuild_faces(
         else:
             wrong[str(piece.path)] = fault
     lacking = {face.file for number, face in enumerate(faces) if number not in images}
-    partial.unlink(missing_ok=True)
     _refuse({place: fault for place, fault in wrong.items() if Path(place).name in lacking}, len(faces), photos, say)
     labels = np.array([face.label for face in faces], np.uint8)
     with replacing(path) as temporary:
         np.savez_compressed(temporary, images=np.stack([images[number] for number in range(len(faces))]), labels=labels)
+    partial.unlink(missing_ok=True)
     return path
 
 
