@@ -97,6 +97,14 @@ def test_what_is_skipped_is_told_aside(photos: Path, program: Callable) -> None:
     ]
 
 
+def test_a_file_in_the_place_of_a_folder_ends_in_one_line(photos: Path, program: Callable) -> None:
+    file = photos / "cat" / "00.png"
+    refusal = program("data", "prepare", "pets", "--photos", photos, "--out", file, "--no-progress").refusal
+    assert f"{file}/prepared: cannot be written (Not a directory); mend that, or name another folder with" in refusal
+    refusal = program("data", "prepare", "pets", "--photos", file, "--no-progress").refusal
+    assert f"{file}: is a file, not a folder" in refusal
+
+
 def test_ctrl_c_keeps_what_was_read(photos: Path, program: Callable, ok: Callable, monkeypatch) -> None:
     real, read = reading.take, []
 

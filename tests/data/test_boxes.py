@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from twinlatent.data.boxes import wanted
+from twinlatent.data.boxes import Labelled, wanted
+from twinlatent.data.photos import Piece
 from twinlatent.errors import TwinlatentError
 
 VOC = """<annotation><folder>OXIIIT</folder><filename>{file}</filename>
@@ -58,12 +59,53 @@ def test_a_table_finds_photographs_by_name_or_path_and_classes_by_column_or_fold
 
 def test_photographs_that_are_absent_or_ambiguous_are_told(tmp_path: Path) -> None:
     photos, table = tmp_path / "photos", tmp_path / "boxes.csv"
-    touch(photos, "dog/same.jpg", "cat/same.jpg")
-    table.write_text("file,crop_x,crop_y,crop_side\nsame.jpg,0,0,9\nother.jpg,0,0,9\n")
+    touch(photos, "dog/same.jpg", "cat/same.jpg", "cat/1.jpg")
+    table.write_text("file,crop_x,crop_y,crop_side\nsame.jpg,0,0,9\nother.jpg,0,0,9\n1.jpg,0,0,9\n")
     assert wanted(photos, table) == (
-        [],
+        [Labelled(Piece(photos / "cat" / "1.jpg", (0, 0, 9, 9)), "cat")],
         {"same.jpg": f"2 files below {photos} are called so", "other.jpg": f"0 files below {photos} are called so"},
     )
+
+
+def test_where_no_photograph_is_found_the_boxes_are_named(tmp_path: Path) -> None:
+    photos, table = tmp_path / "photos", tmp_path / "boxes.csv"
+    touch(photos, "dog/same.jpg", "cat/same.jpg")
+    table.write_text("file,crop_x,crop_y,crop_side\n1.jpg,0,0,9\n1.jpg,9,9,9\n2.jpg,0,0,9\n")
+    with pytest.raises(TwinlatentError) as error:
+        wanted(photos, table)
+    assert str(error.value) == (
+        f"{table}: none of its 2 files lies below {photos}; give the folder of the photographs that it names"
+    )
+    table.write_text("file,crop_x,crop_y,crop_side\n1.jpg,0,0,9\nsame.jpg,0,0,9\n")
+    with pytest.raises(TwinlatentError) as error:
+        wanted(photos, table)
+    assert str(error.value) == (
+        f"{table}: none of its 2 files can be told (2 files below {photos} are called so); name each by its path below "
+        "that folder"
+    )
+
+
+def test_boxes_without_a_box_are_named(tmp_path: Path) -> None:
+    photos, table, xmls = tmp_path / "photos", tmp_path / "boxes.csv", tmp_path / "xmls"
+    touch(photos, "cat/1.jpg")
+    table.write_text("file,crop_x,crop_y,crop_side\n")
+    voc(xmls / "1.xml", "1.jpg")
+    for boxes in (table, xmls):
+        with pytest.raises(TwinlatentError, match=f"^{boxes}: holds no boxes; give at least one a photograph$"):
+            wanted(photos, boxes)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "a\u2028b"])
+def test_names_of_classes_that_cannot_be_shown_are_refused(tmp_path: Path, name: str) -> None:
+    photos, xmls = tmp_path / "photos", tmp_path / "xmls"
+    touch(photos, f"{name}/1.jpg", "cat/2.jpg")
+    (tmp_path / "boxes.csv").write_text(f'file,crop_x,crop_y,crop_side,label\n2.jpg,0,0,9,"{name}"\n')
+    (tmp_path / "no label.csv").write_text("file,crop_x,crop_y,crop_side\n1.jpg,0,0,9\n")
+    voc(xmls / "2.xml", "2.jpg", (name.replace("\x1b", "\x9b"), 1, 1, 9, 9))
+    for boxes in (None, tmp_path / "boxes.csv", tmp_path / "no label.csv", xmls):
+        with pytest.raises(TwinlatentError, match="has characters that cannot be shown; rename it") as error:
+            wanted(photos, boxes)
+        assert str(error.value).isprintable()
 
 
 def test_corners_of_voc_are_counted_from_one_and_belong_to_the_box(tmp_path: Path) -> None:
@@ -83,8 +125,8 @@ def test_corners_of_voc_are_counted_from_one_and_belong_to_the_box(tmp_path: Pat
     [
         ("", "boxes.csv: has no column 'file'; it needs file, crop_x, crop_y, crop_side"),
         ("file,crop_x,crop_y\n", "has no column 'crop_side'"),
-        ("file,crop_x,crop_y,crop_side\na.jpg,1,2\n", "line 2: crop_side is None"),
-        ("file,crop_x,crop_y,crop_side\na.jpg,1,2,\n", "line 2: crop_side is ''; give a number of pixels"),
+        ("file,crop_x,crop_y,crop_side\na.jpg,1,2\n", "line 2: crop_side is empty; give a number of pixels"),
+        ("file,crop_x,crop_y,crop_side\na.jpg,1,2,\n", "line 2: crop_side is empty; give a number of pixels"),
         ("file,crop_x,crop_y,crop_side\na.jpg,1,two,3\n", "line 2: crop_y is 'two'"),
         ("file,crop_x,crop_y,crop_side\na.jpg,1,nan,3\n", "crop_y is 'nan'"),
         ("file,crop_x,crop_y,crop_side\na.jpg,1,2,0\n", "line 2: crop_side is 0; give at least 1 pixel"),
@@ -107,7 +149,7 @@ def test_a_bad_table_is_named(tmp_path: Path, content: str | bytes, complaint: s
     [
         ("<annotation>", "a.xml: is no sound XML file"),
         ("hello", "a.xml: is no sound XML file"),
-        (VOC.format(file="a.jpg", objects="<object><name>cat</name></object>"), "a.xml: xmin is None"),
+        (VOC.format(file="a.jpg", objects="<object><name>cat</name></object>"), "a.xml: xmin is empty"),
         (VOC.format(file="a.jpg", objects=OBJECT.format(1, 2, "x", 4, name="cat")), "a.xml: xmax is 'x'"),
         (
             VOC.format(file="a.jpg", objects=OBJECT.format(5, 2, 4, 4, name="cat")),
@@ -126,9 +168,12 @@ def test_bad_xml_is_named(tmp_path: Path, content: str, complaint: str) -> None:
 def test_bad_places_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "b/1.jpg", "boxes.txt")
     (tmp_path / "c").mkdir()
+    (tmp_path / "boxes.csv").write_text("file,crop_x,crop_y,crop_side\n1.jpg,0,0,9\n")
     for photos, boxes, complaint in (
         (tmp_path, None, "c: holds no files"),
         (tmp_path / "no", None, "no: no such folder"),
+        (tmp_path / "boxes.txt", None, r"boxes\.txt: is a file, not a folder; give one that holds a folder"),
+        (tmp_path / "boxes.txt", tmp_path / "boxes.csv", r"boxes\.txt: is a file, not a folder; give the one that"),
         (tmp_path / "c", None, "c: 0 class folders"),
         (tmp_path, tmp_path / "boxes.txt", r"boxes.txt: is no \.csv file"),
         (tmp_path, tmp_path / "no.csv", r"no\.csv: cannot be read \(No such file"),

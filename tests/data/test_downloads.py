@@ -102,7 +102,7 @@ def test_a_file_made_again_is_taken_where_it_is_accepted(cache) -> None:
     put(cache / "tiny", big=b"as good", small=CONTENTS["small"])
     assert len(obtain(collection, fetch=False, progress=False)) == 2
     put(cache / "tiny", big=b"not as good")
-    with pytest.raises(TwinlatentError, match="big: is cut short"):
+    with pytest.raises(TwinlatentError, match="big: is damaged, or holds something else"):
         obtain(collection, fetch=False, progress=False)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from twinlatent.data import describe, load, reading, where
 from twinlatent.data.downloads import DATA_VARIABLE
-from twinlatent.data.faces import Face, holds_the_faces, listed_faces, misfits, rebuild_faces
+from twinlatent.data.faces import SHADE_TOLERANCE, Face, holds_the_faces, listed_faces, misfits, rebuild_faces, shades
 from twinlatent.data.fingerprints import TOLERANCE, distances, fingerprints
 from twinlatent.data.photos import Piece, take
 from twinlatent.errors import TwinlatentError
@@ -70,8 +70,10 @@ def test_no_two_faces_can_be_taken_for_each_other() -> None:
     assert apart.min() == 9 > 2 * TOLERANCE
 
 
-def test_the_fingerprints_are_those_of_the_published_faces(published) -> None:
+def test_fingerprints_and_shades_are_those_of_the_published_faces(published) -> None:
     assert fingerprints(published["images"]).tolist() == [face.fingerprint for face in listed_faces()]
+    listed = np.array([face.shade for face in listed_faces()])
+    np.testing.assert_allclose(shades(published["images"]), listed, rtol=0, atol=0.0501)
     assert published["labels"].tolist() == [face.label for face in listed_faces()]
 
 
@@ -109,12 +111,16 @@ def test_faces_of_another_decoder_are_accepted_and_others_are_not(
     noisy = (images + noise).clip(0, 255).astype(np.uint8)
     swapped = noisy.copy()
     swapped[[3, 4]] = swapped[[4, 3]]
+    less_contrast = np.rint(images * 0.95 + images.mean((1, 2), keepdims=True) * 0.05)
     assert holds_the_faces(as_bytes(images=noisy, labels=labels))
     for wrong in (
         as_bytes(images=swapped, labels=labels),
         as_bytes(images=noisy, labels=1 - labels),
         as_bytes(images=noisy[:-1], labels=labels[:-1]),
         as_bytes(images=noisy / 255, labels=labels),
+        as_bytes(images=images // 2, labels=labels),
+        as_bytes(images=np.rint(images * 0.99).astype(np.uint8), labels=labels),
+        as_bytes(images=less_contrast.astype(np.uint8), labels=labels),
         as_bytes(images=noisy),
         as_bytes(images=noisy, labels=labels)[:-100],
         b"hello",
@@ -152,16 +158,16 @@ def test_faces_cut_out_anew_are_the_published_ones(photos: Path, sampled, publis
 def test_another_jpeg_of_the_photograph_will_do(photos: Path, sampled, tmp_path: Path) -> None:
     for path in photos.rglob("*.jpg"):
         with Image.open(path) as image:
-            image.save(path, quality=85)
+            image.save(path, quality=50)
     assert rebuild_faces(photos, tmp_path / "faces64.npz", sampled, progress=False).is_file()
 
 
 def refusal(photos: Path, sampled, path: Path) -> tuple[str, list[str]]:
-    """The message, and the lines that were told; nothing may be left behind."""
+    """The message, and the lines that were told; no set may be left behind."""
     lines: list[str] = []
     with pytest.raises(TwinlatentError) as error:
         rebuild_faces(photos, path, sampled, progress=False, say=lines.append)
-    assert not path.parent.exists()
+    assert not path.exists()
     assert "\n" not in str(error.value)
     return str(error.value), lines
 
@@ -175,7 +181,8 @@ def made(tmp_path: Path, picture) -> tuple[Path, list[Face]]:
             path = picture(tmp_path / "photos" / species / f"{species}.{k}.jpg", 10 * label + k, quality=95)
             box = (k, 5, 50, 50)
             image = take(Piece(path, box), 64).image
-            faces.append(Face(path.name, label, (90, 60), box, int(fingerprints(image[None])[0])))
+            shade = tuple(shades(image[None])[0].round(1).tolist())
+            faces.append(Face(path.name, label, (90, 60), box, int(fingerprints(image[None])[0]), shade))
     return tmp_path / "photos", faces
 
 
@@ -233,6 +240,34 @@ def test_the_tolerance_is_kept_to_the_bit(made, tmp_path: Path, flipped: int, bi
         assert rebuild_faces(photos, path, moved, progress=False) == path
     else:
         assert f"shows something else ({bits} of 64 bits differ)" in refusal(photos, moved, path)[0]
+
+
+@pytest.mark.parametrize("which", ["mean", "deviation"])
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_the_shade_is_kept_to_the_tolerance(made, tmp_path: Path, which: str, share: float) -> None:
+    photos, (first, *_) = made
+    mean, deviation = shades(take(Piece(photos / "cat" / first.file, first.box), 64).image[None])[0].tolist()
+    off = share * SHADE_TOLERANCE
+    shade = (mean + off, deviation) if which == "mean" else (mean, deviation - off)
+    path, moved = tmp_path / "out" / "faces64.npz", [dataclasses.replace(first, shade=shade)]
+    if share < 1:
+        assert rebuild_faces(photos, path, moved, progress=False) == path
+    else:
+        complaint = f"cat.0.jpg has other grey values (mean {mean:.1f}, deviation {deviation:.1f}; not "
+        assert complaint in refusal(photos, moved, path)[0]
+
+
+def test_what_was_read_is_kept_where_a_photograph_is_wrong(made, picture, tmp_path: Path, monkeypatch) -> None:
+    photos, faces = made
+    path, right = tmp_path / "out" / "faces64.npz", (photos / "cat" / "cat.2.jpg").read_bytes()
+    picture(photos / "cat" / "cat.2.jpg", 99)
+    refusal(photos, faces, path)
+    (photos / "cat" / "cat.2.jpg").write_bytes(right)
+    read = []
+    monkeypatch.setattr(reading, "take", lambda piece, size: read.append(piece.path.name) or take(piece, size))
+    rebuild_faces(photos, path, faces, progress=False)
+    assert read == ["cat.2.jpg"]
+    assert [file.name for file in path.parent.iterdir()] == ["faces64.npz"]
 
 
 def test_an_interrupted_rebuilding_goes_on(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

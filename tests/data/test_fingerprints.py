@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,18 @@ def test_a_picture_has_the_same_fingerprint_in_any_company() -> None:
     pictures = blobs(30)
     np.testing.assert_array_equal(fingerprints(pictures)[7:8], fingerprints(pictures[7:8]))
     assert fingerprints(pictures[:0]).shape == (0,)
+
+
+def test_large_pictures_take_little_memory() -> None:
+    """All 32 at once as float64 would be 256 MiB."""
+    (picture,) = blobs(1, 1024)
+    pictures = np.broadcast_to(picture, (32, 1024, 1024))
+    tracemalloc.start()
+    prints = fingerprints(pictures)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+    assert prints.tolist() == fingerprints(picture[None]).tolist() * 32
 
 
 def test_flat_pictures_have_no_bits_and_negatives_all_others() -> None:

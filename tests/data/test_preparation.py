@@ -119,9 +119,34 @@ def test_two_boxes_in_a_photograph_are_two_images_but_a_copy_of_it_is_none(photo
     assert made.counts == {"cat": 10, "dog": 12}
     assert lines == [
         f"skipped gone.png: 0 files below {photos} are called so",
-        f"left out {photos / 'dog' / 'copy.png'}: is a copy of {photos / 'dog' / '10.png'}",
+        f"left out {photos / 'dog' / 'copy.png'}, box (20, 10, 40, 40): is a copy of {photos / 'dog' / '10.png'}",
     ]
     assert read_prepared(made.path).made_with["squares"] == "boxes.csv"
+
+
+def test_boxes_that_nearly_coincide_are_one_image(tmp_path: Path, raw_sample: Path, cache: Path) -> None:
+    """The real photographs, each with a second box a little beside the first; fingerprints let some of these pass."""
+    first = (raw_sample / "boxes.csv").read_text().splitlines()
+    header = first[0].split(",")
+    rows = [dict(zip(header, line.split(","), strict=True)) for line in first[1:]]
+    moved = [row | {"crop_x": str(int(row["crop_x"]) + max(2, int(row["crop_side"]) // 16))} for row in rows]
+    table = tmp_path / "twice.csv"
+    table.write_text("\n".join([first[0], *(",".join(row.values()) for row in rows + moved)]))
+    made, lines = told(raw_sample, boxes=table)
+    assert made.counts == {"0": 10, "1": 10}
+    assert len(lines) == 20
+    assert sum(": overlaps box (" in line for line in lines) > 5, "the fingerprints alone let these pass"
+    _, lines = told(raw_sample, boxes=raw_sample / "boxes.csv", folder=tmp_path / "mine")
+    assert lines == []
+
+
+def test_a_box_listed_twice_is_called_so(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "boxes.csv"
+    rows = [f"{k:02}.png,0,0,40" for k in range(11)]
+    table.write_text("\n".join(["file,crop_x,crop_y,crop_side", *rows, rows[2]]))
+    made, lines = told(photos, boxes=table)
+    assert made.counts == {"cat": 5, "dog": 6}
+    assert lines == [f"left out {photos / 'cat' / '02.png'}, box (0, 0, 40, 40): is listed twice"]
 
 
 def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, picture, cache: Path) -> None:
@@ -185,11 +210,38 @@ def test_bad_requests_leave_nothing_behind(photos: Path, cache: Path, name: str,
     assert files(cache) == []
 
 
-def test_too_few_are_refused_and_nothing_is_left(photos: Path, cache: Path) -> None:
+@pytest.mark.parametrize("name", ["pets", "cats-dogs"])
+def test_a_place_that_cannot_be_written_is_named_first(photos: Path, tmp_path: Path, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(reading, "take", None)
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / ("prepared" if name == "pets" else "cat-dog-faces")
+    with pytest.raises(TwinlatentError) as error:
+        prepare(name, photos, folder=tmp_path / "file", progress=False)
+    assert str(error.value) == (
+        f"{place}: cannot be written (Not a directory); mend that, or name another folder with --out"
+    )
+
+
+def test_what_was_read_is_kept_where_the_set_is_refused(photos: Path, cache: Path, tmp_path: Path, monkeypatch) -> None:
+    for k in (2, 3, 4):
+        (photos / "cat" / f"{k:02}.png").rename(tmp_path / f"{k:02}.png")
+    with pytest.raises(TwinlatentError, match="class 'cat' is left with 2 images"):
+        told(photos)
+    assert files(cache) == ["prepared/pets.partial"]
+    for k in (2, 3, 4):
+        (tmp_path / f"{k:02}.png").rename(photos / "cat" / f"{k:02}.png")
+    read = []
+    monkeypatch.setattr(reading, "take", lambda piece, size: read.append(piece.path.name) or take(piece, size))
+    assert told(photos)[0].counts == {"cat": 5, "dog": 6}
+    assert read == ["02.png", "03.png", "04.png"]
+    assert files(cache) == ["prepared/pets.npz"]
+
+
+def test_too_few_are_refused(photos: Path, cache: Path) -> None:
     def refused(complaint: str) -> None:
         with pytest.raises(TwinlatentError, match=f"^{photos}: {complaint}"):
             told(photos)
-        assert files(cache) == []
+        assert not (cache / "prepared" / "pets.npz").exists()
 
     for k in (0, 1):
         (photos / "cat" / f"{k:02}.png").unlink()
@@ -209,15 +261,23 @@ def test_one_class_alone_is_refused(photos: Path, tmp_path: Path) -> None:
 
 def test_all_faces_are_made_where_all_photographs_are(tmp_path: Path, cache: Path, picture, monkeypatch) -> None:
     """`prepare` with the list cut down to twenty photographs of nothing."""
-    from twinlatent.data.faces import Face
+    from twinlatent.data.faces import Face, shades
 
     faces = []
     for k in range(20):
         path = picture(tmp_path / "photos" / f"{k}.jpg", k)
         image = take(Piece(path, (0, 0, 50, 50)), 64).image
-        faces.append(Face(path.name, k // 10, (90, 60), (0, 0, 50, 50), int(fingerprints(image[None])[0])))
+        shade = tuple(shades(image[None])[0].tolist())
+        faces.append(Face(path.name, k // 10, (90, 60), (0, 0, 50, 50), int(fingerprints(image[None])[0]), shade))
     monkeypatch.setattr(preparation, "listed_faces", lambda: tuple(faces))
     made = prepare("cats-dogs", tmp_path / "photos", progress=False)
-    assert made == preparation.Made(cache / "cat-dog-faces" / "faces64.npz", 64, {"cat": 10, "dog": 10})
+    path = cache / "cat-dog-faces" / "faces64.npz"
+    assert made == preparation.Made(path, 64, {"cat": 10, "dog": 10})
+    path.write_text("mine")
+    with pytest.raises(
+        TwinlatentError, match=f"{path} is there already; delete it, or choose another folder to write to"
+    ):
+        prepare("cats-dogs", tmp_path / "photos", progress=False)
+    assert path.read_text() == "mine"
     made = prepare("cats-dogs", tmp_path / "photos", folder=tmp_path / "mine", progress=False)
     assert made.path == tmp_path / "mine" / "cat-dog-faces" / "faces64.npz"

@@ -6,7 +6,7 @@ import pytest
 
 from twinlatent.data import reading
 from twinlatent.data.photos import Piece
-from twinlatent.data.reading import partial_of, read_pieces
+from twinlatent.data.reading import check_writable, partial_of, read_pieces
 from twinlatent.errors import TwinlatentError
 
 
@@ -45,16 +45,31 @@ def read(pieces: list[Piece], partial: Path, size: int = 16, **asked: str):
 
 def same(some, others) -> bool:
     return all(
-        (a.digest, a.fault) == (b.digest, b.fault) and np.array_equal(a.image, b.image)
+        (a.digest, a.fault, a.square) == (b.digest, b.fault, b.square) and np.array_equal(a.image, b.image)
         for a, b in zip(some, others, strict=True)
     )
 
 
-def test_all_are_read_in_order_and_nothing_is_left(pieces, partial: Path) -> None:
+def test_all_are_read_in_order(pieces, partial: Path) -> None:
     found = read(pieces, partial)
     assert [result.image is None for result in found] == [k == 3 for k in range(8)]
     assert found[3].fault == "is not an image"
     assert len({result.digest for result in found}) == 8
+    assert [result.square for result in found] == [(0, 0, 0) if k == 3 else (k, 0, 40) for k in range(8)]
+
+
+def test_only_what_could_be_read_is_kept(pieces, partial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may become readable without a change of its time, as by `chmod`."""
+    first, real, again = read(pieces, partial), reading.take, []
+    monkeypatch.setattr(reading, "take", lambda piece, size: again.append(piece) or real(piece, size))
+    before = partial.read_bytes()
+    assert same(first, read(pieces, partial))
+    assert again == [pieces[3]]
+    assert partial.read_bytes() == before
+
+
+def test_where_nothing_could_be_read_nothing_is_kept(pieces, partial: Path) -> None:
+    read([pieces[3]], partial)
     assert not partial.exists()
 
 
@@ -63,7 +78,7 @@ def test_an_interrupted_reading_goes_on(pieces, partial: Path, taken: list[Path]
         read(pieces, partial)
     assert partial.exists()
     found = read(pieces, partial)
-    assert taken == [piece.path for piece in pieces], "none was read twice"
+    assert taken == [pieces[k].path for k in (0, 1, 2, 3, 4, 5, 3, 6, 7)], "no image was read twice"
     partial.unlink()
     assert same(found, read(pieces, partial))
 
@@ -101,7 +116,23 @@ def test_now_and_then_it_is_kept_without_ctrl_c(pieces, partial: Path, monkeypat
     monkeypatch.setattr(reading, "SAVE_SECONDS", -1)
     read(pieces, partial)
     monkeypatch.setattr(reading, "take", None)
-    assert [result.fault for result in read(pieces, partial)].count("") == 7
+    assert all(result.image is not None for result in read(pieces[:3] + pieces[4:], partial))
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "deep")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    check_writable(tmp_path / "old")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
+
+
+@pytest.mark.parametrize("name", ["file/deep", "x" * 300, "file"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TwinlatentError, match=f"{name}: cannot be written .*; mend that, or name another folder"):
+        check_writable(tmp_path / name)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_progress_is_shown(pieces, partial: Path, capsys: pytest.CaptureFixture[str]) -> None:

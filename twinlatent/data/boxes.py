@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from twinlatent.data.folder import class_folders
+from twinlatent.data.folder import check_class_name, class_folders
 from twinlatent.data.photos import Piece, by_name, files_below
 from twinlatent.errors import TwinlatentError
 
@@ -51,11 +51,14 @@ def wanted(photos: Path, boxes: Path | None) -> tuple[list[Labelled], dict[str, 
         The pieces, and why there is none for a file that `boxes` names.
 
     Raises:
-        TwinlatentError: a folder or file is missing or unreadable, or a box is no box.
+        TwinlatentError: a folder or file is missing or unreadable, there are no boxes, a box is no box, none of the
+            files that `boxes` names is found, or the name of a class cannot be shown.
     """
     if boxes is None:
         return [labelled for folder in class_folders(photos) for labelled in _of_class(folder)], {}
     listed = list(_from_xml(boxes) if boxes.is_dir() else _from_table(boxes))
+    if not listed:
+        raise TwinlatentError(f"{boxes}: holds no boxes; give at least one a photograph")
     places = by_name(photos, {Path(box.file).name for box in listed})
     pieces: list[Labelled] = []
     absent: dict[str, str] = {}
@@ -64,9 +67,19 @@ def wanted(photos: Path, boxes: Path | None) -> tuple[list[Labelled], dict[str, 
         found = [path for path in named if path == photos / box.file] or named
         if len(found) == 1:
             pieces.append(Labelled(Piece(found[0], box.box), box.class_name or _folder_of(found[0], photos)))
+            check_class_name(pieces[-1].class_name, boxes)
         else:
             absent[box.file] = f"{len(found)} files below {photos} are called so"
+    if not pieces:
+        several = next((file for file in absent if places[Path(file).name]), None)
+        raise _none_found(f"{boxes}: none of its {len(absent):,} files", photos, several and absent[several])
     return pieces, absent
+
+
+def _none_found(files: str, photos: Path, several: str | None) -> TwinlatentError:
+    if several is None:
+        return TwinlatentError(f"{files} lies below {photos}; give the folder of the photographs that it names")
+    return TwinlatentError(f"{files} can be told ({several}); name each by its path below that folder")
 
 
 def _of_class(folder: Path) -> list[Labelled]:
@@ -116,6 +129,8 @@ def _square(row: Mapping[str, str | None], where: str) -> Box:
 
 def _whole(text: str | None, what: str) -> int:
     """A number of pixels; fractions, as some programs write them, are rounded."""
+    if not (text or "").strip():
+        raise TwinlatentError(f"{what} is empty; give a number of pixels")
     if not re.fullmatch(r"\s*-?\d{1,9}(\.\d*)?\s*", text or ""):
         raise TwinlatentError(f"{what} is {text!r}; give a number of pixels")
     return round(float(text or ""))

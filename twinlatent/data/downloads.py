@@ -1,7 +1,8 @@
 """Finding the files of a collection on this machine, and fetching those that are missing.
 
 A file is looked for in `$TWINLATENT_DATA/<collection>/`, then in the user's cache, which is also where fetched files
-go. Whatever is found is checked against its published MD5 before it is used.
+go. Whatever is found is checked before it is used: by its published MD5, or, of a file that people can make again, by
+what it holds.
 """
 
 import hashlib
@@ -53,7 +54,7 @@ def locate(collection: Collection, file: RemoteFile) -> Path | None:
     """Path of the first copy of `file` on this machine, None if there is none.
 
     Raises:
-        TwinlatentError: this copy is not the published file, or cannot be read.
+        TwinlatentError: this copy is not the published file, nor as good as that, or cannot be read.
     """
     for folder in folders(collection.name):
         path = folder / file.name
@@ -78,6 +79,8 @@ def _fault(md5: str, size: int, file: RemoteFile) -> str:
     real = published_as(md5)
     if real is not None:
         return f"is really {real}"
+    if file.accepts is not None:  # made again, it may have any size
+        return "is damaged, or holds something else than the published file"
     if size < file.size:
         return f"is cut short, {size} of {file.size} bytes"
     return f"is damaged, its MD5 is {md5} and not the published {file.md5}"

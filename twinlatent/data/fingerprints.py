@@ -22,7 +22,7 @@ TOLERANCE = 4
 BITS = 64
 SIDE = 32
 FLAT = 1e-6  # a sum of rounding errors is no sign
-AT_ONCE = 1024
+AT_ONCE = 2**22  # numbers: 32 MiB in double precision
 
 
 def fingerprints(images: NDArray[np.generic]) -> NDArray[np.uint64]:
@@ -31,8 +31,8 @@ def fingerprints(images: NDArray[np.generic]) -> NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     rows, columns = _frequencies()
     waves = np.cos(np.pi * np.outer(np.arange(columns.max() + 1), np.arange(SIDE) + 0.5) / SIDE)
-    parts = [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]
-    spectra = np.concatenate([waves @ resampled(part, SIDE) @ waves.T for part in parts])
+    parts = _slices(len(images), images[0].size)
+    spectra = np.concatenate([waves @ resampled(images[part], SIDE) @ waves.T for part in parts])
     signs = spectra[:, rows, columns] > FLAT
     return np.ascontiguousarray(np.packbits(signs, axis=1)).view(">u8")[:, 0].astype(np.uint64)
 
@@ -93,5 +93,11 @@ def repeats(
 
 def _near(prints: NDArray[np.uint64], tolerance: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Some rows at a time of the n by n table of what shows the same: the first row's number, and the rows."""
-    for start in range(0, len(prints), AT_ONCE):
-        yield start, distances(prints[start : start + AT_ONCE], prints) <= tolerance
+    for part in _slices(len(prints), len(prints)):
+        yield part.start, distances(prints[part], prints) <= tolerance
+
+
+def _slices(count: int, each: int) -> Iterator[slice]:
+    """`count` rows of `each` numbers, some at a time: as many as make `AT_ONCE` numbers, at least one."""
+    step = max(1, AT_ONCE // max(1, each))
+    return (slice(start, start + step) for start in range(0, count, step))

@@ -42,12 +42,25 @@ def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImage
 
 def class_folders(root: Path) -> list[Path]:
     """The folders in `root`, sorted by name, at least two."""
-    if not root.is_dir():
-        raise TwinlatentError(f"{root}: no such folder; give one that holds a folder of images for each class")
+    check_folder(root, "give one that holds a folder of images for each class")
     found = sorted(entry for entry in visible(root) if entry.is_dir())
+    for folder in found:
+        check_class_name(folder.name, root)
     if len(found) < 2:
         raise TwinlatentError(f"{root}: {len(found)} class folders; put the images of each class into a folder there")
     return found
+
+
+def check_folder(path: Path, mend: str) -> None:
+    """Raise a `TwinlatentError` that ends in `mend` unless `path` is a folder."""
+    if not path.is_dir():
+        raise TwinlatentError(f"{path}: {'is a file, not a' if path.exists() else 'no such'} folder; {mend}")
+
+
+def check_class_name(name: str, where: Path) -> None:
+    """Raise a `TwinlatentError` if a name of a class, found in `where`, has line breaks or the like in it."""
+    if not name.isprintable():
+        raise TwinlatentError(f"{where}: class {name!r} has characters that cannot be shown; rename it")
 
 
 def _files(folder: Path) -> list[Path]:

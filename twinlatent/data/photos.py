@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from twinlatent.data.folder import UnreadableImageError, grey_values, open_image
+from twinlatent.data.folder import UnreadableImageError, check_folder, grey_values, open_image
 from twinlatent.data.resampling import resampled_bytes
-from twinlatent.errors import TwinlatentError
 
 JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further views of the same scene behind it, as some phones write
 DEPTH = 256  # steps of a grey value, for 16-bit images; also makes the values of 8-bit ones whole again
+
+Square = tuple[int, int, int]  # left, top and side in pixels
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Taken:
     Attributes:
         image: uint8 (size, size), None if there is none.
         digest: SHA-256 of the file in hex, empty if there is no image.
+        square: what was cut out of the upright photograph, (0, 0, 0) if there is no image.
         fault: why there is no image, empty if there is one.
     """
 
     image: NDArray[np.uint8] | None
     digest: str = ""
+    square: Square = (0, 0, 0)
     fault: str = ""
 
 
@@ -74,15 +77,15 @@ def take(piece: Piece, size: int) -> Taken:
         cut = resampled_bytes(np.rint(part) / DEPTH, size)
         with piece.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Taken(cut, digest)
+        return Taken(cut, digest, square)
     except UnreadableImageError as error:
         return Taken(None, fault=error.fault)
     except OSError as error:
         return Taken(None, fault=f"cannot be read ({error.strerror})")
 
 
-def _square(box: tuple[int, int, int, int] | None, width: int, height: int) -> tuple[int, int, int] | None:
-    """Left, top and side of the square in a photograph; None if no pixel of the box lies in it."""
+def _square(box: tuple[int, int, int, int] | None, width: int, height: int) -> Square | None:
+    """The square in a photograph; None if no pixel of the box lies in it."""
     left, top, across, down = (0, 0, width, height) if box is None else box
     right, bottom = min(left + across, width), min(top + down, height)
     left, top = max(left, 0), max(top, 0)
@@ -99,10 +102,9 @@ def files_below(folder: Path) -> Iterator[Path]:
     """All files anywhere below `folder`, sorted, but for names that start with a dot.
 
     Raises:
-        TwinlatentError: no such folder.
+        TwinlatentError: it is no folder.
     """
-    if not folder.is_dir():
-        raise TwinlatentError(f"{folder}: no such folder; give the one that holds the photographs")
+    check_folder(folder, "give the one that holds the photographs")
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and path.is_file():

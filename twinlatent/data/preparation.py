@@ -2,22 +2,22 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from twinlatent.data.boxes import Labelled, wanted
 from twinlatent.data.catalogue import CAT_DOG_FACES
 from twinlatent.data.downloads import folders
 from twinlatent.data.faces import SIDE, SPECIES, listed_faces, rebuild_faces
-from twinlatent.data.fingerprints import TOLERANCE, fingerprints, repeats
+from twinlatent.data.fingerprints import TOLERANCE, fingerprints
 from twinlatent.data.folder import FEWEST_IMAGES
 from twinlatent.data.photos import Taken
 from twinlatent.data.prepared import Prepared, check_name, find, path_of, write_prepared
-from twinlatent.data.reading import partial_of, read_pieces
+from twinlatent.data.reading import check_writable, partial_of, read_pieces
+from twinlatent.data.selection import called, left_out
 from twinlatent.data.sources import CATS_DOGS, SOURCES
 from twinlatent.errors import TwinlatentError
 
@@ -55,15 +55,17 @@ def prepare(
     """Make a data set of photographs, for `load` to find by its name.
 
     `cats-dogs` cuts its 2,028 known faces out of the photographs of Kaggle's dogs-vs-cats training set, finds each of
-    those by its name anywhere below `photos`, and checks that it shows what it should. Nothing is written unless all
+    those by its name anywhere below `photos`, and checks that it shows what it should. No set is written unless all
     are there.
 
-    Any other name makes a set of one's own: see `wanted` for what is cut out, `take` for how, `repeats` for which
-    of the pictures that show the same stay, so that no two parts of a split share one. That rule is meant for
-    photographs; of drawings as simple as digits it leaves out many. Files that are no image, damaged, animated or of
-    too many pixels are skipped.
+    Any other name makes a set of one's own: see `wanted` for what is cut out, `take` for how, and `left_out` for which
+    pictures that show the same, copies of a photograph and overlapping boxes in one are left out, so that no two parts
+    of a split share any. What it cannot know are two photographs of one scene, or one that was cropped and saved anew.
+    The rule is meant for photographs; of drawings as simple as digits it leaves out many. Files that are no image,
+    damaged, animated or of too many pixels are skipped.
 
-    The file appears whole or not at all. After Ctrl-C what was read is kept, and the same call goes on.
+    The file appears whole or not at all. After Ctrl-C, and where the photographs are refused in the end, what was read
+    is kept beside it in a file NAME.partial, and the next call for the same name and size goes on.
 
     Args:
         name: `cats-dogs`, or a name for a set of one's own: letters, digits, - and _.
@@ -75,8 +77,8 @@ def prepare(
         say: is told a line for each file that is skipped, left out, missing or another than it should be.
 
     Raises:
-        TwinlatentError: a bad name, size, folder or box, a set of that name that is there already, photographs that
-            are missing, or fewer than three usable images of a class.
+        TwinlatentError: a bad name, size, folder, box or name of a class, a set of that name that is there already, a
+            folder that cannot be written, photographs that are missing, or fewer than three usable images of a class.
         KeyboardInterrupt: after Ctrl-C.
     """
     photos, boxes = Path(photos), None if boxes is None else Path(boxes)
@@ -86,18 +88,13 @@ def prepare(
     path = _free_path(name, size, folder)
     partial = partial_of(path)
     pieces, absent = wanted(photos, boxes)
-    asked = {"photos": str(photos.absolute()), "boxes": None if boxes is None else str(boxes.absolute())}
-    taken = read_pieces([labelled.piece for labelled in pieces], size, partial, asked,
+    taken = read_pieces([labelled.piece for labelled in pieces], size, partial, {"set": name},
                         title=f"reading {photos}", progress=progress)  # fmt: skip
-    try:
-        for file, fault in absent.items():
-            say(f"skipped {file}: {fault}")
-        prepared = _chosen(photos, pieces, taken, say)
-        how = {"size": size, "squares": "largest centred" if boxes is None else boxes.name, "tolerance": TOLERANCE}
-        write_prepared(path, replace(prepared, made_with=prepared.made_with | how))
-    except TwinlatentError:
-        partial.unlink(missing_ok=True)
-        raise
+    for file, fault in absent.items():
+        say(f"skipped {file}: {fault}")
+    prepared = _chosen(photos, pieces, taken, say)
+    how = {"size": size, "squares": "largest centred" if boxes is None else boxes.name, "tolerance": TOLERANCE}
+    write_prepared(path, replace(prepared, made_with=prepared.made_with | how))
     partial.unlink(missing_ok=True)
     return Made(path, size, prepared.made_with["counts"])
 
@@ -109,15 +106,20 @@ def _prepare_faces(
         raise TwinlatentError(f"boxes are {boxes}, but {CATS_DOGS} has squares of its own; leave boxes out")
     if size not in (None, SIDE):
         raise TwinlatentError(f"size is {size}, but {CATS_DOGS} is {SIDE}x{SIDE}; leave size out")
-    home = folders(CAT_DOG_FACES.name)[-1] if folder is None else Path(folder) / CAT_DOG_FACES.name
+    homes = folders(CAT_DOG_FACES.name) if folder is None else [Path(folder) / CAT_DOG_FACES.name]
+    places = [home / CAT_DOG_FACES.files[0].name for home in homes]
+    for there in places:
+        if there.exists():
+            raise TwinlatentError(f"{there} is there already; delete it, or choose another folder to write to")
+    check_writable(places[-1].parent)
     faces = listed_faces()
-    path = rebuild_faces(photos, home / CAT_DOG_FACES.files[0].name, faces, progress=progress, say=say)
+    path = rebuild_faces(photos, places[-1], faces, progress=progress, say=say)
     counts = Counter(SPECIES[face.label] for face in faces)
     return Made(path, SIDE, dict(counts))
 
 
 def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
-    """Where the set is written, if its name and size will do and none of that name is found there."""
+    """Where the set is written, if its name and size will do, none of that name is found, and it can be written."""
     check_name(name, SOURCES)
     if not SMALLEST <= size <= LARGEST:
         raise TwinlatentError(f"size is {size}; give {SMALLEST} to {LARGEST} pixels")
@@ -125,50 +127,38 @@ def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
     there = path if path.exists() or folder is not None else find(name)
     if there is not None and there.exists():
         raise TwinlatentError(f"{there} is there already; delete it, or choose another name")
+    check_writable(path.parent)
     return path
 
 
 def _chosen(photos: Path, pieces: Sequence[Labelled], taken: Sequence[Taken], say: Say) -> Prepared:
-    """The images that stay: those that could be read, none of them twice."""
+    """The images that stay: those that could be read and are not left out."""
     class_names = tuple(sorted({labelled.class_name for labelled in pieces}, key=_by_number))
-    read: list[tuple[NDArray[np.uint8], int, Path, str]] = []
+    read = []
     for labelled, result in zip(pieces, taken, strict=True):
         if result.image is None:
             say(f"skipped {labelled.piece.path}: {result.fault}")
         else:
-            read.append((result.image, class_names.index(labelled.class_name), labelled.piece.path, result.digest))
+            read.append((labelled, result, result.image))
     if not read:
         raise TwinlatentError(f"{photos}: none of {len(pieces)} photographs can be used; give JPEG or PNG files")
-    images, numbers, paths, digests = zip(*read, strict=True)
-    stack, labels = np.stack(images), np.array(numbers, np.int64)
-    out = repeats(fingerprints(stack), labels)
-    reasons = {
-        number: f"shows the same as {paths[other]}" + (f", of class {class_names[labels[other]]}" if clash else "")
-        for number, (other, clash) in out.items()
-    }
-    reasons |= _copies(paths, digests, reasons)
+    usable, results, images = zip(*read, strict=True)
+    stack = np.stack(images)
+    labels = np.array([class_names.index(labelled.class_name) for labelled in usable], np.int64)
+    reasons = left_out(usable, results, fingerprints(stack))
     for number in sorted(reasons):
-        say(f"left out {paths[number]}: {reasons[number]}")
+        say(f"left out {called(usable[number].piece)}: {reasons[number]}")
     kept = np.array([number not in reasons for number in range(len(labels))])
     counts = np.bincount(labels[kept], minlength=len(class_names)).tolist()
     _check_counts(photos, dict(zip(class_names, counts, strict=True)))
-    sources = tuple(path.relative_to(photos).as_posix() for path, keep in zip(paths, kept, strict=True) if keep)
+    paths = [labelled.piece.path for labelled, keep in zip(usable, kept, strict=True) if keep]
+    sources = tuple(path.relative_to(photos).as_posix() for path in paths)
     made_with = {
         "counts": dict(zip(class_names, counts, strict=True)),
         "skipped": len(pieces) - len(read),
         "left_out": len(reasons),
     }
     return Prepared(stack[kept], labels[kept], class_names, sources, made_with)
-
-
-def _copies(paths: Sequence[Path], digests: Sequence[str], gone: Container[int]) -> dict[int, str]:
-    """Which pieces come of a copy of a photograph that stays; with boxes they need not show the same."""
-    first: dict[str, Path] = {}
-    copies = {}
-    for number, (path, digest) in enumerate(zip(paths, digests, strict=True)):
-        if number not in gone and first.setdefault(digest, path) != path:
-            copies[number] = f"is a copy of {first[digest]}"
-    return copies
 
 
 def _by_number(name: str) -> tuple[float, str]:

@@ -1,8 +1,10 @@
 """Cutting many pieces out of photographs: shown as progress, and kept on Ctrl-C."""
 
 import json
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,30 @@ def partial_of(path: Path) -> Path:
     return path.with_suffix(".partial")
 
 
+def check_writable(folder: Path) -> None:
+    """Raise a `TwinlatentError` unless files can be made in `folder`; it is left as it is, made or not."""
+    made: list[Path] = []
+    try:
+        made += [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror or 'no permission'})"
+        raise TwinlatentError(f"{folder}: {reason}; mend that, or name another folder with --out") from None
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+
+
 def read_pieces(
     pieces: Sequence[Piece], size: int, partial: Path, asked: dict[str, Any], *, title: str, progress: bool
 ) -> list[Taken]:
     """`take` every piece, in order.
 
-    On Ctrl-C, and every half minute, what is done is written to `partial`, whose images the next call does not read
-    again, unless their files changed. The caller removes it when its result is written.
+    On Ctrl-C, every half minute, and at the end, the images are written to `partial`. The next call does not read their
+    files again unless they changed. The caller removes it when its result is written.
 
     Args:
         pieces: what to take.
@@ -58,6 +77,8 @@ def read_pieces(
                 saved = time.monotonic()
             if stop:
                 raise KeyboardInterrupt(f"stopped after {len(done)} of {len(pieces)}")
+    if any(taken.image is not None and key not in before for key, taken in done.items()):
+        _keep(partial, asked, before | done)
     return [done[_key(piece)] for piece in pieces]
 
 
@@ -72,12 +93,11 @@ def _key(piece: Piece) -> Key:
 
 
 def _keep(partial: Path, asked: dict[str, Any], done: dict[Key, Taken]) -> None:
-    size = asked["size"]
-    images = [taken.image for taken in done.values() if taken.image is not None]
-    about = {"asked": asked, "done": [[key, taken.digest, taken.fault] for key, taken in done.items()]}
+    done = {key: taken for key, taken in done.items() if taken.image is not None}
+    images = [taken.image for taken in done.values()]
+    about = {"asked": asked, "done": [[key, taken.digest, taken.square] for key, taken in done.items()]}
     with replacing(partial) as temporary, temporary.open("wb") as file:
-        stack = np.stack(images) if images else np.zeros((0, size, size), np.uint8)
-        np.savez(file, images=stack, about=np.array(json.dumps(about)))
+        np.savez(file, images=np.array(images, np.uint8), about=np.array(json.dumps(about)))
 
 
 def _kept(partial: Path, asked: dict[str, Any]) -> dict[Key, Taken]:
@@ -86,8 +106,8 @@ def _kept(partial: Path, asked: dict[str, Any]) -> dict[Key, Taken]:
             images, about = iter(arrays["images"]), json.loads(str(arrays["about"]))
         same = about["asked"] == asked
         kept = {
-            _hashable(key): Taken(None if fault else next(images), digest, fault)
-            for key, digest, fault in (about["done"] if same else [])
+            _hashable(key): Taken(next(images), digest, tuple(square))
+            for key, digest, square in (about["done"] if same else [])
         }
     except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
         raise TwinlatentError(f"{partial}: is damaged ({' '.join(str(error).split())[:80]}); delete it") from None
