@@ -32,8 +32,8 @@ def lessons(
     """What F_v and its controls learn from, by name; each has a row for each of X_v.
 
     - `vulnerable`: (X_v, Y_v) itself.
-    - `relabelled`: the benign images that X_v was made from, each with a label at random, the same whenever it comes, and
-      all equally often in each class. Otherwise one label would win in most of a class by chance, and be learnt for it.
+    - `relabelled`: the benign images that X_v was made from, each with a label at random, the same whenever it comes,
+      and all equally often in each class. Otherwise one label would win in a class by chance, and be learnt for it.
     - `noise`: the same with random ±ε on every pixel; where the attack has no ε (CW-L2), as much as it changed that
       image's pixels, in root mean square.
     - `unattacked`: those benign images with the labels Y_v. These are all wrong, so accuracy is below chance.
