@@ -98,7 +98,7 @@ TABLE_1: Mapping[str, Mapping[str, tuple[int, float]]] = MappingProxyType({"mnis
 IMAGES = 1000
 """Training images of the preset `standard`, the same in every cell: about two hours of two cores for all eight."""
 _SMOKE: dict[str, Any] = {
-    "steps": 5, "iterations": 2, "images": 60, "test_images": 40, "batch": 30, "discriminator_steps": 10,
+    "steps": 40, "iterations": 2, "images": 60, "test_images": 40, "batch": 30, "discriminator_steps": 10,
     "classifier_steps": 40, "learning_batch": 16,
 }  # fmt: skip
 
