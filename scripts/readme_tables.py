@@ -115,20 +115,11 @@ def conditions(everything: Mapping[str, Records]) -> Iterator[str]:
         yield row(title, *shown, cw.n)
 
 
-def table_1() -> Records:
-    """The records of section 3; none while it is not measured."""
-    path = ROOT / "results" / f"{TABLE_1}.json"
-    return read_records(path) if path.exists() else ()
-
-
 def vulnerable(_: Mapping[str, Records]) -> Iterator[str]:
     """Table 1: a classifier taught vulnerable features alone, and its controls."""
     metrics = ("test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy", "control_noise_accuracy",
                "control_unattacked_accuracy", "attack_success")  # fmt: skip
-    records = table_1()
-    if not records:
-        yield "Not measured yet: `twinlatent reproduce table1` is expected to take 100 minutes of two cores."
-        return
+    records = read_records(ROOT / "results" / f"{TABLE_1}.json")
     yield from head("data", "attack", "X_b", "X_v", "relabelled", "noise", "unattacked", "fooled", "attacked")
     for data, name in dict.fromkeys((r.data, r.attack) for r in records):
         own = [r for r in records if (r.data, r.attack) == (data, name)]

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.presets import SMALL_SIDE, encoder_of, is_large, plain_classifier
+from twinlatent.method.presets import LARGE_AUGMENT, SMALL_SIDE, encoder_of, is_large, plain_classifier
 
 BaselineMethod = Literal["plain", "adversarial-training", "gong", "rce", "gat"]
 BaselineAttack = Literal["none", "mim", "pgd", "cw"]
@@ -82,9 +82,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "adversarial-training": {"rounds": 800, "attack_steps": 5},
     "gat": {"rounds": 500, "attack_steps": 5, "batch": 16, "learning_rate": 8e-3},
 }
-_LARGE: dict[str, dict[str, Any]] = {
-    method: {"augment": {"flip": True, "shift": 3, "brightness": 0.1}, "epsilon": 0.2} for method in _STANDARD
-}
+_LARGE: dict[str, Any] = {"augment": LARGE_AUGMENT, "epsilon": 0.2}
 """For images as large as the 64×64 faces of cats and dogs: first guesses, not chosen by measurement yet."""
 _SMOKE: dict[str, Any] = {"rounds": 60, "attack_steps": 3, "attacked_images": 60, "references": 20, "batch": 16,
                           "checkpoint_every": 25}  # fmt: skip
@@ -118,7 +116,7 @@ def baseline_settings(
     if image_shape[-1] <= SMALL_SIDE:
         values |= _SMALL[method]
     if is_large(image_shape):
-        values |= _LARGE[method]
+        values |= _LARGE
     values |= _SMOKE if preset == "smoke" else {}
     unused = UNUSED[method]  # type: ignore[index]
     return BaselineSettings(**{name: value for name, value in values.items() if name not in unused})
