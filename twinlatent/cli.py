@@ -27,8 +27,9 @@ from twinlatent.motivation.settings import check_names, motivation_settings
 from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
-from twinlatent.reproduce import CELLS, COMPARISON, DATA, reproduce
+from twinlatent.reproduce import CELLS, COMPARISON, reproduce
 from twinlatent.reproduce_motivation import CELLS as MOTIVATION_CELLS
+from twinlatent.reproduce_motivation import DATA as MOTIVATION_DATA
 from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -237,7 +238,7 @@ def reproduce_(
     preset: Annotated[
         str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs); table1 has paper, too.")
     ] = "standard",
-    data: Annotated[list[str] | None, typer.Option(help="Data set; default: both of the paper's.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Data set; default: the paper's. May be given again.")] = None,
     images: Annotated[
         int | None, typer.Option(help="Attacked at the main point, or each time in table1.", min=1)
     ] = None,
@@ -255,12 +256,12 @@ def reproduce_(
         if what in MOTIVATION_CELLS:
             if few is not None:
                 raise TwinlatentError(f"--few {few}: {what} has one number of images, --images; leave it out")
-            cells = reproduce_motivation(what, folder, preset=preset, data=data or DATA, images=images, seed=seed,
+            cells = reproduce_motivation(what, folder, preset=preset, data=data or MOTIVATION_DATA, images=images, seed=seed,
                                          progress=progress)  # fmt: skip
             print_motivation([record for cell in cells for record in cell.records])
             print(f"Page with pictures: {folder / f'{what}.html'}")
             return
-        found = reproduce(what, folder, preset=preset, data=data or DATA, images=images, few=few, seed=seed,
+        found = reproduce(what, folder, preset=preset, data=data, images=images, few=few, seed=seed,
                           progress=progress)  # fmt: skip
     except KeyboardInterrupt:
         _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
