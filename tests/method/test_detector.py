@@ -15,7 +15,7 @@ from twinlatent.method.calibrated import CHUNK, Verdict
 from twinlatent.method.calibration import POOLED_BELOW
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
-from twinlatent.method.detector import BenignTable, Detector, DetectorSettings, build_detector
+from twinlatent.method.detector import BenignTable, Detector, DetectorSettings, build_detector, rounded
 from twinlatent.method.networks import plan
 from twinlatent.outputs import Outputs
 
@@ -442,3 +442,27 @@ def test_calibration_images_are_needed(digits: Split, generator) -> None:
     encoders = ClassEncoders(plan("c(3,4) z(3,2)", (1, 8, 8), "encoder"), 10, generator)
     with pytest.raises(TwinlatentError, match="0 calibration images"):
         build_detector(encoders, digits.train, digits.calibration.subset(slice(0)), digits.class_names)
+
+
+def test_a_rounded_detector_is_stored_in_half_the_room_and_loses_nothing_more(
+    trained_detector: Detector, digits: Split, tmp_path: Path
+) -> None:
+    before = {name: tensor.clone() for name, tensor in trained_detector.encoders.state_dict().items()}
+    made = rounded(trained_detector, digits.train, digits.calibration)
+    trained_detector.save(tmp_path / "whole.safetensors")
+    made.save(tmp_path / "half.safetensors")
+    saved = 2 * sum(tensor.numel() for tensor in before.values())
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
+    assert abs(sizes[0] - sizes[1] - saved) < 200
+    loaded, images = Detector.load(tmp_path / "half.safetensors"), digits.test.images
+    assert torch.equal(loaded.detect(images).suspicion, made.detect(images).suspicion)
+    assert loaded.encoders.state_dict().keys() == before.keys()
+    for name, tensor in loaded.encoders.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, before[name].half().float())
+        assert torch.equal(trained_detector.encoders.state_dict()[name], before[name])
+    agree = made.detect(images).label == trained_detector.detect(images).label
+    assert agree.float().mean() > 0.98
+    again = build_detector(loaded.encoders, digits.train, digits.calibration, made.class_names, made.settings)
+    assert all(torch.equal(again.benign[rule].vulnerable, made.benign[rule].vulnerable) for rule in RULES)
+    assert made.card["weights"] == "float16"
