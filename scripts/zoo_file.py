@@ -1,4 +1,4 @@
-"""Make a shipped detector of a training folder: large weights are rounded to float16, and the detector calibrated again.
+"""Ship the detector of a training folder; one of many weights with these in float16, calibrated again.
 
 python scripts/zoo_file.py cats-dogs-mim runs/cats-dogs-mim
 """

@@ -256,8 +256,8 @@ def reproduce_(
         if what in MOTIVATION_CELLS:
             if few is not None:
                 raise TwinlatentError(f"--few {few}: {what} has one number of images, --images; leave it out")
-            cells = reproduce_motivation(what, folder, preset=preset, data=data or MOTIVATION_DATA, images=images, seed=seed,
-                                         progress=progress)  # fmt: skip
+            cells = reproduce_motivation(what, folder, preset=preset, data=data or MOTIVATION_DATA, images=images,
+                                         seed=seed, progress=progress)  # fmt: skip
             print_motivation([record for cell in cells for record in cell.records])
             print(f"Page with pictures: {folder / f'{what}.html'}")
             return

@@ -59,7 +59,8 @@ CELLS: dict[str, tuple[Cell, ...]] = {
     "all": _ALL,
 }
 """What each table or figure is made of."""
-SHOWN_ON = {"fig5": DATA[:1], "fig6": DATA[:2], "fig9": DATA[:1], "fig10": DATA[1:2], "fig11": DATA[2:], "fig12": DATA[2:]}
+SHOWN_ON = {"fig6": DATA[:2], "fig10": DATA[1:2], **dict.fromkeys(("fig5", "fig9"), DATA[:1]),
+            **dict.fromkeys(("fig11", "fig12"), DATA[2:])}  # fmt: skip
 """Data sets of the paper's figures that do not show all three."""
 BLACK_BOX_ONLY = frozenset({"table2", "table3"})
 
@@ -90,8 +91,7 @@ def reproduce(
         what: one of `CELLS`.
         folder: of all that.
         preset: `standard`, or `smoke`, which takes minutes and shows that everything runs, not what it reaches.
-        data: names of the data sets; None: those of the paper's table or figure, and all three for tables 3 and 4, figure
-            13 and `all`.
+        data: names of the data sets; None: those that the paper's figure shows, or all three.
         images: for the main point of the white box; None: the preset's.
         few: for all other points; None: the preset's.
         seed: of everything.
@@ -113,7 +113,7 @@ def reproduce(
         update={name: value for name, value in changes.items() if value is not None}
     )
     names = data or SHOWN_ON.get(what, DATA)
-    splits = [load(name, seed=seed, progress=progress) for name in names]  # one that is missing stops before hours of work
+    splits = [load(name, seed=seed, progress=progress) for name in names]  # what is missing stops it before any work
     found = {}
     for split in splits:
         here = folder / split.short_name

@@ -55,6 +55,16 @@ def test_neighbours_are_those_of_brute_force(judges: Judges, digits: Split) -> N
     assert (votes.gather(1, seen[:, None])[:, 0] == votes.max(1).values).all()
 
 
+def test_neighbours_of_images_averaged_down_are_those_of_their_means(digits: Split) -> None:
+    settings = QUICK.model_copy(update={"side": 2, "steps": 1})
+    judges = train_judges(digits, seed=0, settings=settings, progress=False)
+    images = digits.test.images[:100]
+    means = torch.stack([images[..., y : y + 4, x : x + 4].mean((1, 2, 3)) for y in (0, 4) for x in (0, 4)], 1)
+    found = judges.knn.predict(means.numpy())
+    assert torch.equal(judges.labels(images)["knn"], torch.as_tensor(found))
+    assert (found == digits.test.labels[:100].numpy()).mean() > 0.3
+
+
 def test_what_judges_see_is_counted_once() -> None:
     #          true   predicted  a third  differ  true and predicted
     cnn, knn = [1, 2, 3, 1, 4], [1, 2, 3, 2, 4]

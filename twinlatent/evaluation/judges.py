@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.neighbors import KNeighborsClassifier
@@ -27,7 +29,7 @@ from twinlatent.evaluation.findings import JudgeCase, JudgedAttack
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import rate
 from twinlatent.method.checkpoints import load_tensors, save_tensors
-from twinlatent.method.presets import SMALL_SIDE
+from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
 
 KNN, CNN, AGREEMENT = "knn", "cnn", "agreement"
@@ -46,12 +48,16 @@ class JudgeSettings(BaseModel):
     neighbours: int = Field(5, ge=1)
     remembered: int = Field(10_000, ge=1)
     """Training images to look for neighbours among, at most."""
+    side: int | None = Field(None, ge=1)
+    """Pixels a side that images are averaged down to before neighbours are looked for; None: 8 for images of
+    `LARGE_SIDE` and more, others as they are."""
     filters: tuple[int, int] = (16, 32)
     """Of the network's two 5×5 convolutions."""
     hidden: int = Field(128, ge=1)
     """Units of its hidden layer."""
     epsilon: float | None = Field(None, ge=0, le=1)
-    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`."""
+    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`, or 0.1 from
+    `LARGE_SIDE`."""
     attack_steps: int = Field(7, ge=1)
     stride: float = Field(2.5, gt=0)
     """An attack's step is `stride` × ε / `attack_steps`."""
@@ -67,12 +73,14 @@ class Judges:
     """Two classifiers that never saw a detector.
 
     Attributes:
-        knn: fitted scikit-learn classifier of images flattened to (n, H·W).
+        knn: fitted scikit-learn classifier of images averaged down and flattened.
         network: images (n, 1, H, W) → logits (n, C), on the CPU.
+        side: pixels a side that `knn` sees; None: the images as they are, H·W pixels.
     """
 
     knn: KNeighborsClassifier
     network: nn.Module
+    side: int | None = None
 
     @torch.no_grad()
     def labels(self, images: Tensor) -> dict[str, Tensor]:
@@ -81,7 +89,7 @@ class Judges:
         nothing = torch.empty(0, dtype=torch.int64)
         with frozen(self.network):
             cnn = [self.network(chunk).argmax(1) for chunk in chunks]
-        knn = [torch.as_tensor(self.knn.predict(chunk.flatten(1).numpy())) for chunk in chunks]
+        knn = [torch.as_tensor(self.knn.predict(_shrunk(chunk, self.side))) for chunk in chunks]
         return {KNN: torch.cat([nothing, *knn]), CNN: torch.cat([nothing, *cnn])}
 
 
@@ -112,21 +120,28 @@ def train_judges(
     settings = _completed(settings or JudgeSettings(), split)
     remembered = draw(split.train, min(settings.remembered, len(split.train)), seed)
     knn = KNeighborsClassifier(min(settings.neighbours, len(remembered)), algorithm="brute")
-    knn.fit(remembered.images.flatten(1).numpy(), remembered.labels.numpy())
+    knn.fit(_shrunk(remembered.images, settings.side), remembered.labels.numpy())
     identity = {"data": split.fingerprint, "seed": seed, "settings": settings.model_dump()}
     path = folder / FILE if folder else None
     if path is not None and path.exists():
-        return Judges(knn, _loaded(path, split, settings, identity))
+        return Judges(knn, _loaded(path, split, settings, identity), settings.side)
     network = _trained(split, settings, seed, progress)
     if path is not None:
         save_tensors(path, KIND, network.state_dict(), identity)
-    return Judges(knn, network)
+    return Judges(knn, network, settings.side)
 
 
 def _completed(settings: JudgeSettings, split: Split) -> JudgeSettings:
-    """With the radius that suits the images."""
-    usual = 0.3 if split.image_shape[-1] > SMALL_SIDE else 0.2
-    return settings.model_copy(update={"epsilon": usual if settings.epsilon is None else settings.epsilon})
+    """With the radius and the side that suit the images."""
+    large, small = is_large(split.image_shape), split.image_shape[-1] <= SMALL_SIDE
+    usual = {"epsilon": 0.1 if large else 0.2 if small else 0.3, "side": 8 if large else None}
+    return settings.model_copy(update={k: v for k, v in usual.items() if getattr(settings, k) is None})
+
+
+def _shrunk(images: Tensor, side: int | None) -> npt.NDArray[np.float32]:
+    """Images (n, 1, H, W) as rows of side × side means, or of their pixels."""
+    small = images if side is None else F.adaptive_avg_pool2d(images, side)
+    return small.flatten(1).numpy()
 
 
 def _network(split: Split, settings: JudgeSettings) -> nn.Module:
