@@ -15,6 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from twinlatent.attacks.iterative import ascend
+from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
@@ -31,6 +33,7 @@ from twinlatent.method.game import (
     play,
 )
 from twinlatent.method.losses import loss_terms
+from twinlatent.method.radii import OwnRadii, OwnSteps
 
 CLASSES, BATCH, SIZE = 3, 6, 4
 ADVERSARY = {
@@ -164,6 +167,38 @@ def test_without_a_step_size_the_steps_reach_the_edge_of_the_ball(start) -> None
     for epsilon in (0.02, 0.1):
         attacked, _, _ = adversary_turn(state, benign, others, epsilon, settings)
         assert (attacked - others).abs().max().item() == pytest.approx(epsilon, rel=1e-3)
+
+
+@pytest.mark.parametrize("attack", ["mim", "pgd"])
+def test_each_image_can_have_a_radius_of_its_own(attack: str, start) -> None:
+    settings = tiny({"smallest": 0.1, "steps": 4, "attack": attack}, unattacked=0.0, batch=40)
+    state, benign, others = start(settings)
+    others = others.clamp(0.3, 0.7)  # far enough from black and white that no change is cut off
+    attacked, *_ = adversary_turn(state, benign, others, 0.25, settings)
+    reach = (attacked - others).abs().flatten(2).amax(-1)
+    assert reach.max() <= 0.25 + 1e-6
+    assert reach.min() >= 0.025 - 1e-6
+    below = (reach < 0.25 * 0.1**0.5).double().mean()  # half of the logarithms
+    assert 0.35 < below < 0.65
+
+
+def test_equal_radii_are_a_ball(start) -> None:
+    """The attack with radii of its own, all of them alike, against the one with a ball."""
+    settings = tiny({"decay": 0.5})
+    state, benign, others = start(settings)
+    plain, *_ = adversary_turn(state, benign, others, 0.2, settings)
+    with frozen(state.vaes):
+        robust_and_vulnerable = game._log_densities
+        allowed = state.levels[1][:, None]
+
+        def gain(images: Tensor) -> Tensor:
+            robust, vulnerable = robust_and_vulnerable(state.vaes, images)
+            return robust - (vulnerable - allowed).clamp_min(0)
+
+        first = int(settings.unattacked * BATCH)
+        radii = torch.full((CLASSES, BATCH - first, 1, 1, 1), 0.2)
+        again = ascend(gain, others[:, first:], OwnRadii(radii), OwnSteps(2.5 * radii / 3, 0.5), 3)
+    assert torch.allclose(again, plain[:, first:], atol=1e-6)
 
 
 def test_cw_raises_its_objective_up_to_what_benign_images_have(start) -> None:

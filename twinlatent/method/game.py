@@ -27,6 +27,7 @@ from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.networks import plan
+from twinlatent.method.radii import OwnRadii, OwnSteps
 from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
 
 REFERENCE_MEMORY = 0.9
@@ -47,8 +48,11 @@ class AdversarySettings(BaseModel):
     epsilon: float = Field(0.4, ge=0, le=1)
     """L∞ radius of MIM_W and PGD_W after the ramp."""
     steps: int = Field(12, ge=1)
+    smallest: float = Field(1.0, gt=0, le=1)
+    """Share of ε that the smallest radius of MIM_W and PGD_W has: each image gets one of its own between that and ε,
+    evenly on a logarithmic scale. 1 gives every image the whole ε (the paper)."""
     step_size: float | None = Field(None, gt=0)
-    """None for `stride` × ε / steps, which follows the ramp."""
+    """None for `stride` × radius / steps, which follows the ramp."""
     stride: float = Field(2.5, gt=0)
     decay: float = Field(0.9, ge=0)
     """Momentum of MIM_W."""
@@ -283,10 +287,18 @@ def _attack(
         ramp = epsilon / adversary.epsilon if adversary.epsilon else 1.0
         return approach(lambda x: torch.minimum(gain(x), enough), images, c=adversary.c, steps=adversary.steps,
                         learning_rate=ramp * adversary.learning_rate)  # fmt: skip
-    step_size = adversary.step_size or adversary.stride * epsilon / adversary.steps
-    step = SignStep(step_size, adversary.decay if adversary.attack == "mim" else 0.0)
-    return ascend(gain, images, LInf(epsilon), step, adversary.steps, random_start=adversary.attack == "pgd",
-                  generator=generator)  # fmt: skip
+    decay = adversary.decay if adversary.attack == "mim" else 0.0
+    random_start = adversary.attack == "pgd"
+    if adversary.smallest < 1:
+        share = adversary.smallest ** torch.rand(images.shape[:2], generator=generator).to(images.device)
+        radii = epsilon * share[..., None, None, None]
+        sizes = adversary.stride * radii / adversary.steps
+        if adversary.step_size is not None:
+            sizes = torch.full_like(radii, adversary.step_size)
+        return ascend(gain, images, OwnRadii(radii), OwnSteps(sizes, decay), adversary.steps,
+                      random_start=random_start, generator=generator)  # fmt: skip
+    step = SignStep(adversary.step_size or adversary.stride * epsilon / adversary.steps, decay)
+    return ascend(gain, images, LInf(epsilon), step, adversary.steps, random_start=random_start, generator=generator)
 
 
 def _log_densities(vaes: ClassVAEs, images: Tensor) -> tuple[Tensor, Tensor]:
