@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlatent import attacks
-from twinlatent.attacks.balls import LInf
-from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
-from twinlatent.attacks.steps import SignStep
 from twinlatent.attacks.suite_runs import run_suite
 from twinlatent.baselines.baseline import Baseline, build_baseline, new_network
 from twinlatent.baselines.networks import NEAREST, BinaryDetector, ClassDetectors, Confidence, ReverseCrossEntropy
@@ -26,6 +23,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.game import Dealer, grown
+from twinlatent.method.radii import ascend_within
 from twinlatent.method.training import (
     SETTINGS_FILE,
     STATE_FILE,
@@ -280,8 +278,9 @@ def _raise(
 ) -> Tensor:
     """PGD, which starts at a random point, or MIM, which starts at the image, within a share of ε."""
     epsilon, pgd = share * settings.epsilon, settings.attack == "pgd"
-    step = SignStep(settings.stride * epsilon / settings.attack_steps, 0.0 if pgd else settings.decay)
-    return ascend(gain, images, LInf(epsilon), step, settings.attack_steps, random_start=pgd, generator=generator)
+    return ascend_within(gain, images, epsilon, smallest=settings.smallest, steps=settings.attack_steps,
+                         stride=settings.stride, step_size=None, decay=0.0 if pgd else settings.decay,
+                         random_start=pgd, generator=generator)  # fmt: skip
 
 
 def _cross_entropy(network: nn.Module) -> Loss:

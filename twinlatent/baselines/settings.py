@@ -20,7 +20,7 @@ ATTACKS: dict[BaselineMethod, tuple[BaselineAttack, ...]] = {
 """What each can be trained with, the default first."""
 
 
-_ATTACKING = frozenset({"epsilon", "attack_steps", "stride", "decay", "ramp"})
+_ATTACKING = frozenset({"epsilon", "smallest", "attack_steps", "stride", "decay", "ramp"})
 _GONG, _GAT, _RCE = frozenset({"attacked_images"}), frozenset({"unattacked"}), frozenset({"references"})
 
 
@@ -38,6 +38,8 @@ class BaselineSettings(BaseModel):
     """A. `adversarial-training` and `gat` run it in every round; `gong` once, at the paper's black-box budget."""
     epsilon: float = Field(0.3, ge=0, le=1)
     """L∞ radius after the ramp."""
+    smallest: float = Field(1.0, gt=0, le=1)
+    """Share of ε that the smallest radius has, as in `AdversarySettings`."""
     attack_steps: int = Field(12, ge=1)
     stride: float = Field(2.5, gt=0)
     """A step is this × ε / steps."""
@@ -82,15 +84,16 @@ _SMALL: dict[str, dict[str, Any]] = {
     "adversarial-training": {"rounds": 800, "attack_steps": 5},
     "gat": {"rounds": 500, "attack_steps": 5, "batch": 16, "learning_rate": 8e-3},
 }
+_LARGE_ATTACK: dict[str, Any] = {"epsilon": 0.2, "smallest": 0.1, "attack_steps": 8}
 _LARGE: dict[str, dict[str, Any]] = {
     "plain": {},
     "rce": {"rounds": 1500},
     "gong": {"rounds": 800, "attacked_images": 800},
-    "adversarial-training": {"rounds": 1500, "attack_steps": 8, "batch": 32, "learning_rate": 1e-3, "epsilon": 0.2},
-    "gat": {"rounds": 800, "attack_steps": 12, "batch": 16, "learning_rate": 4e-4, "epsilon": 0.2},
+    "adversarial-training": {"rounds": 1000, "batch": 32, "learning_rate": 1e-3} | _LARGE_ATTACK,
+    "gat": {"rounds": 1000, "batch": 16, "learning_rate": 4e-4} | _LARGE_ATTACK,
 }
-"""For images as large as the 64×64 faces of cats and dogs: at most half an hour of one core each. The first and only
-values tried, the learning rate of `gat` being that of our own encoders."""
+"""For images as large as the 64×64 faces of cats and dogs: the radii and, for `gat`, whose networks are ours, batches
+and learning rate of our game; otherwise the first and only values tried, at most half an hour of one core each."""
 _SMOKE: dict[str, Any] = {"rounds": 60, "attack_steps": 3, "attacked_images": 60, "references": 20, "batch": 16,
                           "checkpoint_every": 25}  # fmt: skip
 

@@ -14,11 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from twinlatent.attacks.balls import LInf
 from twinlatent.attacks.carlini_wagner import approach
-from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
-from twinlatent.attacks.steps import SignStep
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation, augmented
 from twinlatent.data.split import seeded
@@ -27,7 +24,7 @@ from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.networks import plan
-from twinlatent.method.radii import OwnRadii, OwnSteps
+from twinlatent.method.radii import ascend_within
 from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
 
 REFERENCE_MEMORY = 0.9
@@ -287,18 +284,10 @@ def _attack(
         ramp = epsilon / adversary.epsilon if adversary.epsilon else 1.0
         return approach(lambda x: torch.minimum(gain(x), enough), images, c=adversary.c, steps=adversary.steps,
                         learning_rate=ramp * adversary.learning_rate)  # fmt: skip
-    decay = adversary.decay if adversary.attack == "mim" else 0.0
-    random_start = adversary.attack == "pgd"
-    if adversary.smallest < 1:
-        share = adversary.smallest ** torch.rand(images.shape[:2], generator=generator).to(images.device)
-        radii = epsilon * share[..., None, None, None]
-        sizes = adversary.stride * radii / adversary.steps
-        if adversary.step_size is not None:
-            sizes = torch.full_like(radii, adversary.step_size)
-        return ascend(gain, images, OwnRadii(radii), OwnSteps(sizes, decay), adversary.steps,
-                      random_start=random_start, generator=generator)  # fmt: skip
-    step = SignStep(adversary.step_size or adversary.stride * epsilon / adversary.steps, decay)
-    return ascend(gain, images, LInf(epsilon), step, adversary.steps, random_start=random_start, generator=generator)
+    return ascend_within(gain, images, epsilon, smallest=adversary.smallest, steps=adversary.steps,
+                         stride=adversary.stride, step_size=adversary.step_size,
+                         decay=adversary.decay if adversary.attack == "mim" else 0.0,
+                         random_start=adversary.attack == "pgd", generator=generator)  # fmt: skip
 
 
 def _log_densities(vaes: ClassVAEs, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,13 @@
-"""An L∞ ball and sign steps of its own size for each image of a training attack."""
+"""Training attacks in an L∞ ball, the same for all images or one of its own for each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from twinlatent.attacks.balls import IMAGE, LInf
+from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.steps import SignStep
 
 
@@ -48,3 +51,40 @@ class OwnSteps:
         """sizes·sign(g), and g."""
         direction, momentum = SignStep(1.0, self.decay).direction(gradient, momentum)
         return direction.mul_(self.sizes), momentum
+
+
+def ascend_within(
+    gain: Callable[[Tensor], Tensor],
+    images: Tensor,
+    epsilon: float,
+    *,
+    smallest: float,
+    steps: int,
+    stride: float,
+    step_size: float | None,
+    decay: float,
+    random_start: bool,
+    generator: torch.Generator,
+) -> Tensor:
+    """Raise `gain` by projected sign steps, each image within a radius of its own from `smallest`·ε to ε.
+
+    Args:
+        gain: images → one number an image.
+        images: (..., channels, H, W) in [0, 1].
+        epsilon: the largest radius.
+        smallest: 1 for the whole ε everywhere; else logarithms of radii are drawn evenly.
+        steps: how many.
+        stride: a step is this × radius / steps.
+        step_size: instead, the same for all.
+        decay: of the momentum.
+        random_start: begin at a random point of the ball.
+        generator: of radii and random starts.
+    """
+    if smallest == 1:
+        step = SignStep(step_size or stride * epsilon / steps, decay)
+        return ascend(gain, images, LInf(epsilon), step, steps, random_start=random_start, generator=generator)
+    share = smallest ** torch.rand(images.shape[: IMAGE[0]], generator=generator).to(images.device)
+    radii = epsilon * share[..., None, None, None]
+    sizes = stride * radii / steps if step_size is None else torch.full_like(radii, step_size)
+    return ascend(gain, images, OwnRadii(radii), OwnSteps(sizes, decay), steps, random_start=random_start,
+                  generator=generator)  # fmt: skip
