@@ -18,7 +18,8 @@ OTHER_RESULTS = {"digits-budgets", "encoder_step", "encoder_step-cats-dogs", TAB
 """Files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-underway"
 """Ends the names of results of our detector trained with `underway=0`."""
-TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5"}
+TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5",
+          "cats-dogs": "cat & dog faces"}  # fmt: skip
 METHODS = ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
 ATTACKS, RADII = ("fgsm", "pgd", "mim", "cw"), (0.1, 0.2, 0.3)
 

@@ -9,7 +9,7 @@ from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
-from twinlatent.reproduce import CELLS, Cell, reproduce
+from twinlatent.reproduce import CELLS, DATA, SHOWN_ON, Cell, reproduce
 
 
 def test_every_table_is_part_of_all_of_them() -> None:
@@ -30,6 +30,17 @@ def test_what_is_not_there_is_refused(asked: dict, line: str, tmp_path: Path) ->
     with pytest.raises(TwinlatentError, match=line):
         reproduce(folder=tmp_path / "out", progress=False, **asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_figure_takes_the_data_it_shows_and_stops_at_once_without_them(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TWINLATENT_DATA", str(tmp_path))
+    for figure in ("fig11", "fig12"):
+        with pytest.raises(TwinlatentError, match="twinlatent data prepare cats-dogs"):
+            reproduce(figure, tmp_path / "out", progress=False)
+    with pytest.raises(TwinlatentError, match="twinlatent data prepare cats-dogs"):
+        reproduce("table2", tmp_path / "out", data=["digits", "cats-dogs"], progress=False)
+    assert not (tmp_path / "out").exists()
+    assert {name for names in SHOWN_ON.values() for name in names} <= set(DATA)
 
 
 def test_a_figure_of_two_detectors_is_kept_and_extended(tmp_path: Path) -> None:
@@ -57,9 +68,9 @@ def test_a_figure_of_two_detectors_is_kept_and_extended(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif("TWINLATENT_DATA" not in os.environ, reason="needs the real images")
 def test_everything_runs_on_the_papers_data(tmp_path: Path) -> None:
-    assert where("mnist")
+    assert all(where(name) for name in DATA)
     found = reproduce("all", tmp_path, preset="smoke", progress=False)
-    assert set(found) == {"mnist", "fashion-mnist5"}
+    assert set(found) == set(DATA)
     for runs in found.values():
         assert len(runs) == len(CELLS["all"])
         for run in runs:
