@@ -31,6 +31,7 @@ def training(card: dict) -> list[str]:  # type: ignore[type-arg]
         f"- versions: {', '.join(f'{name} {version}' for name, version in origin['versions'].items())}",
         f"- networks, one a class: encoder `{card['training']['encoder']}`, decoder `{card['training']['decoder']}` "
         "(the decoder is not in the file)",
+        *(["- weights rounded to float16 after training, then calibrated again"] if "weights" in card else []),
     ]
 
 
