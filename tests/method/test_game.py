@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from twinlatent.attacks.carlini_wagner import MARGIN_OF_W
 from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
@@ -179,6 +180,20 @@ def test_each_image_can_have_a_radius_of_its_own(attack: str, start) -> None:
     assert reach.max() <= 0.25 + 1e-6
     assert reach.min() >= 0.025 - 1e-6
     below = (reach < 0.25 * 0.1**0.5).double().mean()  # half of the logarithms
+    assert 0.35 < below < 0.65
+
+
+def test_the_steps_of_cw_can_be_each_images_own(start) -> None:
+    """One step of Adam moves every w by the learning rate, here by a share of it."""
+    settings = tiny({"smallest": 0.1, "steps": 1, "attack": "cw", "learning_rate": 0.2}, unattacked=0.0, batch=40)
+    state, benign, others = start(settings)
+    others = others.clamp(0.3, 0.7)
+    attacked, *_ = adversary_turn(state, benign, others, settings.adversary.epsilon, settings)
+    before, after = torch.atanh((2 * others - 1) * (1 - 2 * MARGIN_OF_W)), torch.atanh(2 * attacked - 1)
+    reach = (after - before).abs().flatten(2).median(-1).values
+    assert reach.max() <= 0.2 + 1e-3
+    assert reach.min() >= 0.02 - 1e-3
+    below = (reach < 0.2 * 0.1**0.5).double().mean()  # half of the logarithms
     assert 0.35 < below < 0.65
 
 

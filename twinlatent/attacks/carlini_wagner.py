@@ -122,8 +122,9 @@ class CarliniWagner(Attack):
 
 
 def approach(
-    objective: Callable[[Tensor], Tensor], images: Tensor, *, c: float, steps: int, learning_rate: float
-) -> Tensor:
+    objective: Callable[[Tensor], Tensor], images: Tensor, *, c: float, steps: int, learning_rate: float,
+    shares: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Minimise ‖x' − x‖² − c·objective by Adam on w and return the last iterate: the bare loop, as the game needs it.
 
     Pixels begin `MARGIN_OF_W` inside the box, so that black and white ones can move within few steps.
@@ -134,16 +135,22 @@ def approach(
         c: weight of the objective.
         steps: of Adam.
         learning_rate: of Adam.
+        shares: of each step that an image takes, of any shape that broadcasts to the images'; None: all of it.
     """
-    w = torch.atanh((2 * images - 1) * (1 - 2 * MARGIN_OF_W)).requires_grad_()
+    start = torch.atanh((2 * images - 1) * (1 - 2 * MARGIN_OF_W))
+    w = start.clone().requires_grad_()
+
+    def reached() -> Tensor:
+        return (torch.tanh(w if shares is None else start + shares * (w - start)) + 1) / 2
+
     optimiser = torch.optim.Adam([w], learning_rate)
     with torch.enable_grad():
         for _ in range(steps):
-            x = (torch.tanh(w) + 1) / 2
+            x = reached()
             loss = (x - images).square().sum() - c * objective(x).sum()
             (w.grad,) = torch.autograd.grad(loss, w)
             optimiser.step()
-    return (torch.tanh(w.detach()) + 1) / 2
+    return reached().detach()
 
 
 def carlini_wagner(

@@ -24,7 +24,7 @@ from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.networks import plan
-from twinlatent.method.radii import ascend_within
+from twinlatent.method.radii import ascend_within, drawn_shares
 from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
 
 REFERENCE_MEMORY = 0.9
@@ -47,7 +47,7 @@ class AdversarySettings(BaseModel):
     steps: int = Field(12, ge=1)
     smallest: float = Field(1.0, gt=0, le=1)
     """Share of ε that the smallest radius of MIM_W and PGD_W has: each image gets one of its own between that and ε,
-    evenly on a logarithmic scale. 1 gives every image the whole ε (the paper)."""
+    evenly on a logarithmic scale; so do the steps of CW-L2_W. 1 gives every image the whole (the paper)."""
     step_size: float | None = Field(None, gt=0)
     """None for `stride` × radius / steps, which follows the ramp."""
     stride: float = Field(2.5, gt=0)
@@ -282,8 +282,9 @@ def _attack(
     """Raise `gain` of images (C, B, channels, H, W); CW-L2_W only up to `enough` (C, 1), which is its κ = 0."""
     if adversary.attack == "cw":
         ramp = epsilon / adversary.epsilon if adversary.epsilon else 1.0
+        shares = drawn_shares(images, adversary.smallest, generator) if adversary.smallest < 1 else None
         return approach(lambda x: torch.minimum(gain(x), enough), images, c=adversary.c, steps=adversary.steps,
-                        learning_rate=ramp * adversary.learning_rate)  # fmt: skip
+                        learning_rate=ramp * adversary.learning_rate, shares=shares)  # fmt: skip
     return ascend_within(gain, images, epsilon, smallest=adversary.smallest, steps=adversary.steps,
                          stride=adversary.stride, step_size=adversary.step_size,
                          decay=adversary.decay if adversary.attack == "mim" else 0.0,

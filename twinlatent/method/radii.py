@@ -83,8 +83,13 @@ def ascend_within(
     if smallest == 1:
         step = SignStep(step_size or stride * epsilon / steps, decay)
         return ascend(gain, images, LInf(epsilon), step, steps, random_start=random_start, generator=generator)
-    share = smallest ** torch.rand(images.shape[: IMAGE[0]], generator=generator).to(images.device)
-    radii = epsilon * share[..., None, None, None]
+    radii = epsilon * drawn_shares(images, smallest, generator)
     sizes = stride * radii / steps if step_size is None else torch.full_like(radii, step_size)
     return ascend(gain, images, OwnRadii(radii), OwnSteps(sizes, decay), steps, random_start=random_start,
                   generator=generator)  # fmt: skip
+
+
+def drawn_shares(images: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
+    """From `smallest` to 1 for each of images (..., channels, H, W), logarithms evenly: (..., 1, 1, 1)."""
+    shares = smallest ** torch.rand(images.shape[: IMAGE[0]], generator=generator).to(images.device)
+    return shares[..., None, None, None]
