@@ -196,8 +196,10 @@ def found(images: Tensor, **changed: Tensor) -> AttackResult:
 
 
 def test_dead_steps_count_where_they_are_most() -> None:
-    result = found(torch.zeros(4, 1, 2, 2), steps=torch.tensor([4, 4, 4, 0]), dead_steps=torch.tensor([2, 3, 4, 0]))
-    assert checks.mostly_dead(result).tolist() == [False, True, True, False]
+    steps, dead = torch.tensor([4, 4, 4, 0, 4]), torch.tensor([2, 3, 4, 0, 4])
+    won = torch.tensor([False, False, False, False, True])
+    result = found(torch.zeros(5, 1, 2, 2), steps=steps, dead_steps=dead)
+    assert checks.mostly_dead(result, won).tolist() == [False, True, True, False, False]
 
 
 def test_an_attack_without_a_search_for_gamma_is_never_stuck() -> None:

@@ -109,7 +109,7 @@ def checks_of(
         effort = check_effort(*more_effort(probe, lost[: len(probe.labels)]))
         shown.advance()
     return (
-        check_gradients(terms, {name: mostly_dead(found[name]) for name in guided}),
+        check_gradients(terms, {name: mostly_dead(found[name], tried[name].wins) for name in guided}),
         check_balance(terms["Margin"], terms["Suspicion"]),
         check_gamma({name: stuck(part) for name, part in found.items()}, lost, misread(found.values(), labels)),
         check_adaptive(plain, adaptive),
@@ -127,9 +127,12 @@ def checks_of(
 # --- gradients ----------------------------------------------------------------------------------------------------
 
 
-def mostly_dead(result: AttackResult) -> Tensor:
-    """Whether more than half of the steps on each image had no gradient, bool (n,)."""
-    return (2 * result.dead_steps > result.steps).cpu()
+def mostly_dead(result: AttackResult, won: Tensor) -> Tensor:
+    """Images that were not won, with no gradient in more than half of the steps, bool (n,).
+
+    Where an attack won, an earlier γ may have had none: of two classes margin and confidence cancel out at γ = 1.
+    """
+    return ((2 * result.dead_steps > result.steps) & ~won).cpu()
 
 
 def check_gradients(terms: Mapping[str, Slope], dead: Mapping[str, Tensor]) -> Check:
