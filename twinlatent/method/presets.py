@@ -75,11 +75,11 @@ _LARGE: dict[str, Any] = {
     "augment": LARGE_AUGMENT,
 }
 """`standard` for images as large as the 64×64 faces of cats and dogs, of which there are few. On their calibration
-images 2e-3 as learning rate let the adversary win from the first rounds on, and with the whole ε for every image a
-selective attack passed at ε .05 on 79 % of them, instead of 13 %."""
+images 2e-3 as learning rate let the adversary win from the first rounds on, and with the whole ε for every image (500
+rounds) a selective attack passed at ε .05 on 79 % of 48 of them, instead of 13 % (300 rounds)."""
 
 _LARGE_CW: dict[str, Any] = {"rounds": 400}
-"""Against CW-L2_W more rounds were not better on their calibration images."""
+"""Against CW-L2_W 1,000 rounds were not better than 300 on their calibration images, with equal steps of .05."""
 
 
 def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "", attack: str = "mim") -> GameSettings:
