@@ -37,7 +37,7 @@ FLOORS = (
     ),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),
-    ("method.game", "method.radii", "method.presets", "baselines.*", "evaluation.*", "motivation.*"),
+    ("method.game", "method.radii", "method.outsider", "method.presets", "baselines.*", "evaluation.*", "motivation.*"),
     ("method.fit", "method", "zoo.*"),
     ("report.*",),
     ("demo", "reproduce", "reproduce_motivation"),

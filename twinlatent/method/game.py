@@ -24,12 +24,15 @@ from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.networks import plan
+from twinlatent.method.outsider import OutsiderSettings, moved_away, new_outsider, teach
 from twinlatent.method.radii import ascend_within, drawn_shares
 from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
 
 REFERENCE_MEMORY = 0.9
 """The benign levels the adversary aims at are running means that keep this much each round."""
 TrainingAttack = Literal["mim", "pgd", "cw"]
+_OUTSIDER = "outsider."
+"""Begins the names of its tensors in a checkpoint."""
 WATCHED_IMAGES = 500
 """How many benign training images the logged accuracy is taken over."""
 
@@ -91,6 +94,7 @@ class GameSettings(BaseModel):
     underway_from: float = Field(0.05, ge=0, le=1)
     underway_to: float = Field(0.6, ge=0, le=1)
     """Such a point lies between these shares of the whole way, uniformly."""
+    outsider: OutsiderSettings = OutsiderSettings()
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(2e-3, gt=0)
     schedule: Schedule = "cosine"
@@ -111,10 +115,12 @@ class GameState(TrainingState):
     Attributes:
         levels: running benign levels (2, C): log P_r^c that C2 asks for, log P_v^c that C1 allows.
         calm: rounds in a row in which the adversary failed.
+        outsider: the plain classifier that learns along, if there is one.
     """
 
     levels: Tensor = field(default_factory=lambda: torch.empty(2, 0))
     calm: int = 0
+    outsider: TrainingState | None = None
 
     @property
     def vaes(self) -> ClassVAEs:
@@ -122,17 +128,21 @@ class GameState(TrainingState):
         return cast(ClassVAEs, self.module)
 
     def tensors(self) -> dict[str, Tensor]:
-        """With the levels."""
-        return super().tensors() | {"levels": self.levels}
+        """With the levels and the outsider."""
+        of_outsider = {} if self.outsider is None else self.outsider.tensors()
+        return super().tensors() | {"levels": self.levels} | {f"{_OUTSIDER}{n}": t for n, t in of_outsider.items()}
 
     def counts(self) -> dict[str, Any]:
         """With the calm rounds."""
         return super().counts() | {"calm": self.calm}
 
     def restore(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
-        """With the levels and the calm rounds."""
+        """With the levels, the calm rounds and the outsider."""
         super().restore(tensors, counts)
         self.levels = tensors["levels"].to(self.levels.device)
+        if self.outsider is not None:
+            own = {n.removeprefix(_OUTSIDER): t for n, t in tensors.items() if n.startswith(_OUTSIDER)}
+            self.outsider.restore(own, self.outsider.counts())
 
 
 def play(
@@ -180,6 +190,11 @@ def play(
         if settings.underway:
             left = underway(benign, attacked.roll(-source, 0), settings, state.generator)
             attacked = torch.cat([attacked, left], 1)
+        if state.outsider is not None:
+            teach(state.outsider, benign)
+            first = math.ceil(settings.outsider.share * settings.batch)
+            away = moved_away(state.outsider, benign[:, :first], settings.outsider, state.generator)
+            attacked = torch.cat([attacked, away], 1)
         terms = defender_turn(state, benign, attacked, settings)
         at_full = epsilon == settings.adversary.epsilon
         state.calm = state.calm + 1 if at_full and success <= settings.stop_success else 0
@@ -204,7 +219,8 @@ def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings
     else:
         optimiser = torch.optim.SGD(vaes.parameters(), lr=settings.learning_rate, momentum=0.9, fused=True)
     levels = torch.full((2, classes), torch.nan, device=device)
-    return GameState(vaes, optimiser, generator, levels=levels)
+    outsider = new_outsider(settings.outsider, image_shape, classes, seed, device) if settings.outsider.share else None
+    return GameState(vaes, optimiser, generator, levels=levels, outsider=outsider)
 
 
 # --- the two turns ------------------------------------------------------------------------------------------------
