@@ -34,6 +34,7 @@ FLOORS = (
         "method.checkpoints",
         "method.calibrated",
         "method.training",
+        "method.dealer",
     ),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),

@@ -23,6 +23,7 @@ from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import game, training
 from twinlatent.method.checkpoints import load_tensors
+from twinlatent.method.dealer import Dealer
 from twinlatent.method.game import (
     REFERENCE_MEMORY,
     WATCHED_IMAGES,
@@ -62,9 +63,7 @@ def start(three_digits: LabelledImages, generator):
         with torch.no_grad():
             for parameter in state.vaes.encoders.parameters():
                 parameter.mul_(2)  # latents that are not all close to 0
-        benign, others = game.Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"), settings.augment)(
-            generator
-        )
+        benign, others = Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"), settings.augment)(generator)
         return state, benign, others
 
     return make
@@ -86,7 +85,7 @@ def literal_densities(state: GameState, images: Tensor) -> tuple[Tensor, Tensor]
 def test_each_class_is_dealt_its_own_images_and_others(three_digits: LabelledImages, generator) -> None:
     known = {image.numpy().tobytes(): int(label)
              for image, label in zip(three_digits.images, three_digits.labels, strict=True)}  # fmt: skip
-    deal = game.Dealer(three_digits, CLASSES, 40, torch.device("cpu"), Augmentation())
+    deal = Dealer(three_digits, CLASSES, 40, torch.device("cpu"), Augmentation())
     benign, others = deal(generator)
     assert benign.shape == others.shape == (CLASSES, 40, 1, 8, 8)
     for c in range(CLASSES):
@@ -473,6 +472,7 @@ VARIANTS = {
         encoder=f"c(3,4)-bn-relu z({SIZE},{SIZE})", ramp=0.0, unattacked=0.0, schedule="constant",
         loss={"reconstruct_every": 2},
     ),
+    "outsider": tiny(outsider={"share": 0.5, "layers": "c(3,4)-bn-relu-mp(2) d(8)"}),
 }  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
-from twinlatent.method.game import Dealer, grown
+from twinlatent.method.dealer import Dealer
+from twinlatent.method.game import grown
 from twinlatent.method.radii import ascend_within
 from twinlatent.method.training import (
     SETTINGS_FILE,
