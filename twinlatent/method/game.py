@@ -32,7 +32,7 @@ REFERENCE_MEMORY = 0.9
 """The benign levels the adversary aims at are running means that keep this much each round."""
 TrainingAttack = Literal["mim", "pgd", "cw"]
 _OUTSIDER = "outsider."
-"""Begins the names of its tensors in a checkpoint."""
+"""Begins the names of the outsider's tensors in a checkpoint."""
 WATCHED_IMAGES = 500
 """How many benign training images the logged accuracy is taken over."""
 
@@ -190,15 +190,16 @@ def play(
         if settings.underway:
             left = underway(benign, attacked.roll(-source, 0), settings, state.generator)
             attacked = torch.cat([attacked, left], 1)
+        learnt = {}
         if state.outsider is not None:
-            teach(state.outsider, benign)
-            first = math.ceil(settings.outsider.share * settings.batch)
-            away = moved_away(state.outsider, benign[:, :first], settings.outsider, state.generator)
+            learnt = {"loss_outsider": teach(state.outsider, benign)}
+            away = moved_away(state.outsider, benign, settings.outsider, state.generator)
             attacked = torch.cat([attacked, away], 1)
         terms = defender_turn(state, benign, attacked, settings)
         at_full = epsilon == settings.adversary.epsilon
         state.calm = state.calm + 1 if at_full and success <= settings.stop_success else 0
-        return _record(state, terms, settings, epsilon, watched) | {"success": success, "passed": passed}
+        record = _record(state, terms, settings, epsilon, watched)
+        return record | learnt | {"success": success, "passed": passed}
 
     train_rounds(state, turn, settings.rounds,
                  Keeping(folder, identity, resume, settings.checkpoint_every, progress), title="game",

@@ -1,12 +1,13 @@
-"""An outsider in the game: a plain classifier that learns along, attacked by somebody who knows no detector.
+"""The outsider: a plain classifier that learns beside the game, to stand for attackers who know no detector.
 
-The game's adversary knows the detector, and of photographs it makes smooth changes; those of attacks on an ordinary
-classifier are faint noise, which the class of the image then reads rightly and does not flag. So the defender also sees
-its own benign images moved away from their class as this classifier sees it, and takes them for vulnerable ones.
+The game's adversary knows the class VAEs, and a class never sees what attacks on an ordinary classifier make of its own
+images: changes so faint that it reads them rightly and does not flag them. With an outsider the defender gets some of
+its own benign images moved away from their class, along the outsider's gradients, and takes them for vulnerable ones.
 
-Letters: C classes, B images a class, n images.
+Letters: C classes, B images a class, n = C·B.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,72 +21,83 @@ from twinlatent.attacks.models import as_model, frozen
 from twinlatent.attacks.objectives import LogOdds
 from twinlatent.criteria import Aim
 from twinlatent.data.split import SEED_LIMIT
+from twinlatent.errors import TwinlatentError
 from twinlatent.method.networks import build_classifier
+from twinlatent.method.radii import drawn_shares
 from twinlatent.method.training import TrainingState
 
 OWN_SEED = 1_000_003
-"""Added to the game's seed, so that the outsider is not the network that an evaluation's attacker trains."""
-SIGNS_EVERY = 4
-"""One of so many images is moved by signs of the gradient, as FGSM does, the others along it."""
+"""Added to the game's seed, so that weights are not those that an evaluation's attacker starts from."""
 
 
 class OutsiderSettings(BaseModel):
-    """The plain classifier and what is made of its gradients."""
+    """The plain classifier, and how far images are moved along its gradients."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: float = Field(0.0, ge=0, le=1)
-    """Share of a class's benign images that its defender gets, too, moved away from their class as the outsider sees
-    it, as vulnerable ones. 0 (the paper): there is no outsider."""
+    """Share of a class's benign images that its defender gets, too, moved away from the class, as vulnerable ones. 0
+    (the paper): there is no outsider."""
     layers: str = "2(c(5,20) mp(2)) d(256)"
-    """Of the classifier, in the paper's notation, without the last."""
+    """Of the classifier, in the paper's notation, without the last, sm(C). For 64×64 images it is another network than
+    the substitute of evaluations."""
     learning_rate: float = Field(1e-3, gt=0)
     """Of Adam; one step a round on the benign images."""
     steps: int = Field(3, ge=1)
-    smallest: float = Field(0.015, gt=0, le=1)
-    """Least root mean square of the change over an image's pixels ..."""
-    largest: float = Field(0.08, gt=0, le=1)
-    """... and the largest; each image has its own, logarithms drawn evenly. Clipping to [0, 1] makes it less."""
+    size: float = Field(0.08, gt=0, le=1)
+    """Root mean square over pixels of a move, all steps together, if all went the same way; what leaves [0, 1] is cut
+    off."""
+    smallest: float = Field(0.2, gt=0, le=1)
+    """Share of that size that the smallest move has: each image has one of its own, logarithms drawn evenly."""
+    signs: float = Field(0.25, ge=0, le=1)
+    """Share of the images that are moved by signs of the gradient, as FGSM does, the others along it."""
 
 
 def new_outsider(
     settings: OutsiderSettings, image_shape: tuple[int, ...], classes: int, seed: int, device: str | torch.device
 ) -> TrainingState:
-    """Fresh weights and optimiser; its generator is not used."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed((seed + OWN_SEED) % SEED_LIMIT)
-        network = build_classifier(f"{settings.layers} sm({classes})", image_shape)
-    network.to(device)
+    """Fresh weights and optimiser; its generator is not used.
+
+    Raises:
+        TwinlatentError: layers that are none for these images.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed((seed + OWN_SEED) % SEED_LIMIT)
+            network = build_classifier(f"{settings.layers} sm({classes})", image_shape).to(device)
+    except TwinlatentError as error:
+        raise TwinlatentError(f"setting outsider.layers, to which sm({classes}) is added: {error}") from error
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True)
     return TrainingState(network, optimiser, torch.Generator())
 
 
-def teach(outsider: TrainingState, benign: Tensor) -> None:
-    """One step on the cross-entropy of benign images (C, B, channels, H, W)."""
+def teach(outsider: TrainingState, benign: Tensor) -> float:
+    """One step on benign images (C, B, channels, H, W); their mean cross-entropy before it."""
     outsider.optimiser.zero_grad()
-    F.cross_entropy(outsider.module(benign.flatten(0, 1)), _labels(benign)).backward()
+    loss = F.cross_entropy(outsider.module(benign.flatten(0, 1)), _labels(benign))
+    loss.backward()
     outsider.optimiser.step()
+    return loss.item()
 
 
 def moved_away(
     outsider: TrainingState, benign: Tensor, settings: OutsiderSettings, generator: torch.Generator
 ) -> Tensor:
-    """Benign images (C, B, channels, H, W) of each class, less of that class for the outsider; of the same shape.
+    """The first `share` of benign images of each class, less of that class for the outsider: (C, b, channels, H, W).
 
     Args:
         outsider: left as it is.
-        benign: in [0, 1].
-        settings: of the steps.
-        generator: of their sizes.
+        benign: (C, B, channels, H, W) in [0, 1].
+        settings: share and steps.
+        generator: of sizes and signs.
     """
+    benign = benign[:, : math.ceil(settings.share * benign.shape[1])]
     images, aim = benign.flatten(0, 1), Aim(_labels(benign))
-    spread = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device)
-    sizes = settings.smallest * (settings.largest / settings.smallest) ** spread / settings.steps
-    by_signs = torch.arange(len(images), device=images.device)[:, None, None, None] % SIGNS_EVERY == 0
-    model = as_model(outsider.module)
+    sizes = settings.size / settings.steps * drawn_shares(images, settings.smallest, generator)
+    by_signs = torch.rand(sizes.shape, generator=generator).to(images.device) < settings.signs
+    model, box = as_model(outsider.module), LInf(1.0)
     with frozen(outsider.module):
-        moved = ascend(lambda x: LogOdds()(model(x), aim), images, LInf(1.0), MeanSquareStep(sizes, by_signs),
-                       settings.steps)  # fmt: skip
+        moved = ascend(lambda x: LogOdds()(model(x), aim), images, box, MeanSquareStep(sizes, by_signs), settings.steps)
     return moved.view(benign.shape)
 
 
