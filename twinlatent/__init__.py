@@ -13,6 +13,7 @@ from twinlatent.method.detector import Detector, DetectorSettings
 from twinlatent.method.fit import fit, fit_split
 from twinlatent.method.game import AdversarySettings, GameSettings
 from twinlatent.method.losses import LossSettings
+from twinlatent.method.outsider import OutsiderSettings
 from twinlatent.outputs import Bounds, Outputs
 from twinlatent.zoo import load
 
@@ -26,6 +27,7 @@ __all__ = [
     "GameSettings",
     "LossSettings",
     "Outputs",
+    "OutsiderSettings",
     "TwinlatentError",
     "Verdict",
     "__version__",

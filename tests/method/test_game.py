@@ -19,7 +19,6 @@ from twinlatent.attacks.carlini_wagner import MARGIN_OF_W
 from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
-from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import game, training
 from twinlatent.method.checkpoints import load_tensors
@@ -80,19 +79,6 @@ def literal_densities(state: GameState, images: Tensor) -> tuple[Tensor, Tensor]
 
 
 # --- dealing ------------------------------------------------------------------------------------------------------
-
-
-def test_each_class_is_dealt_its_own_images_and_others(three_digits: LabelledImages, generator) -> None:
-    known = {image.numpy().tobytes(): int(label)
-             for image, label in zip(three_digits.images, three_digits.labels, strict=True)}  # fmt: skip
-    deal = Dealer(three_digits, CLASSES, 40, torch.device("cpu"), Augmentation())
-    benign, others = deal(generator)
-    assert benign.shape == others.shape == (CLASSES, 40, 1, 8, 8)
-    for c in range(CLASSES):
-        assert {known[image.numpy().tobytes()] for image in benign[c]} == {c}
-        assert {known[image.numpy().tobytes()] for image in others[c]} == set(range(CLASSES)) - {c}
-    again = deal(generator)
-    assert not torch.equal(again[0], benign)
 
 
 def test_every_class_needs_images(three_digits: LabelledImages) -> None:
@@ -407,10 +393,11 @@ def weights(state: GameState) -> list[Tensor]:
     return [value.detach() for value in state.vaes.state_dict().values()]
 
 
-def test_the_seed_decides_everything(three_digits: LabelledImages, tmp_path: Path) -> None:
-    before = torch.get_rng_state()
+@pytest.mark.parametrize("outsider", [{}, {"share": 0.5, "layers": "c(3,4) d(8)"}])
+def test_the_seed_decides_everything(outsider, three_digits: LabelledImages, tmp_path: Path) -> None:
+    settings, before = tiny(outsider=outsider), torch.get_rng_state()
     a, b, c = (
-        playing(three_digits, tiny(), tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        playing(three_digits, settings, tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert torch.equal(before, torch.get_rng_state())
     assert_same_folder(tmp_path / "a", tmp_path / "b")

@@ -205,7 +205,7 @@ def _check_finite(state: TrainingState, keeping: Keeping) -> None:
 def _diverged(what: str, number: int, keeping: Keeping) -> str:
     saved = keeping.state if keeping.folder else None
     last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
-    return f"{what} is no number any more in round {number}; {last}; lower the learning rate or the penalty weight"
+    return f"{what} is no number any more in round {number}; {last}; lower a learning rate or the penalty weight"
 
 
 @contextmanager
