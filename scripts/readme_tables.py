@@ -16,8 +16,8 @@ MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
 TABLE_1 = "table1"
 OTHER_RESULTS = {"digits-budgets", "encoder_step", "encoder_step-cats-dogs", TABLE_1}
 """Files in results/ that hold no evaluation of a detector."""
-WITHOUT = "-without-underway"
-"""Ends the names of results of our detector trained with `underway=0`."""
+WITHOUT = "-without-"
+"""In the names of results of our detector trained without a setting, whose name follows."""
 TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5",
           "cats-dogs": "cat & dog faces"}  # fmt: skip
 METHODS = ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
@@ -29,13 +29,13 @@ Records = Sequence[Record]
 def detectors() -> dict[str, Records]:
     """The records of each detector by what the tables call it, ordered by data set and method."""
     paths = (path for path in (ROOT / "results").glob("*.json") if path.stem not in OTHER_RESULTS)
-    found = [(path.stem.endswith(WITHOUT), read_records(path)) for path in paths]
+    found = [(path.stem.partition(WITHOUT)[2], read_records(path)) for path in paths]
     if any(find(records, metric="accuracy") is None for _, records in found):
         raise SystemExit("results/ has a file without benign accuracy: it is not of a detector")
     data = list(TITLES)
     found.sort(key=lambda one: (data.index(one[1][0].data), METHODS.index(one[1][0].method),
                                 one[1][0].trained_with != "mim", one[0]))  # fmt: skip
-    return {f"{TITLES[rs[0].data]} | {named(rs)}{', without underway' if changed else ''}": rs for changed, rs in found}
+    return {f"{TITLES[rs[0].data]} | {named(rs)}{f', without {left}' if left else ''}": rs for left, rs in found}
 
 
 def named(records: Records) -> str:
