@@ -80,7 +80,7 @@ _LARGE: dict[str, Any] = {
 images 2e-3 as learning rate let the adversary win from the first rounds on, and with the whole ε for every image (500
 rounds) a selective attack passed at ε .05 on 79 % of 48 of them, instead of 13 % (300 rounds). The outsider came after
 test numbers without it had been seen. In trials of 120 rounds from a common start, share 1 and the substitute's own
-network, CW-L2 of a substitute had AUC .90 on calibration images, and .82 with random noise of the same sizes instead."""
+network, CW-L2 of a substitute had AUC .90 on calibration images, and .82 with random noise of those sizes instead."""
 
 _LARGE_CW: dict[str, Any] = {"rounds": 400}
 """Against CW-L2_W 1,000 rounds were not better than 300 on their calibration images, with equal steps of .05."""
