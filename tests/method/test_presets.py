@@ -8,7 +8,8 @@ import pytest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.game import GameSettings
 from twinlatent.method.networks import Conv, plan
-from twinlatent.method.presets import Preset, override, preset_detector, preset_settings
+from twinlatent.method.outsider import new_outsider
+from twinlatent.method.presets import Preset, override, plain_classifier, preset_detector, preset_settings
 
 PRESETS = get_args(Preset)
 
@@ -113,3 +114,14 @@ def test_unknown_presets_are_refused(name: str) -> None:
     with pytest.raises(TwinlatentError, match="unknown; choose from smoke, standard, paper") as caught:
         preset_settings(name, (1, 28, 28))
     assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("attack", ["mim", "cw"])
+def test_large_images_alone_have_an_outsider_and_it_fits_them(attack: str) -> None:
+    settings = preset_settings("standard", (1, 64, 64), "cats-dogs", attack)
+    assert settings.outsider.share > 0
+    assert settings.underway == 0
+    new_outsider(settings.outsider, (1, 64, 64), 2, 0, "cpu")
+    assert settings.outsider.layers not in plain_classifier((1, 64, 64), 2, "cats-dogs")  # nor is it the substitute's
+    others = [("standard", 28), ("standard", 8), ("smoke", 64), ("paper", 64)]
+    assert not any(preset_settings(name, (1, side, side), "", attack).outsider.share for name, side in others)
