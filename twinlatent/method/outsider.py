@@ -44,10 +44,10 @@ class OutsiderSettings(BaseModel):
     learning_rate: float = Field(1e-3, gt=0)
     """Of Adam; one step a round on the benign images."""
     steps: int = Field(3, ge=1)
-    size: float = Field(0.08, gt=0, le=1)
+    size: float = Field(0.05, gt=0, le=1)
     """Root mean square over pixels of a move, all steps together, if all went the same way; what leaves [0, 1] is cut
     off."""
-    smallest: float = Field(0.2, gt=0, le=1)
+    smallest: float = Field(0.25, gt=0, le=1)
     """Share of that size that the smallest move has: each image has one of its own, logarithms drawn evenly."""
     signs: float = Field(0.25, ge=0, le=1)
     """Share of the images that are moved by signs of the gradient, as FGSM does, the others along it."""
