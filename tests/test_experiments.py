@@ -52,9 +52,11 @@ def parsed(command: str) -> tuple[str, dict[str, Any]]:
 
 
 def settings_of(recipe: Recipe) -> Any:
-    """Its preset with its settings, as a training takes them."""
+    """Its preset with its settings, as its first training takes them."""
     side = SOURCES[recipe["data"]].size
-    base = preset_settings(recipe["preset"], (1, side, side), recipe["data"])
+    trainings = [values for name, values in (parsed(step["command"]) for step in recipe["steps"]) if name == "train"]
+    attack = trainings[0]["attack"] if trainings else None
+    base = preset_settings(recipe["preset"], (1, side, side), recipe["data"], attack or "mim")
     return override(base, list(changes(recipe["settings"])))
 
 

@@ -1,5 +1,7 @@
 """The networks for 64×64 images: gradients in 64 latent dimensions, and batch normalisation inside the game."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -46,13 +48,13 @@ def test_the_penalty_per_dimension_has_a_gradient(encoders: ClassEncoders, image
         assert (gradient.flatten(2).abs().amax(2) > 1e-6).all()  # of every image
 
 
-@pytest.mark.parametrize("objective", ["bypass", "ratio"])
-def test_what_the_adversary_raises_has_a_gradient(images: Tensor, objective: str, monkeypatch) -> None:
-    """Of every image, in the first step: with the bypass term switched on, since nothing is allowed yet."""
+def first_gradient(images: Tensor, monkeypatch: pytest.MonkeyPatch, level: float, **adversary: object) -> Tensor:
+    """Of what the adversary raises, in its first step, (2, 3, 1, 64, 64); `level` is the benign log P_v so far."""
     settings = preset_settings("smoke", SHAPE, "cats-dogs")
-    adversary = settings.adversary.model_copy(update={"objective": objective, "steps": 1, "bypass_weight": 1.0})
-    settings = settings.model_copy(update={"adversary": adversary, "unattacked": 0.0})
+    changed = settings.adversary.model_copy(update={"steps": 1, **adversary})
+    settings = settings.model_copy(update={"adversary": changed, "unattacked": 0.0})
     state = new_state(SHAPE, 2, settings, 0, "cpu")
+    state.levels = torch.full_like(state.levels, level)
     found = []
 
     def looked_at(gain, _enough, others, *_rest) -> Tensor:
@@ -63,7 +65,24 @@ def test_what_the_adversary_raises_has_a_gradient(images: Tensor, objective: str
     monkeypatch.setattr(game, "_attack", looked_at)
     adversary_turn(state, images, images.roll(1, 0), 0.1, settings)
     assert found[0].isfinite().all()
-    assert (found[0].flatten(2).abs().amax(2) > 1e-6).all()
+    return found[0]
+
+
+def test_what_the_adversary_raises_has_a_gradient(images: Tensor, monkeypatch) -> None:
+    gradient = first_gradient(images, monkeypatch, math.nan, objective="ratio")
+    assert (gradient.flatten(2).abs().amax(2) > 1e-6).all()  # of every image
+
+
+@pytest.mark.parametrize(("level", "exceeded"), [(-1e6, True), (1e6, False)])
+def test_the_bypass_term_has_a_gradient_where_it_is_exceeded(
+    level: float, exceeded: bool, images: Tensor, monkeypatch
+) -> None:
+    """The gradient with the term less the one without it: of every image above the benign level, of none below."""
+    whole, robust = (
+        first_gradient(images, monkeypatch, level, objective="bypass", bypass_weight=weight) for weight in (1.0, 0.0)
+    )
+    of_term = (whole - robust).flatten(2).abs().amax(2)
+    assert (of_term > 1e-6).all() if exceeded else (of_term == 0).all()
 
 
 SMALL = GameSettings(

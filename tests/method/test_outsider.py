@@ -131,7 +131,7 @@ def test_each_class_gets_its_own_images_moved(
         assert attacked.shape[1] == 8 + 6 * underway + 4  # 6 of 8 are attacked; ⌈0.4 · 8⌉ are moved
         change = (attacked[:, -4:] - benign[:, :4]).flatten(2).square().mean(2).sqrt()
         assert float(change.min()) > 0
-        assert float(change.max()) <= 0.08 * (1 + 1e-3)
+        assert float(change.max()) <= settings.outsider.size * (1 + 1e-3)
 
 
 def test_it_learns_in_every_round_and_the_log_says_how_well(three_digits: LabelledImages, tmp_path: Path) -> None:

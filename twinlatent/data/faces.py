@@ -34,7 +34,7 @@ SIDE = 64
 SPLIT_SEED = 1014
 CALIBRATION, TEST = 300, 400  # images, half of them cats
 SHADE_TOLERANCE = 1.0  # grey values
-NAMED, LINES = 5, 50  # photographs that are named in a message, and in lines of their own
+NAMED = 5  # photographs that are named in a message; of more each has a line of its own
 
 Parts = tuple[LabelledImages, LabelledImages, LabelledImages]
 
@@ -191,7 +191,7 @@ def _refuse(faults: dict[str, str], wanted: int, photos: Path, say: Callable[[st
     """Complain of photographs, each by its name, if there are any."""
     if not faults:
         return
-    for name, fault in list(faults.items())[:LINES] if NAMED < len(faults) < wanted else ():
+    for name, fault in faults.items() if NAMED < len(faults) < wanted else ():
         say(f"{name}: {fault}")
     first = ", ".join(f"{Path(name).name} {fault}" for name, fault in list(faults.items())[:NAMED])
     more = f" and {len(faults) - NAMED:,} more" if len(faults) > NAMED else ""
