@@ -1,5 +1,7 @@
 """What the tests share: real images, and one small detector that was trained on them."""
 
+import signal
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from twinlatent.method.detector import Detector
 from twinlatent.method.fit import fit_split
 from twinlatent.method.game import AdversarySettings, GameSettings
 from twinlatent.method.losses import LossSettings
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, which tests press
 
 
 @pytest.fixture(scope="session")
