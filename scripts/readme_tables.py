@@ -22,6 +22,7 @@ TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion 
           "cats-dogs": "cat & dog faces"}  # fmt: skip
 METHODS = ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
 FEW = 400
+"""Up to so many images a number shows its interval."""
 ATTACKS, RADII = ("fgsm", "pgd", "mim", "cw"), (0.1, 0.2, 0.3)
 
 Records = Sequence[Record]
