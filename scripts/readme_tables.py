@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
 from twinlatent.evaluation.records import Record, read_records
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
 from twinlatent.report.paper import PAPER_SCORES, paper_value
+from twinlatent.report.picks import misread_only, overall
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -48,7 +48,7 @@ def named(records: Records) -> str:
 
 def find(records: Records, **fields: object) -> Record | None:
     """The record with these values, over all attacked images."""
-    whole = (r for r in records if not r.budget.endswith(MISREAD_ONLY))
+    whole = (r for r in overall(records) if not misread_only(r))
     return next((r for r in whole if all(getattr(r, name) == value for name, value in fields.items())), None)
 
 

@@ -13,6 +13,7 @@ from twinlatent.evaluation.conditions import CW
 from twinlatent.evaluation.records import Record, read_records
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
+from twinlatent.report.picks import overall
 
 
 def share(record: Record | None) -> str:
@@ -53,7 +54,7 @@ def black_box(records: list[Record], scores: tuple[str, ...]) -> list[str]:
         ),
         "|---" * (len(scores) + 6) + "|",
     ]
-    for success in (r for r in records if (r.metric, r.budget) == ("attack_success", "blackbox")):
+    for success in (r for r in overall(records) if (r.metric, r.budget) == ("attack_success", "blackbox")):
         attack = success.attack
         areas = [find(records, metric="auc", attack=attack, score=score) for score in scores]
         rates = [find(records, metric=f"tpr@{k}", attack=attack, score=fpr.score) for k in (1, 5, 10)]

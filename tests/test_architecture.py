@@ -23,7 +23,7 @@ import twinlatent as tl
 # "name" is that one module, "name.*" a package with all that is in it. A new module goes on the lowest floor that
 # has everything it needs; one that needs a higher floor than its users does not belong where it is.
 FLOORS = (
-    ("errors", "files", "interrupts", "progress", "provenance", "outputs"),
+    ("errors", "files", "interrupts", "progress", "provenance", "code_digest", "outputs"),
     (
         "data.*",
         "method.densities",

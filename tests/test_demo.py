@@ -7,7 +7,7 @@ import pytest
 
 from twinlatent import demo
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox
+from twinlatent.evaluation import blackbox, substitutes
 from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.run_folder import EvaluationRun, read_run
 from twinlatent.method.detector import Detector
@@ -17,7 +17,7 @@ from twinlatent.method.detector import Detector
 def weak_attacks(monkeypatch) -> None:
     monkeypatch.setattr(blackbox, "BLACK_BOX", (Budget("fgsm", 0.1),))
     for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        monkeypatch.setattr(blackbox, name, 5)
+        monkeypatch.setattr(substitutes, name, 5)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 import twinlatent as tl
 from twinlatent import cli
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox, evaluate
+from twinlatent.evaluation import blackbox, evaluate, substitutes
+from twinlatent.evaluation.judges import Judges, JudgeSettings, train_judges
 from twinlatent.method.detector import Detector
 
 FEW = (
@@ -146,9 +147,15 @@ def apart(tmp_path: Path, monkeypatch) -> None:
 def weak_attacks(monkeypatch) -> None:
     """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
     for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        monkeypatch.setattr(blackbox, name, 10)
+        monkeypatch.setattr(substitutes, name, 10)
     for module in (evaluate, blackbox):
         monkeypatch.setattr(module, "BLACK_BOX", FEW)
+    monkeypatch.setattr(evaluate, "train_judges", quickly_trained)
+
+
+def quickly_trained(split: Split, *, settings: JudgeSettings, **options: object) -> Judges:
+    """Judges of few steps."""
+    return train_judges(split, settings=settings.model_copy(update={"steps": 20}), **options)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from twinlatent.data import Split
 from twinlatent.evaluation import evaluate
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
+from twinlatent.evaluation.substitutes import SUBSTITUTES
 from twinlatent.method.detector import Detector
 
 OUTSIDE = ["--suite", "none", "--blackbox-images"]
@@ -67,12 +68,17 @@ def test_an_evaluation_prints_a_table_and_leaves_a_page(
 def test_numbers_on_the_screen_are_those_of_the_records(trained: Path, ok: Callable) -> None:
     done = ok("evaluate", trained, *OUTSIDE, 7, "--out", "judged", "--no-progress")
     outside = [r for r in read_records("judged/results.json") if r.budget == "blackbox at 0.3"]
-    records = {(r.metric, r.attack, r.score): r.value for r in outside}
+    records = {(r.metric, r.attack, r.score): r.value for r in outside if r.substitute in (None, "mean")}
     assert f"accuracy {records['accuracy', 'none', None]:.4f}" in done.text
     for attack in ("fgsm", "pgd", "mim"):
-        (row,) = (line for line in done.out.splitlines() if line.split()[:1] == [attack])
+        row = next(line for line in done.out.splitlines() if line.split()[:1] == [attack])
         for key in ("attack_success", None), ("auc", "vulnerable"), ("auc", "joint"), ("auc", "ratio"):
             assert f"{records[key[0], attack, key[1]]:.3f}" in row
+    by_substitute = {(r.substitute, r.attack): r.value for r in outside if (r.metric, r.score) == ("auc", "ratio")}
+    after = done.out[done.out.index("AUC of the detector's own score on each") :]
+    for attack in ("fgsm", "pgd", "mim"):
+        (row,) = (line for line in after.splitlines() if line.split()[:1] == [attack])
+        assert row.split()[1:] == [f"{by_substitute[name, attack]:.3f}" for name in SUBSTITUTES]
 
 
 def test_options_of_an_evaluation_arrive(trained: Path, ok: Callable) -> None:

@@ -12,22 +12,14 @@ from torch import Tensor
 
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import blackbox
-from twinlatent.evaluation.blackbox import (
-    BLACK_BOX,
-    RATES,
-    Budget,
-    attack_substitute,
-    evaluate_blackbox,
-    substitute_network,
-    train_substitute,
-)
+from twinlatent.evaluation import substitutes
+from twinlatent.evaluation.blackbox import BLACK_BOX, MEAN, RATES, Budget, evaluate_blackbox
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun
+from twinlatent.evaluation.substitutes import Substitute, attack_substitute, train_substitute
 from twinlatent.method.detector import Detector, build_detector
 from twinlatent.method.fit import fit_split
 from twinlatent.method.game import GameSettings
-from twinlatent.method.networks import PlainNetwork
 
 IMAGES, SEED = 40, 5
 BUDGETS = (
@@ -40,7 +32,7 @@ by_attack = pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget
 
 def set_steps(patch: pytest.MonkeyPatch, steps: int) -> None:
     for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        patch.setattr(blackbox, name, steps)
+        patch.setattr(substitutes, name, steps)
 
 
 @pytest.fixture(autouse=True)
@@ -58,15 +50,20 @@ def enough_steps() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def substitute(digits: Split) -> PlainNetwork:
+def trained(digits: Split) -> list[Substitute]:
+    """All three."""
     with enough_steps():
-        return train_substitute(digits, seed=SEED, progress=False)
+        return [train_substitute(digits, name, seed=SEED, progress=False) for name in substitutes.SUBSTITUTES]
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2], ids=substitutes.SUBSTITUTES)
+def substitute(request, trained: list[Substitute]) -> Substitute:
+    return trained[request.param]
 
 
 @pytest.fixture(scope="module")
-def run(trained_detector: Detector, digits: Split) -> EvaluationRun:
-    with enough_steps():
-        return evaluate(trained_detector, digits)
+def run(trained_detector: Detector, digits: Split, trained: list[Substitute]) -> EvaluationRun:
+    return evaluate(trained_detector, digits, substitutes=trained)
 
 
 def evaluate(detector: Detector, split: Split, **options) -> EvaluationRun:
@@ -74,13 +71,16 @@ def evaluate(detector: Detector, split: Split, **options) -> EvaluationRun:
     return evaluate_blackbox(detector, split, **chosen)
 
 
-def value(run: EvaluationRun, metric: str, attack: str = "none", score: str | None = None) -> float:
-    return record(run, metric, attack, score).value
+def value(run: EvaluationRun, metric: str, attack: str = "none", score: str | None = None, by: str = MEAN) -> float:
+    return record(run, metric, attack, score, by=by).value
 
 
-def record(run: EvaluationRun, metric: str, attack: str, score: str | None = None, budget: str = "blackbox") -> Record:
+def record(
+    run: EvaluationRun, metric: str, attack: str, score: str | None = None, budget: str = "blackbox", by: str = MEAN
+) -> Record:
     kept = (metric, attack, budget)
-    (found,) = (r for r in run.records if (r.metric, r.attack, r.budget) == kept and score in (None, r.score))
+    (found,) = (r for r in run.records if (r.metric, r.attack, r.budget) == kept and score in (None, r.score)
+                and r.substitute in (None, by))  # fmt: skip
     return found
 
 
@@ -98,40 +98,11 @@ def drawn(split: Split, count: int, seed: int) -> LabelledImages:
 
 
 @pytest.fixture(scope="module")
-def attacked(substitute: PlainNetwork, digits: Split) -> dict[str, LabelledImages]:
-    """The attacked images of `run`, made once more."""
+def attacked(substitute: Substitute, digits: Split) -> dict[str, LabelledImages]:
+    """The images of `run` that were attacked on this substitute, made once more."""
     images = drawn(digits, IMAGES, SEED)
-    return attack_substitute(substitute, images, BUDGETS, seed=SEED, progress=False)
-
-
-# --- the substitute -------------------------------------------------------------------------------------------------
-
-
-def test_the_substitute_is_decided_by_its_seed(digits: Split) -> None:
-    a, b, c = (list(train_substitute(digits, seed=seed, progress=False).parameters()) for seed in (1, 1, 2))
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    assert not torch.equal(a[0], c[0])
-
-
-def test_the_substitute_learns_from_training_images_alone(digits: Split, substitute) -> None:
-    assert share(substitute(digits.test.images).argmax(1) == digits.test.labels) > 0.8
-    nothing = LabelledImages(torch.zeros(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64))
-    a, b = (train_substitute(s, progress=False) for s in (digits, replace(digits, calibration=nothing, test=nothing)))
-    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("name", "side", "classes", "wanted"),
-    [
-        ("mnist", 28, 10, "c(2,20) mp(2) c(2,50) mp(2) d(500) sm(10)"),  # Table 5
-        ("fashion-mnist5", 28, 5, "c(5,20) mp(2) c(5,50) mp(2) d(500) sm(5)"),
-        ("digits", 8, 10, "c(2,20) c(2,50) mp(2) d(500) sm(10)"),
-    ],
-)
-def test_the_substitute_has_the_networks_of_table_5(name: str, side: int, classes: int, wanted: str) -> None:
-    data = LabelledImages(torch.zeros(classes, 1, side, side), torch.arange(classes))
-    split = Split(name, data, data, data, tuple(map(str, range(classes))))
-    assert str(substitute_network(split)) == wanted
+    result = attack_substitute(substitute.network, images, BUDGETS, seed=SEED, progress=False)
+    return {name: LabelledImages(tried.result.images, images.labels) for name, tried in result.by_attack.items()}
 
 
 def test_the_budgets_are_the_papers() -> None:
@@ -141,64 +112,6 @@ def test_the_budgets_are_the_papers() -> None:
     assert (cw.steps, cw.learning_rate, cw.confidence, cw.initial_c, cw.searches) == (160, 0.1, 3, 10, 1)
 
 
-def attack(network: PlainNetwork, data: LabelledImages, budget: Budget, **options) -> LabelledImages:
-    return attack_substitute(network, data, [budget], progress=False, **options)[budget.attack]
-
-
-# --- attacks on it --------------------------------------------------------------------------------------------------
-
-
-@by_attack
-def test_attacked_images_lie_in_the_ball_and_the_box(budget: Budget, digits: Split, attacked) -> None:
-    found, start = attacked[budget.attack], drawn(digits, IMAGES, SEED)
-    change = (found.images - start.images).abs()
-    assert change.max() <= budget.epsilon + 1e-6
-    assert change.flatten(1).amax(1).min() > budget.epsilon / 4, "an image was left as it was"
-    assert found.images.min() >= 0
-    assert found.images.max() <= 1
-    assert torch.equal(found.labels, start.labels)
-
-
-@by_attack
-def test_attacks_fool_the_substitute(budget: Budget, digits: Split, substitute, attacked) -> None:
-    found, start = attacked[budget.attack], drawn(digits, IMAGES, SEED)
-    with torch.no_grad():
-        before, after = (share(substitute(x.images).argmax(1) == x.labels) for x in (start, found))
-    assert after < before - 0.2
-
-
-@by_attack
-def test_a_radius_of_zero_changes_nothing(budget: Budget, digits: Split, substitute) -> None:
-    data = digits.test.subset(slice(9))
-    found = attack(substitute, data, replace(budget, epsilon=0.0))
-    assert torch.equal(found.images, data.images)
-
-
-@by_attack
-def test_an_image_is_attacked_alike_in_any_batch(budget: Budget, digits: Split, monkeypatch) -> None:
-    network = substitute_network(digits).double()  # float64, so that no sign of a gradient hangs on rounding
-    data = LabelledImages(digits.test.images[:10].double(), digits.test.labels[:10])
-    whole = attack(network, data, budget)
-    monkeypatch.setattr(blackbox, "BATCH", 3)
-    parts = attack(network, data, budget)
-    torch.testing.assert_close(parts.images, whole.images)
-
-
-def test_random_starts_are_the_image_s_own_and_hang_on_the_seed(digits: Split, substitute, monkeypatch) -> None:
-    monkeypatch.setattr(blackbox, "BATCH", 1)
-    two = digits.test.subset(torch.tensor([0, 1]))
-    budget = Budget("pgd", 0.3, steps=1, step_size=0.0)
-    a, b, c = (attack(substitute, two, budget, seed=s).images for s in (1, 1, 2))
-    assert torch.equal(a, b)
-    assert not torch.equal(a[0] - two.images[0], a[1] - two.images[1])
-    assert not torch.equal(a[0], c[0])
-
-
-def test_an_unknown_attack_is_named(digits: Split, substitute) -> None:
-    with pytest.raises(TwinlatentError, match="'magic' is unknown; choose from fgsm, pgd, mim"):
-        attack(substitute, digits.test.subset(slice(2)), Budget("magic", 0.1))
-
-
 # --- the numbers ----------------------------------------------------------------------------------------------------
 
 
@@ -206,36 +119,49 @@ def test_benign_numbers_are_those_of_all_test_images(run: EvaluationRun, trained
     verdict = trained_detector.detect(digits.test.images, 0.05)
     assert value(run, "accuracy") == pytest.approx(share(verdict.label == digits.test.labels))
     assert value(run, "fpr") == pytest.approx(share(verdict.adversarial))
-    with torch.no_grad():
-        right = share(substitute(digits.test.images).argmax(1) == digits.test.labels)
-    assert value(run, "substitute_accuracy") == pytest.approx(right)
+    right = share(substitute.labels(digits.test.images) == digits.test.labels)
+    assert value(run, "substitute_accuracy", by=substitute.name) == pytest.approx(right)
     assert {r.n for r in run.records if r.attack == "none"} == {len(digits.test)}
 
 
 @by_attack
-def test_arrays_of_scores_are_the_detectors(budget: Budget, run: EvaluationRun, trained_detector, digits, attacked):
+def test_arrays_of_scores_are_the_detectors(budget, run, trained_detector, digits, attacked, substitute, trained):
     benign = trained_detector.detect(drawn(digits, IMAGES, SEED).images).suspicion
     adversarial = trained_detector.detect(attacked[budget.attack].images).suspicion
     np.testing.assert_array_equal(run.benign_suspicion, benign.numpy())
-    np.testing.assert_array_equal(run.suspicion[budget.attack], adversarial.numpy())
+    mine = run.suspicion[budget.attack].reshape(len(trained), IMAGES)[trained.index(substitute)]
+    np.testing.assert_array_equal(mine, adversarial.numpy())
 
 
 @by_attack
 @pytest.mark.parametrize("score", ["vulnerable", "joint", "ratio"])
-def test_areas_are_those_that_sklearn_finds(budget, score: str, run: EvaluationRun, trained_detector, digits, attacked):
+def test_areas_are_those_that_sklearn_finds(budget, score, run, trained_detector, digits, attacked, substitute) -> None:
     detector = trained_detector.using(score=score)
     pair = [detector.detect(x.images).suspicion for x in (drawn(digits, IMAGES, SEED), attacked[budget.attack])]
     truth = np.repeat([0, 1], IMAGES)
-    assert value(run, "auc", budget.attack, score) == pytest.approx(roc_auc_score(truth, torch.cat(pair).numpy()))
+    wanted = roc_auc_score(truth, torch.cat(pair).numpy())
+    assert value(run, "auc", budget.attack, score, substitute.name) == pytest.approx(wanted)
 
 
 @by_attack
-def test_detection_rates_are_those_of_detect(budget: Budget, run: EvaluationRun, trained_detector, attacked) -> None:
+def test_the_mean_over_substitutes_is_the_area_of_all_their_images(budget: Budget, run: EvaluationRun, trained) -> None:
+    benign, pooled = run.benign_suspicion, run.suspicion[budget.attack]
+    truth = np.repeat([0, 1], [len(benign), len(pooled)])
+    mean = record(run, "auc", budget.attack, "ratio")
+    assert mean.value == pytest.approx(roc_auc_score(truth, np.concatenate([benign, pooled])))
+    each = [record(run, "auc", budget.attack, "ratio", by=one.name) for one in trained]
+    assert mean.n == IMAGES
+    assert mean.high - mean.low == pytest.approx(np.mean([r.high - r.low for r in each])), "no narrower than one"
+
+
+@by_attack
+def test_detection_rates_are_those_of_detect(budget: Budget, run, trained_detector, attacked, substitute) -> None:
     told = [fpr for fpr in RATES if fpr >= trained_detector.calibration.finest_fpr]
     assert told, "the calibration images can tell no rate at all"
     for fpr in told:
         flagged = trained_detector.detect(attacked[budget.attack].images, fpr).adversarial
-        assert value(run, f"tpr@{100 * fpr:.0f}", budget.attack) == pytest.approx(share(flagged))
+        found = value(run, f"tpr@{100 * fpr:.0f}", budget.attack, by=substitute.name)
+        assert found == pytest.approx(share(flagged))
     finer = {f"tpr@{100 * fpr:.0f}" for fpr in RATES} - {f"tpr@{100 * fpr:.0f}" for fpr in told}
     assert not finer & {r.metric for r in run.records}, "a rate is reported that the calibration cannot tell"
 
@@ -243,9 +169,8 @@ def test_detection_rates_are_those_of_detect(budget: Budget, run: EvaluationRun,
 @by_attack
 def test_success_is_what_the_substitute_misreads(budget: Budget, run: EvaluationRun, substitute, attacked) -> None:
     found = attacked[budget.attack]
-    with torch.no_grad():
-        missed = share(substitute(found.images).argmax(1) != found.labels)
-    assert value(run, "attack_success", budget.attack) == pytest.approx(missed)
+    missed = share(substitute.labels(found.images) != found.labels)
+    assert value(run, "attack_success", budget.attack, by=substitute.name) == pytest.approx(missed)
 
 
 def test_records_say_what_was_attacked(run: EvaluationRun, trained_detector: Detector) -> None:
@@ -262,11 +187,11 @@ def test_numbers_over_successes_leave_the_others_out(
     budget: Budget, run, trained_detector, substitute, digits, attacked
 ):
     name, found = budget.attack, attacked[budget.attack]
-    with torch.no_grad():
-        misread = substitute(found.images).argmax(1) != found.labels
+    misread = substitute.labels(found.images) != found.labels
     verdict = trained_detector.detect(found.images[misread], 0.05)
     benign = trained_detector.detect(drawn(digits, IMAGES, SEED).images).suspicion
-    caught, area = (record(run, metric, name, "ratio", "blackbox, misread only") for metric in ("tpr@5", "auc"))
+    caught, area = (record(run, metric, name, "ratio", "blackbox, misread only", substitute.name)
+                    for metric in ("tpr@5", "auc"))  # fmt: skip
     assert caught.n == area.n == int(misread.sum())
     assert caught.value == pytest.approx(share(verdict.adversarial))
     truth = np.repeat([0, 1], [len(benign), area.n])
@@ -274,19 +199,30 @@ def test_numbers_over_successes_leave_the_others_out(
     assert area.value == pytest.approx(expected)
 
 
-def test_attacked_images_are_kept_and_taken_up_again(substitute, digits: Split, tmp_path, monkeypatch) -> None:
-    images = drawn(digits, 6, SEED)
-    first = attack_substitute(substitute, images, BUDGETS[:1], folder=tmp_path / "kept", progress=False)
-    monkeypatch.setattr(blackbox.attacks.iterative.Iterative, "__call__", None)  # a new attack would fail
-    again = attack_substitute(substitute, images, BUDGETS[:1], folder=tmp_path / "kept", progress=False)
-    assert torch.equal(again["fgsm"].images, first["fgsm"].images)
+def test_each_image_is_encoded_once(run: EvaluationRun, trained_detector, digits, trained, monkeypatch) -> None:
+    """All test images, and the attacked ones of each attack and substitute, whatever the scores and rates."""
+    encoded, real = [], type(trained_detector.encoders).forward
+
+    def counted(self, images):
+        encoded.append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(type(trained_detector.encoders), "forward", counted)
+    evaluate(trained_detector, digits, substitutes=trained[:2], budgets=BUDGETS[:2])
+    chunks = -(-len(digits.test) // 32) + 2 * 2 * -(-IMAGES // 32)
+    assert len(encoded) == chunks
+
+
+def test_no_substitute_is_refused(trained_detector: Detector, digits: Split) -> None:
+    with pytest.raises(TwinlatentError, match="0 substitutes; give at least one of f_p, cnn5, cleverhans"):
+        evaluate(trained_detector, digits, substitutes=[])
 
 
 def test_all_images_are_attacked_unless_fewer_are_asked_for(trained_detector, digits: Split) -> None:
     few = replace(digits, test=digits.test.subset(slice(12)))
     budgets = BUDGETS[:1]
     whole = evaluate(trained_detector, few, budgets=budgets, images=None)
-    assert len(whole.benign_suspicion) == len(whole.suspicion["fgsm"]) == 12
+    assert len(whole.benign_suspicion) == len(whole.suspicion["fgsm"]) / 3 == 12
     assert {r.n for r in whole.records if r.budget == "blackbox"} == {12}
     part = evaluate(trained_detector, few, budgets=budgets, images=5)
     assert {r.n for r in part.records if r.attack == "fgsm" and r.budget == "blackbox"} == {5}
@@ -305,6 +241,7 @@ def test_the_same_seed_gives_the_same_numbers(trained_detector: Detector, digits
         assert not np.array_equal(other.suspicion[name], scores)
 
 
+@pytest.mark.parametrize("substitute", [0], indirect=True, ids=["the first"])
 def test_examples_show_what_the_detector_said(run: EvaluationRun, trained_detector, digits: Split, attacked) -> None:
     shown, each = run.examples, len(run.examples) // len(BUDGETS)
     start = drawn(digits, IMAGES, SEED)

@@ -16,7 +16,7 @@ from twinlatent.attacks.attack import AttackResult
 from twinlatent.attacks.suites import KINDS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import blackbox
+from twinlatent.evaluation import substitutes
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.records import read_records, write_records
 from twinlatent.evaluation.whitebox import (
@@ -47,7 +47,7 @@ FEW = ASKED.model_copy(update={"images": 6, "steps": 2, "batch_size": 3})
 
 @pytest.fixture(autouse=True)
 def weak_substitute(monkeypatch) -> None:
-    monkeypatch.setattr(blackbox, "SMALL_STEPS", 3)
+    monkeypatch.setattr(substitutes, "SMALL_STEPS", 3)
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +192,9 @@ def test_an_attack_leaves_detector_generator_and_data_as_they_were(trained_detec
 def test_other_test_images_do_not_matter(trained_detector: Detector, few: Split) -> None:
     """The adversary has the calibration images; the answer for an image hangs on no other test image."""
     asked = FEW.model_copy(update={"images": None, "batch_size": 6})
-    whole = attack_detector(trained_detector, small(few, 6), asked, progress=False)
-    part = attack_detector(trained_detector, small(few, 2), asked.model_copy(update={"batch_size": 1}), progress=False)
+    whole = attack_detector(trained_detector, few, asked, drawn=small(few, 6).test, progress=False)
+    alone = asked.model_copy(update={"batch_size": 1})
+    part = attack_detector(trained_detector, small(few, 2), alone, drawn=small(few, 2).test, progress=False)
     for name, tried in part.result.by_attack.items():
         torch.testing.assert_close(tried.result.l2, whole.result.by_attack[name].result.l2[:2], rtol=0.01, atol=1e-3)
 

@@ -225,7 +225,7 @@ def test_only_an_encoder_has_latents() -> None:
 ENCODER, DECODER, CLASSIFIER = ("encoder", (1, 8, 8)), ("decoder", (4,)), ("classifier", (1, 8, 8))
 
 BAD = [  # notation, role and input, the token named, its column, a piece of the complaint
-    ("c(4,16) q(3) z(8,8)", ENCODER, "q", 9, "known are c, ct"),
+    ("c(4,16) q(3) z(8,8)", ENCODER, "q", 9, "known are c, cv, ct"),
     ("C(4,16) z(8,8)", ENCODER, "C(4,16)", 1, "is no layer"),
     ("(c(4,16)) z(8,8)", ENCODER, "(c(4,16))", 1, "is no layer"),
     ("c(4,16)+z(8,8)", ENCODER, "+z(8,8)", 8, "is no layer"),

@@ -7,11 +7,20 @@ import pytest
 import torch
 
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation import blackbox
+from twinlatent.evaluation import substitutes
 from twinlatent.method.networks import PlainNetwork
 from twinlatent.motivation.settings import MotivationSettings, motivation_settings
 
 Make = Callable[..., MotivationSettings]
+
+
+STEPS = 150
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F_p is trained for so many steps."""
+    monkeypatch.setattr(substitutes, "SMALL_STEPS", STEPS)
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +28,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Path:
     """A folder with F_p of the digits."""
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(blackbox, "SMALL_STEPS", 150)
-        blackbox.train_substitute(digits, folder=folder, progress=False)
+        patched.setattr(substitutes, "SMALL_STEPS", STEPS)
+        substitutes.train_substitute(digits, folder=folder, progress=False)
     return folder
 
 
 @pytest.fixture
 def target(digits: Split, shared: Path) -> PlainNetwork:
     """F_p."""
-    return blackbox.train_substitute(digits, folder=shared, progress=False)
+    return substitutes.train_substitute(digits, folder=shared, progress=False).network
 
 
 @pytest.fixture

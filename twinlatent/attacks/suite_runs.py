@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, own_random_state, run
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.models import Attackable, as_model, frozen
+from twinlatent.code_digest import code_identity
 from twinlatent.criteria import Criterion
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing, write_json
 from twinlatent.progress import bar
+from twinlatent.provenance import Provenance, provenance
 
 SLACK = 1e-5
 """By so much, relatively, a perturbation may leave the ball through rounding."""
@@ -54,9 +56,11 @@ class SuiteResult:
 
     Attributes:
         by_attack: name → what that attack did.
+        origins: what ran the attacks, each once: more than one where a folder kept what another call had done.
     """
 
     by_attack: Mapping[str, Tried]
+    origins: tuple[Provenance, ...] = ()
 
     @property
     def success(self) -> Tensor:
@@ -107,8 +111,8 @@ def run_suite(
         batch_size: images attacked at a time.
         remaining_only: run an attack on those images alone that no earlier one won; faster, same verdict, but no
             success rate of every attack.
-        folder: keeps what is done after every batch; a later call with the same arguments goes on from there. It is
-            left to the caller to remove it.
+        folder: keeps what is done after every batch, and what did it; a later call with the same arguments and code
+            goes on from there. It is left to the caller to remove it.
         identity: what, besides the arguments, makes the work in `folder` the same work. The model is known by its
             answers to the first images.
         progress: whether to show a bar for each attack.
@@ -124,10 +128,12 @@ def run_suite(
     if folder is not None:
         made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels,
                 "model": _answers(model, images[:PROBES], seed)}  # fmt: skip
-        plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size}
-        plain["remaining_only"] = remaining_only
+        plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size,
+                 "remaining_only": remaining_only, **code_identity()}  # fmt: skip
         _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}))
     done: dict[str, Tried] = {}
+    now = provenance()
+    origins: dict[str, Provenance] = {}
     open_ = torch.ones(len(images), dtype=torch.bool, device=images.device)
     for name, attack in attacks.items():
         rows = open_.nonzero()[:, 0]
@@ -137,27 +143,37 @@ def run_suite(
                 work = partial(run, attack, model, images[batch], labels[batch], criterion=criterion, seed=seed,
                                batch_size=batch_size)  # fmt: skip
                 path = folder / f"{name}-{int(batch[0]):06d}.npz" if folder is not None else None
-                part, took = _kept_or_done(path, images[batch], work)
-                parts.append(part)
-                seconds += took
+                part = _kept_or_done(path, images[batch], work, now)
+                parts.append(part.result)
+                seconds += part.seconds
+                origins.setdefault(part.origin.model_dump_json(), part.origin)
                 shown.advance(len(batch))
         done[name] = _tried(parts, rows, images, norm, epsilon, seconds)
         if remaining_only:
             open_ &= ~done[name].wins
-    return SuiteResult(done)
+    return SuiteResult(done, tuple(origins.values()))
 
 
-def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackResult]) -> tuple[AttackResult, float]:
-    """What is kept of these images, or what the work makes of them, which is kept then; and its seconds."""
+@dataclass(frozen=True)
+class _Part:
+    """A batch that is done: its result, the seconds it took, and what ran it."""
+
+    result: AttackResult
+    seconds: float
+    origin: Provenance
+
+
+def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackResult], now: Provenance) -> _Part:
+    """What is kept of these images, or what the work makes of them now, which is kept then."""
     kept = _stored(path, images) if path is not None else None
     if kept is not None:
         return kept
     began = time.monotonic()
     result = work()
-    seconds = time.monotonic() - began
+    part = _Part(result, time.monotonic() - began, now)
     if path is not None:
-        _store(path, result, seconds)
-    return result, seconds
+        _store(path, part)
+    return part
 
 
 def _tried(
@@ -237,20 +253,21 @@ def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
                               "again, or save elsewhere")  # fmt: skip
 
 
-def _store(path: Path, result: AttackResult, seconds: float) -> None:
-    arrays = {field.name: getattr(result, field.name).cpu().numpy() for field in fields(AttackResult)}
+def _store(path: Path, part: _Part) -> None:
+    arrays = {field.name: getattr(part.result, field.name).cpu().numpy() for field in fields(AttackResult)}
+    origin = np.array(part.origin.model_dump_json())
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, seconds=np.array(seconds), **arrays)
+        np.savez_compressed(temporary, seconds=np.array(part.seconds), origin=origin, **arrays)
 
 
-def _stored(path: Path, images: Tensor) -> tuple[AttackResult, float] | None:
+def _stored(path: Path, images: Tensor) -> _Part | None:
     """What was kept of these images; None where there is nothing, or nothing whole."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {field.name: torch.from_numpy(archive[field.name]) for field in fields(AttackResult)}
-            seconds = float(archive["seconds"])
+            seconds, origin = float(archive["seconds"]), Provenance.model_validate_json(str(archive["origin"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     if arrays["images"].shape != images.shape or any(len(array) != len(images) for array in arrays.values()):
         return None
-    return AttackResult(**{name: array.to(images.device) for name, array in arrays.items()}), seconds
+    return _Part(AttackResult(**{name: array.to(images.device) for name, array in arrays.items()}), seconds, origin)

@@ -93,6 +93,9 @@ class Baseline(CalibratedDetector):
     def outputs(self, images: Tensor) -> Outputs:
         return self.module.outputs(images, self._score)
 
+    def outputs_by_score(self, images: Tensor) -> dict[str, Outputs]:
+        return {score: self.module.outputs(images, score) for score in self.scores}
+
     def with_score(self, score: str) -> "Baseline":
         if score not in self.scores:
             raise unknown_score(score, self.scores)

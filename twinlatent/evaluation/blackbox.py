@@ -1,44 +1,36 @@
 """Black-box evaluation (paper section 5.1, table 3): attacks on a substitute classifier, judged by a detector.
 
-The adversary has the data but not the detector: it trains a plain classifier of its own and attacks that. The
+The adversary has the data but not the detector: it trains plain classifiers of its own and attacks those. The
 detector's thresholds were fixed on calibration images before; test images are only judged.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from twinlatent import attacks
 from twinlatent.attacks.budgets import Budget
-from twinlatent.attacks.models import frozen
-from twinlatent.attacks.suite_runs import run_suite
-from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
+from twinlatent.evaluation.kept import reused
+from twinlatent.evaluation.measured import RATES, Measured, check_fit, drawn_rows, records_of
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
-from twinlatent.method.calibrated import CalibratedDetector
-from twinlatent.method.checkpoints import load_tensors, save_tensors
-from twinlatent.method.networks import PlainNetwork, build_classifier
-from twinlatent.method.presets import SMALL_SIDE, plain_classifier
-from twinlatent.progress import bar
-from twinlatent.provenance import provenance
+from twinlatent.evaluation.substitutes import SUBSTITUTES, Substitute, attack_substitute, train_substitute
+from twinlatent.method.calibrated import CalibratedDetector, Scored, Verdict
+from twinlatent.provenance import Provenance, provenance
 
-BATCH = 250
 EXAMPLES_PER_ATTACK = 6
 MISREAD_ONLY = ", misread only"
 """Ends the budget of records that are taken over the images alone that the substitute misreads."""
-KIND, SUBSTITUTE_FILE = "substitute", "substitute.safetensors"
-SUBSTITUTE_STEPS, SUBSTITUTE_BATCH, SUBSTITUTE_RATE = 2000, 64, 2e-3
-SMALL_STEPS = 600
-"""For images up to `SMALL_SIDE`, which are pooled once instead of twice."""
+MEAN = "mean"
+"""What records call the mean over all substitutes."""
 
 
 BLACK_BOX = tuple(attacks.preset(f"paper.blackbox.mnist.{name}") for name in ("fgsm", "pgd", "mim", "cw"))
@@ -50,77 +42,6 @@ def at_epsilon(epsilon: float) -> tuple[Budget, ...]:
     return tuple(budget if budget.epsilon is None else budget.at(epsilon) for budget in BLACK_BOX)
 
 
-def train_substitute(split: Split, *, seed: int = 0, folder: Path | None = None, progress: bool = True) -> PlainNetwork:
-    """Train the plain classifier F_p of Table 5 on the training images, with Adam on cross-entropy.
-
-    Same seed, split and machine: same weights.
-
-    Args:
-        split: its `train` is learnt.
-        seed: of weights and batches.
-        folder: keeps the network, so that the same call need not train again; None keeps nothing.
-        progress: whether to show a bar.
-
-    Raises:
-        TwinlatentError: the folder holds a network of other images or another seed, or a damaged one.
-    """
-    if folder is None:
-        return _trained(split, seed, progress)
-    path, identity = folder / SUBSTITUTE_FILE, {"data": split.fingerprint, "seed": seed}
-    if not path.exists():
-        save_tensors(path, KIND, _trained(split, seed, progress).state_dict(), identity)
-    tensors, description = load_tensors(path, KIND)
-    if description != identity:
-        raise TwinlatentError(f"{path} was trained on other images or with another seed; give another folder")
-    with torch.random.fork_rng(devices=[]):
-        network = substitute_network(split)
-    network.load_state_dict(tensors)
-    return network.eval()
-
-
-def _trained(split: Split, seed: int, progress: bool) -> PlainNetwork:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network = substitute_network(split)
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), SUBSTITUTE_RATE)
-    steps = SMALL_STEPS if split.image_shape[-1] <= SMALL_SIDE else SUBSTITUTE_STEPS
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SUBSTITUTE_RATE, total_steps=steps)
-    with bar("substitute", steps, show=progress) as shown:
-        for _ in range(steps):
-            picked = split.train.subset(torch.randint(len(split.train), (SUBSTITUTE_BATCH,), generator=generator))
-            optimiser.zero_grad()
-            F.cross_entropy(network(picked.images), picked.labels).backward()
-            optimiser.step()
-            schedule.step()
-            shown.advance()
-    return network.eval()
-
-
-def substitute_network(split: Split) -> PlainNetwork:
-    """F_p, see `plain_classifier`."""
-    return build_classifier(plain_classifier(split.image_shape, split.classes, split.name), split.image_shape)
-
-
-def attack_substitute(
-    network: PlainNetwork,
-    data: LabelledImages,
-    budgets: Sequence[Budget],
-    *,
-    seed: int = 0,
-    folder: Path | None = None,
-    progress: bool = True,
-) -> dict[str, LabelledImages]:
-    """Attack every image of `data`, untargeted: name of each attack → the attacked images with their true labels.
-
-    What is done is kept in `folder` after every batch; another call with the same arguments goes on from there.
-    """
-    result = run_suite({budget.attack: budget.build() for budget in budgets}, network, data.images, data.labels,
-                       criterion=Misclassified(), norm="linf", epsilon=1.0, seed=seed, batch_size=BATCH, folder=folder,
-                       progress=progress)  # fmt: skip
-    return {name: LabelledImages(tried.result.images, data.labels) for name, tried in result.by_attack.items()}
-
-
 def evaluate_blackbox(
     detector: CalibratedDetector,
     split: Split,
@@ -130,108 +51,196 @@ def evaluate_blackbox(
     images: int | None = None,
     seed: int = 0,
     title: str = "",
-    substitute: PlainNetwork | None = None,
+    substitutes: Sequence[Substitute] | None = None,
     folder: Path | None = None,
     progress: bool = True,
 ) -> EvaluationRun:
     """Benign accuracy and false positives on test images, and AUC and detection rates of each attack.
 
+    Each attack is run on each substitute by itself. Records have a number for each of them, and their mean, whose
+    interval has the means of their limits as limits: it is as wide as that of one, since all attack the same images.
+
     Args:
         detector: calibrated on held-out images.
-        split: its data set; `test` is judged, `train` trains the substitute.
+        split: its data set; `test` is judged, `train` trains the substitutes.
         budgets: the attacks.
         budget: what the records call them; `blackbox` is `BLACK_BOX`, the paper's.
         images: how many test images to attack, drawn by `seed`; None for all. Accuracy and false positives are
             always taken over all test images.
-        seed: of the substitute, the draw and the random starts.
+        seed: of the substitutes, the draw and the random starts.
         title: heading of the report.
-        substitute: the attacker's classifier; None: one is trained.
-        folder: keeps attacked images, see `attack_substitute`; they do not depend on the detector.
+        substitutes: the attacker's classifiers; None: all of `SUBSTITUTES` are trained.
+        folder: keeps attacked images, a folder a substitute; they do not depend on the detector.
         progress: whether to show bars.
 
     Raises:
-        TwinlatentError: the detector was made for images or classes of another kind.
+        TwinlatentError: the detector was made for images or classes of another kind, or `folder` holds other work.
     """
     check_fit(detector, split)
     _check_budgets(budgets)
     began, origin = time.monotonic(), provenance()
-    drawn = draw(split.test, images, seed)
-    substitute = substitute or train_substitute(split, seed=seed, progress=progress)
-    attacked = attack_substitute(substitute, drawn, budgets, seed=seed, folder=folder, progress=progress)
-    seen = _Seen(detector, split.test, drawn, attacked)
-    measured = [*_benign(seen), ("substitute_accuracy", "none", None, None, _accuracy(substitute, split.test))]
-    successes: list[Measured] = []
-    for spent in budgets:
-        misread = _labels(substitute, attacked[spent.attack].images) != drawn.labels
-        success = ("attack_success", spent.attack, spent.epsilon, None, rate(int(misread.sum()), len(misread)))
-        measured += [success, *_detection(seen, spent)]
-        successes += _detection(seen, spent, misread)
+    rows = drawn_rows(len(split.test), images, seed)
+    if substitutes is None:
+        substitutes = [train_substitute(split, name, seed=seed, progress=progress) for name in SUBSTITUTES]
+    if not substitutes:
+        raise TwinlatentError(f"0 substitutes; give at least one of {', '.join(SUBSTITUTES)}")
+    seen = _Seen.of(detector, split.test, rows)
+    attacked = [_attacked(seen, substitute, budgets, seed, folder, progress) for substitute in substitutes]
+    measured = [part for one in attacked for part in _measured(one, seen, budgets, budget, split.test)]
+    measured += _means(measured)
     seconds = time.monotonic() - began
-    records = records_of(measured, detector, split, seed, seconds, origin, budget)
-    records += records_of(successes, detector, split, seed, seconds, origin, budget + MISREAD_ONLY)
+    made = [records_of(part.rows, detector, split, seed, seconds, origin, part.budget, part.substitute,
+                       reused(part.origins, origin)) for part in (_benign(seen, budget), *measured)]  # fmt: skip
     return EvaluationRun(
-        records=tuple(records),
+        records=tuple(record for records in made for record in records),
         model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
         benign_suspicion=seen.benign.suspicion.numpy(),
-        suspicion={name: verdict.suspicion.numpy() for name, verdict in seen.verdicts.items()},
-        examples=_examples(seen),
-    )
+        suspicion={name: torch.cat([one.verdicts[name].suspicion for one in attacked]).numpy()
+                   for name in attacked[0].verdicts},
+        examples=_examples(seen, attacked[0]),
+    )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class _Seen:
-    """The detector's verdicts: on all test images, on the drawn ones, and on their attacked versions."""
+    """The detector's answers for all test images, computed once, and which of them are attacked.
 
-    def __init__(
-        self,
-        detector: CalibratedDetector,
-        test: LabelledImages,
-        drawn: LabelledImages,
-        attacked: dict[str, LabelledImages],
-    ) -> None:
-        self.detector, self.test, self.drawn, self.attacked = detector, test, drawn, attacked
-        self.rates = [rate_ for rate_ in RATES if rate_ >= detector.calibration.finest_fpr]
-        self.fpr = max(0.05, detector.calibration.finest_fpr)
-        self.everything = detector.detect(test.images, self.fpr)
-        self.benign = detector.detect(drawn.images, self.fpr)
-        self.verdicts = {name: detector.detect(data.images, self.fpr) for name, data in attacked.items()}
+    Attributes:
+        detector: asked.
+        drawn: the images to attack.
+        everything: by score, all test images.
+        chosen: by score, the drawn ones.
+        right: how many of all test images are classified correctly.
+    """
+
+    detector: CalibratedDetector
+    drawn: LabelledImages
+    everything: Mapping[str, Scored]
+    chosen: Mapping[str, Scored]
+    right: int
+
+    @classmethod
+    def of(cls, detector: CalibratedDetector, test: LabelledImages, rows: Tensor) -> "_Seen":
+        everything = detector.scored(test.images)
+        chosen = {score: scored[rows] for score, scored in everything.items()}
+        right = int((everything[detector.score].label == test.labels).sum())
+        return cls(detector, test.subset(rows), everything, chosen, right)
+
+    @property
+    def fpr(self) -> float:
+        """The rate of the verdicts that are shown."""
+        return max(0.05, self.detector.calibration.finest_fpr)
+
+    @property
+    def benign(self) -> Verdict:
+        """Of the drawn images."""
+        return self.detector.verdict(self.chosen[self.detector.score], self.fpr)
 
 
-def _benign(seen: _Seen) -> list[Measured]:
-    right = int((seen.everything.label == seen.test.labels).sum())
-    flagged = int(seen.everything.adversarial.sum())
-    score = seen.detector.score
-    return [
-        ("accuracy", "none", None, None, rate(right, len(seen.test))),
-        ("fpr", "none", None, score, rate(flagged, len(seen.test))),
+@dataclass(frozen=True)
+class _Attacked:
+    """What attacks on one substitute made of the drawn images, and the detector's answers, computed once.
+
+    Attributes:
+        substitute: attacked.
+        images: by attack, (n, channels, H, W).
+        scored: by attack and score.
+        verdicts: by attack, at `_Seen.fpr`.
+        origins: of the runs that trained and attacked it.
+    """
+
+    substitute: Substitute
+    images: Mapping[str, Tensor]
+    scored: Mapping[str, Mapping[str, Scored]]
+    verdicts: Mapping[str, Verdict]
+    origins: tuple[Provenance, ...]
+
+
+def _attacked(
+    seen: _Seen, substitute: Substitute, budgets: Sequence[Budget], seed: int, folder: Path | None, progress: bool
+) -> _Attacked:
+    kept = folder and folder / substitute.name
+    result = attack_substitute(substitute.network, seen.drawn, budgets, seed=seed, folder=kept, progress=progress)
+    images = {name: tried.result.images for name, tried in result.by_attack.items()}
+    scored = {name: seen.detector.scored(found) for name, found in images.items()}
+    own = seen.detector.score
+    verdicts = {name: seen.detector.verdict(found[own], seen.fpr) for name, found in scored.items()}
+    return _Attacked(substitute, images, scored, verdicts, (substitute.origin, *result.origins))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Numbers with the same budget and substitute, and what they rest on."""
+
+    rows: tuple[Measured, ...]
+    budget: str
+    substitute: str | None
+    origins: tuple[Provenance, ...]
+
+
+def _benign(seen: _Seen, budget: str) -> _Part:
+    n, score = len(seen.everything[seen.detector.score].label), seen.detector.score
+    flagged = int(seen.detector.verdict(seen.everything[score], seen.fpr).adversarial.sum())
+    rows: list[Measured] = [
+        ("accuracy", "none", None, None, rate(seen.right, n)),
+        ("fpr", "none", None, score, rate(flagged, n)),
     ]
+    return _Part(tuple(rows), budget, None, ())
 
 
-def _detection(seen: _Seen, budget: Budget, among: Tensor | None = None) -> Iterator[Measured]:
+def _measured(
+    one: _Attacked, seen: _Seen, budgets: Sequence[Budget], budget: str, test: LabelledImages
+) -> tuple[_Part, _Part]:
+    """Over all attacked images, and over those alone that the substitute misclassifies."""
+    right = int((one.substitute.labels(test.images) == test.labels).sum())
+    whole: list[Measured] = [("substitute_accuracy", "none", None, None, rate(right, len(test)))]
+    successes: list[Measured] = []
+    for spent in budgets:
+        wrong = one.substitute.labels(one.images[spent.attack]) != seen.drawn.labels
+        whole.append(("attack_success", spent.attack, spent.epsilon, None, rate(int(wrong.sum()), len(wrong))))
+        whole += _detection(seen, one, spent, torch.ones_like(wrong))
+        successes += _detection(seen, one, spent, wrong)
+    name = one.substitute.name
+    return (_Part(tuple(whole), budget, name, one.origins),
+            _Part(tuple(successes), budget + MISREAD_ONLY, name, one.origins))  # fmt: skip
+
+
+def _detection(seen: _Seen, one: _Attacked, budget: Budget, among: Tensor) -> Iterator[Measured]:
     """AUC under each score and detection rates under the detector's own, over the attacked images `among` (n,)."""
-    name, detector = budget.attack, seen.detector
-    rows = slice(None) if among is None else among
-    images = seen.attacked[name].images[rows]
-    if not len(images):
+    name, n, detector = budget.attack, int(among.sum()), seen.detector
+    if not n:
         return
-    for score in detector.scores:
-        other = detector.with_score(score)
-        benign, adversarial = (other.detect(x, seen.fpr).suspicion.numpy() for x in (seen.drawn.images, images))
+    for score, scored in one.scored[name].items():
+        benign, adversarial = seen.chosen[score].suspicion.numpy(), scored.suspicion[among].numpy()
         low, high = auc_interval(benign, adversarial)
-        yield "auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), len(images), low, high)
-    verdict = seen.verdicts[name]
-    for fpr in seen.rates:
-        over = ~(verdict.suspicion <= detector.calibration.thresholds(fpr)[verdict.label])[rows]  # as `detect` has it
-        yield f"tpr@{round(100 * fpr)}", name, budget.epsilon, detector.score, rate(int(over.sum()), len(over))
+        yield "auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), n, low, high)
+    own = one.scored[name][detector.score][among]
+    for fpr in (rate_ for rate_ in RATES if rate_ >= detector.calibration.finest_fpr):
+        flagged = int(detector.verdict(own, fpr).adversarial.sum())
+        yield f"tpr@{round(100 * fpr)}", name, budget.epsilon, detector.score, rate(flagged, n)
 
 
-@torch.no_grad()
-def _labels(network: PlainNetwork, images: Tensor) -> Tensor:
-    with frozen(network):
-        return torch.cat([network(batch).argmax(1) for batch in images.split(BATCH)])
+def _means(parts: Sequence[_Part]) -> list[_Part]:
+    """The mean over substitutes of each number, for each budget."""
+    means = []
+    for budget in dict.fromkeys(part.budget for part in parts):
+        mine = [part for part in parts if part.budget == budget]
+        found: dict[tuple[str, str, float | None, str | None], list[Rate]] = {}
+        for metric, attack, epsilon, score, number in (row for part in mine for row in part.rows):
+            found.setdefault((metric, attack, epsilon, score), []).append(number)
+        rows = tuple((*key, _mean(numbers)) for key, numbers in found.items())
+        means.append(_Part(rows, budget, MEAN, tuple(origin for part in mine for origin in part.origins)))
+    return means
 
 
-def _accuracy(network: PlainNetwork, data: LabelledImages) -> Rate:
-    return rate(int((_labels(network, data.images) == data.labels).sum()), len(data))
+def _mean(numbers: Sequence[Rate]) -> Rate:
+    """Of values and limits; n is the smallest."""
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(values) / len(numbers)
+
+    return Rate(mean(r.value for r in numbers), min(r.n for r in numbers), mean(r.low for r in numbers),
+                mean(r.high for r in numbers))  # fmt: skip
 
 
 def _check_budgets(budgets: Sequence[Budget]) -> None:
@@ -267,22 +276,22 @@ def model_card(detector: CalibratedDetector, title: str, test_images: int, fpr: 
     )
 
 
-def _examples(seen: _Seen) -> Examples:
-    """The first few images of each attack, whatever the detector said of them."""
+def _examples(seen: _Seen, one: _Attacked) -> Examples:
+    """The first few images of each attack on a substitute, whatever the detector said of them."""
     names = np.array(seen.detector.class_names)
     count = min(EXAMPLES_PER_ATTACK, len(seen.drawn))
-    attacks_ = list(seen.attacked)
+    attacks_ = list(one.images)
     picked = slice(0, count)
 
     def benign(values: Tensor) -> Any:
         return np.concatenate([values[picked].numpy()] * len(attacks_))
 
     def adversarial(field: str) -> Any:
-        return np.concatenate([getattr(seen.verdicts[name], field)[picked].numpy() for name in attacks_])
+        return np.concatenate([getattr(one.verdicts[name], field)[picked].numpy() for name in attacks_])
 
     return Examples(
         benign=benign(seen.drawn.images[:, 0]),
-        adversarial=np.concatenate([seen.attacked[name].images[picked, 0].numpy() for name in attacks_]),
+        adversarial=np.concatenate([one.images[name][picked, 0].numpy() for name in attacks_]),
         attack=np.repeat(np.array(attacks_), count),
         true=names[benign(seen.drawn.labels)],
         benign_label=names[benign(seen.benign.label)],

@@ -24,6 +24,7 @@ from twinlatent.evaluation.metrics import Rate, mean_with_interval, rate
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings, attack_detector, conditions
 from twinlatent.method.calibrated import CHUNK, CalibratedDetector
 from twinlatent.outputs import at_label
+from twinlatent.provenance import Provenance
 
 OVER_RADII = ("fgsm_w", "pgd_w", "mim_w")
 """The attacks of figure 6. They raise no robust log-density, which C2 asks for."""
@@ -48,6 +49,7 @@ class Won:
         images: (n, channels, H, W), what it found.
         predicted: int64 (n,), their labels ŷ.
         wins: bool (n,).
+        origins: of the runs that attacked.
     """
 
     attack: str
@@ -55,6 +57,7 @@ class Won:
     images: Tensor
     predicted: Tensor
     wins: Tensor
+    origins: tuple[Provenance, ...] = ()
 
 
 def attack_conditions(
@@ -91,7 +94,8 @@ def attack_conditions(
             kept = folder and folder / f"{called}-{epsilon:g}"
             run = attack_detector(detector, split, there, drawn=drawn, only=only, folder=kept, progress=progress)
             for name, tried in run.result.by_attack.items():
-                here.append(Won(name, epsilon, tried.result.images.cpu(), tried.result.labels.cpu(), run.wins[name]))
+                here.append(Won(name, epsilon, tried.result.images.cpu(), tried.result.labels.cpu(), run.wins[name],
+                                run.result.origins))  # fmt: skip
         found += [*here, _worst(here)]
     return found if cw is None else [*found, _carlini_wagner(detector, drawn, cw, settings, folder, progress)]
 
@@ -101,7 +105,8 @@ def _worst(found: Sequence[Won]) -> Won:
     wins = torch.stack([won.wins for won in found])
     images, predicted = (torch.stack([getattr(won, name) for won in found]) for name in ("images", "predicted"))
     first, rows = wins.int().argmax(0), torch.arange(wins.shape[1])
-    return Won(WORST, found[0].epsilon, images[first, rows], predicted[first, rows], wins.any(0))
+    origins = tuple(origin for won in found for origin in won.origins)
+    return Won(WORST, found[0].epsilon, images[first, rows], predicted[first, rows], wins.any(0), origins)
 
 
 def _carlini_wagner(
@@ -130,7 +135,8 @@ def _carlini_wagner(
         progress=progress,
     )
     tried = result.by_attack[CW]
-    return Won(CW, None, tried.result.images.cpu(), tried.result.labels.cpu(), tried.wins.cpu())
+    images, labels = tried.result.images.cpu(), tried.result.labels.cpu()
+    return Won(CW, None, images, labels, tried.wins.cpu(), result.origins)
 
 
 @torch.no_grad()

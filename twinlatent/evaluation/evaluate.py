@@ -19,7 +19,7 @@ from twinlatent.attacks.suites import STEPS, SuiteName
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox, train_substitute
+from twinlatent.evaluation.blackbox import BLACK_BOX, at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.checks import run_checks
 from twinlatent.evaluation.conditions import (
     BESIDE,
@@ -34,11 +34,13 @@ from twinlatent.evaluation.conditions import (
 from twinlatent.evaluation.conditions import measured as measured_conditions
 from twinlatent.evaluation.findings import Check, JudgeReport
 from twinlatent.evaluation.judges import Judges, JudgeSettings, judge, own_accuracy, shows_true, train_judges
+from twinlatent.evaluation.kept import reused
 from twinlatent.evaluation.measured import Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
 from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
+from twinlatent.evaluation.substitutes import SUBSTITUTES, SubstituteName, train_substitute
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import CalibratedDetector
@@ -60,8 +62,11 @@ class EvaluationSettings(BaseModel):
 
     Attributes:
         suite: of white-box attacks; `none` stays outside the detector.
-        blackbox_images: test images, drawn by `seed`, that are attacked through a substitute; all if there are fewer.
-        images: test images for the main point of the white box, the first of them; all if there are fewer.
+        substitutes: classifiers of the attacker's own, each of which is attacked in the black box; the first is also
+            the one of the white box's attack `transfer`.
+        blackbox_images: test images, drawn by `seed`, that are attacked through the substitutes; all if there are
+            fewer.
+        images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
         few: so many of them for everything else: other radii and rates, C1 and C2, pictures.
         epsilon: L∞ radius of the main point; None: 0.3, and the black box has the paper's own radii.
         fpr: false-positive rate of the main point.
@@ -77,6 +82,7 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: SuiteName | Literal["none"] = "standard"
+    substitutes: Annotated[tuple[SubstituteName, ...], Field(min_length=1)] = SUBSTITUTES
     blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
     images: Annotated[int, Field(ge=1)] = IMAGES
     few: Annotated[int, Field(ge=1)] = FEW
@@ -137,8 +143,9 @@ def evaluate(
         split: its data set; test images are attacked, training images train substitute and judges.
         settings: what is asked.
         folder: keeps what is done, in `UNFINISHED`.
-        shared: keeps the substitute's attacked images and the judges, which do not depend on the detector; None:
-            they are kept with the rest.
+        shared: keeps the substitutes, their attacked images and the judges, which do not depend on the detector; None:
+            they are kept with the rest. What was made with other images, settings or code is refused, and records say
+            which run made what was reused.
         title: heading of the report.
         progress: whether to show bars.
 
@@ -157,14 +164,16 @@ def evaluate(
     settings = settings.model_copy(update={"images": inside})
     unfinished = folder / UNFINISHED
     shared = shared or unfinished / "shared"
-    substitute = train_substitute(split, seed=settings.seed, folder=shared, progress=progress)
+    substitutes = [train_substitute(split, name, seed=settings.seed, folder=shared, progress=progress)
+                   for name in settings.substitutes]  # fmt: skip
     budgets = BLACK_BOX if settings.epsilon is None else at_epsilon(settings.epsilon)
     called = "blackbox" if settings.epsilon is None else f"blackbox at {settings.epsilon:g}"
+    attacked = shared / f"{called.replace(' ', '-')}-{outside}"
     run = evaluate_blackbox(detector, split, budgets=budgets, budget=called, images=outside, seed=settings.seed,
-                            title=title, substitute=substitute, folder=shared / f"{called.replace(' ', '-')}-{outside}",
-                            progress=progress)  # fmt: skip
+                            title=title, substitutes=substitutes, folder=attacked, progress=progress)  # fmt: skip
     if settings.suite != "none":
-        drawn, mine = draw(split.test, inside, settings.seed), copy.deepcopy(substitute).to(detector.device)
+        drawn = draw(split.test, inside, settings.seed)
+        mine = copy.deepcopy(substitutes[0].network).to(detector.device)
         work = _Work(detector, split, settings, drawn, mine, unfinished, shared, progress)
         with _clock(unfinished) as so_far:
             run = _white_box(work, run, so_far)
@@ -236,15 +245,18 @@ def _white_box(work: _Work, run: EvaluationRun, so_far: Callable[[], float]) -> 
     judges = train_judges(work.split, seed=work.settings.seed, folder=work.shared, settings=work.settings.judges,
                           progress=work.progress)  # fmt: skip
     points, won = _points(work, work.detector, work.drawn), _conditions(work)
-    measured = [*points.measured(work.detector.score)]
+    found = [(row, points.origins) for row in points.measured(work.detector.score)]
     if work.as_published.score != work.detector.score:
-        measured += _points(work, work.as_published, work.few).measured(work.as_published.score)
-    measured += _about_conditions(work, judges, won)
+        published = _points(work, work.as_published, work.few)
+        found += [(row, published.origins) for row in published.measured(work.as_published.score)]
+    origins = (judges.origin, *(origin for w in won for origin in w.origins))
+    found += [(row, origins) for row in _about_conditions(work, judges, won)]
     records = [record for record in points.main.records if record.attack != WORST]
     seconds = so_far()
-    for row in measured:
+    for row, made_by in found:
         budget = work.settings.spent(row[0], row[1])
-        records += records_of([row], work.detector, work.split, work.settings.seed, seconds, origin, budget)
+        records += records_of([row], work.detector, work.split, work.settings.seed, seconds, origin, budget,
+                              reused=reused(made_by, origin))  # fmt: skip
     return replace(
         run,
         records=(*run.records, *records),
@@ -310,6 +322,7 @@ def _cloud(work: _Work, points: OperatingPoints) -> LatentCloud | None:
     if not misread.any():
         return None
     label = int(attacked.labels.cpu()[misread].mode().values)
-    test = work.split.test.images[work.split.test.labels == label][:CLOUD]
+    mine = work.split.test.subset(work.split.test.labels == label)
+    test = draw(mine, min(CLOUD, len(mine)), work.settings.seed).images
     chosen = attacked.images.cpu()[misread & (attacked.labels.cpu() == label)][:CLOUD]
     return latent_cloud(work.detector, test, chosen, label)

@@ -6,7 +6,7 @@ network trained against attacks. An image shows a class if both see it. Letters:
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from twinlatent.evaluation.metrics import rate
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
+from twinlatent.provenance import Provenance, provenance
 
 KNN, CNN, AGREEMENT = "knn", "cnn", "agreement"
 KIND, FILE = "judge", "judge.safetensors"
@@ -81,6 +82,7 @@ class Judges:
     knn: KNeighborsClassifier
     network: nn.Module
     side: int | None = None
+    origin: Provenance = field(default_factory=provenance)
 
     @torch.no_grad()
     def labels(self, images: Tensor) -> dict[str, Tensor]:

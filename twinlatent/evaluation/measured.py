@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
@@ -17,17 +18,21 @@ Measured = tuple[str, str, float | None, str | None, Rate]
 """Metric, attack, epsilon, score, number."""
 
 
-def draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:
-    """So many of the images, drawn by seed; None: all, in their order.
+def drawn_rows(count: int, images: int | None, seed: int) -> Tensor:
+    """Positions of so many of `count` images, drawn by seed, in random order: a set may be sorted. None: all of them.
 
     Raises:
         TwinlatentError: there are not so many.
     """
-    if images is None or images == len(data):
-        return data
-    if not 1 <= images <= len(data):
-        raise TwinlatentError(f"{images} test images are asked for; there are {len(data)}")
-    return data.subset(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:images])
+    images = count if images is None else images
+    if not (images == count or 1 <= images <= count):
+        raise TwinlatentError(f"{images} test images are asked for; there are {count}")
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:images]
+
+
+def draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:
+    """So many of the images, see `drawn_rows`: any first few of them are a random sample, too."""
+    return data.subset(drawn_rows(len(data), images, seed))
 
 
 def check_fit(detector: CalibratedDetector, split: Split) -> None:
@@ -51,6 +56,8 @@ def records_of(
     seconds: float,
     origin: Provenance,
     budget: str,
+    substitute: str | None = None,
+    reused: str | None = None,
 ) -> list[Record]:
     """Records of measured numbers, all with the same origin."""
     return [
@@ -70,6 +77,8 @@ def records_of(
             "seconds": round(seconds, 1),
             **origin.model_dump(),
             "budget": budget,
+            "substitute": substitute,
+            "reused": reused,
         })
         for metric, attack, epsilon, score, found in measured
     ]  # fmt: skip

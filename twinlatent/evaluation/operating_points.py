@@ -2,8 +2,8 @@
 
 A perturbation that wins in a ball wins in every larger one, and one that passes a detector set to flag 10 % of benign
 images passes it set to 5 %, whose thresholds are higher. So at one main point the whole suite attacks every image. At
-every other point an image that won at a harder point has won, one that lost at an easier point has lost, and the rest
-are attacked anew, by those attacks that won an image at the main point.
+every other point an image that was won at a harder one is won, and the rest are attacked anew, by the whole suite: an
+attack that lost, here or elsewhere, proves nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from twinlatent.attacks.models import Attackable
-from twinlatent.attacks.suites import ADAPTIVE, KINDS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.measured import RATES, Measured
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings, attack_detector
 from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.provenance import Provenance
 
 Point = tuple[float, float]
 """Radius and false-positive rate."""
@@ -34,10 +34,12 @@ class OperatingPoints:
         main: every attack at the main point.
         wins: radius and rate → bool (n,), whether any attack won: on all images at the main point, on the first few
             of them at the others. Monotone by construction.
+        origins: of the runs that attacked.
     """
 
     main: WhiteBoxRun
     wins: Mapping[Point, Tensor]
+    origins: tuple[Provenance, ...]
 
     def measured(self, score: str) -> Iterator[Measured]:
         """A success rate of the worst attack at each point."""
@@ -72,46 +74,44 @@ def operating_points(
         folder: keeps what is done, one folder a point.
         progress: whether to show bars.
     """
+    origins: list[Provenance] = []
 
-    def attack(asked: WhiteBoxSettings, images: LabelledImages | None, only: Sequence[str] | None) -> WhiteBoxRun:
+    def attack(asked: WhiteBoxSettings, images: LabelledImages | None) -> WhiteBoxRun:
         here = folder and folder / f"epsilon-{asked.epsilon:g}-fpr-{asked.fpr:g}"
-        return attack_detector(detector, split, asked, drawn=images, only=only, substitute=substitute, folder=here,
-                               progress=progress)  # fmt: skip
+        run = attack_detector(detector, split, asked, drawn=images, substitute=substitute, folder=here,
+                              progress=progress)  # fmt: skip
+        origins.extend(run.result.origins)
+        return run
 
-    main = attack(settings, drawn, None)
-    some, winners = main.benign.subset(slice(few)), useful(main)
+    main = attack(settings, drawn)
+    some = main.benign.subset(slice(few))
     wins = {(settings.epsilon, settings.fpr): main.wins[WORST][:few]}
     for epsilon, fpr in _others(settings, epsilons, [f for f in fprs if f >= detector.calibration.finest_fpr]):
-        won, open_ = _settled(wins, epsilon, fpr)
-        rows = open_.nonzero()[:, 0]
+        won = _won_before(wins, epsilon, fpr)
+        rows = (~won).nonzero()[:, 0]
         if len(rows):
             asked = settings.model_copy(update={"epsilon": epsilon, "fpr": fpr, "remaining_only": True})
-            won[rows] = attack(asked, some.subset(rows), winners).wins[WORST]
+            won[rows] = attack(asked, some.subset(rows)).wins[WORST]
         wins[epsilon, fpr] = won
-    wins[settings.epsilon, settings.fpr] = main.wins[WORST]
-    return OperatingPoints(main, dict(sorted(wins.items())))
-
-
-def useful(run: WhiteBoxRun) -> tuple[str, ...]:
-    """The attacks that won an image, most of them first; those that know the detector if none did."""
-    won = {name: int(found.sum()) for name, found in run.wins.items() if name not in (WORST, "none")}
-    names = [name for name in sorted(won, key=won.__getitem__, reverse=True) if won[name]]
-    return tuple(names or [name for name in won if KINDS[name] == ADAPTIVE] or won)
+    at_main = main.wins[WORST].clone()
+    at_main[:few] |= _won_before(wins, settings.epsilon, settings.fpr)
+    wins[settings.epsilon, settings.fpr] = at_main
+    return OperatingPoints(main, dict(sorted(wins.items())), tuple(origins))
 
 
 def _others(settings: WhiteBoxSettings, epsilons: Sequence[float], fprs: Sequence[float]) -> list[Point]:
-    """The points but the main one, those near it first, as they settle those that are farther."""
+    """The points but the main one, the hardest for the attacker first: a win there is one at all that follow."""
     points = set(product(epsilons, fprs)) - {(settings.epsilon, settings.fpr)}
-    return sorted(points, key=lambda p: (abs(p[1] - settings.fpr), abs(p[0] - settings.epsilon), p))
+    return sorted(points, key=lambda point: (point[0], -point[1]))
 
 
-def _settled(wins: Mapping[Point, Tensor], epsilon: float, fpr: float) -> tuple[Tensor, Tensor]:
-    """Which images have won at this point, and which may still be won, from those that are known."""
+def _won_before(wins: Mapping[Point, Tensor], epsilon: float, fpr: float) -> Tensor:
+    """Images that were won in a ball no larger, past a threshold no looser: they are won at this point, too.
+
+    That an attack lost at an easier point proves nothing.
+    """
     won = torch.zeros_like(next(iter(wins.values())))
-    open_ = ~won
     for (radius, rate_), known in wins.items():
         if radius <= epsilon and rate_ >= fpr:
             won = won | known
-        if radius >= epsilon and rate_ <= fpr:
-            open_ = open_ & known
-    return won, open_ & ~won
+    return won

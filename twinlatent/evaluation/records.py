@@ -50,6 +50,9 @@ class Record(BaseModel):
         machine: kind of processor.
         date: day it was measured, YYYY-MM-DD.
         budget: name of the attack suite, such as "blackbox", "paper" or "standard".
+        substitute: name of the classifier that a black-box number was measured with, or "mean" over all of them; None
+            where there is none, and in files of version 0.1.0, which knew `f_p` alone.
+        reused: which other runs made attacked images, substitutes or judges that it rests on; None if there were none.
 
     Errors: pydantic's `ValidationError` on any other field or a value outside these ranges.
     """
@@ -75,6 +78,8 @@ class Record(BaseModel):
     machine: str
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     budget: Name
+    substitute: Name | None = None
+    reused: Name | None = None
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:

@@ -26,10 +26,11 @@ from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import train_substitute
+from twinlatent.evaluation.kept import reused
 from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.substitutes import train_substitute
 from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
@@ -41,7 +42,7 @@ without a robust log-density), or nothing more."""
 WORST = "worst"
 BATCH = 50
 REFERENCES = 2000
-"""So many calibration images are looked through for latents to match."""
+"""So many calibration images, drawn by seed, are looked through for latents to match."""
 
 
 class WhiteBoxSettings(BaseModel):
@@ -163,8 +164,12 @@ def attack_detector(
     device = detector.device
     wanted = {"transfer", "latent-targets"} if only is None else set(only)
     if substitute is None and settings.suite == "standard" and "transfer" in wanted:
-        substitute = train_substitute(split, seed=settings.seed, progress=progress).to(device)
-    references = _references(detector, split) if settings.suite == "standard" and "latent-targets" in wanted else None
+        substitute = train_substitute(split, seed=settings.seed, progress=progress).network.to(device)
+    references = (
+        _references(detector, split, settings.seed)
+        if settings.suite == "standard" and "latent-targets" in wanted
+        else None
+    )
     attacks = _suite(detector, settings, substitute, references).attacks()
     result = run_suite(
         attacks if only is None else {name: attacks[name] for name in only},
@@ -189,8 +194,9 @@ def attack_detector(
     judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
     seconds = sum(tried.seconds for tried in judged.values())
     measured = list(_measured(detector, settings, result, wins))
-    records = records_of(measured, detector, split, settings.seed, seconds, origin, settings.described)
-    return WhiteBoxRun(drawn, SuiteResult(judged), wins, tuple(records), origin)
+    records = records_of(measured, detector, split, settings.seed, seconds, origin, settings.described,
+                         reused=reused(result.origins, origin))  # fmt: skip
+    return WhiteBoxRun(drawn, SuiteResult(judged, result.origins), wins, tuple(records), origin)
 
 
 def _suite(
@@ -213,9 +219,9 @@ def _suite(
     )
 
 
-def _references(detector: CalibratedDetector, split: Split) -> LatentMatching | None:
-    """Latents to match, from calibration images; None if those of a class are all misread."""
-    known = split.calibration.subset(slice(REFERENCES))
+def _references(detector: CalibratedDetector, split: Split, seed: int) -> LatentMatching | None:
+    """Latents to match, from calibration images; None if those of a class are all misclassified."""
+    known = draw(split.calibration, min(REFERENCES, len(split.calibration)), seed)
     try:
         return latent_matching(detector, known.images.to(detector.device), known.labels.to(detector.device))
     except TwinlatentError:

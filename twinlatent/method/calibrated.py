@@ -4,7 +4,7 @@ Letters: n images, C classes, ŷ the predicted label.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +41,23 @@ class Verdict:
     adversarial: Tensor
     suspicion: Tensor
     p_value: Tensor
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a detector says of n images under one of its scores, before any threshold.
+
+    Attributes:
+        label: int64 (n,), predicted class ŷ, on the CPU.
+        suspicion: float32 (n,), at ŷ, on the CPU.
+    """
+
+    label: Tensor
+    suspicion: Tensor
+
+    def __getitem__(self, rows: Tensor | slice) -> "Scored":
+        """Of some of the images."""
+        return Scored(self.label[rows], self.suspicion[rows])
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,10 @@ class CalibratedDetector(ABC):
         """
 
     @abstractmethod
+    def outputs_by_score(self, images: Tensor) -> Mapping[str, Outputs]:
+        """`outputs` under each of its `scores`, the network being run once where the scores allow it."""
+
+    @abstractmethod
     def with_score(self, score: str) -> Self:
         """The same with another of its `scores`.
 
@@ -180,11 +201,24 @@ class CalibratedDetector(ABC):
         Raises:
             TwinlatentError: images of another shape or range or with NaN; fpr finer than the calibration can tell.
         """
+        self.calibration.check(fpr)
+        return self.verdict(self._scored(images, lambda chunk: {self.score: self.outputs(chunk)})[self.score], fpr)
+
+    @torch.no_grad()
+    def scored(self, images: Array) -> dict[str, Scored]:
+        """Labels and suspicion under each of its `scores`; images, answers and errors as in `detect`."""
+        return self._scored(images, self.outputs_by_score)
+
+    def verdict(self, scored: Scored, fpr: float) -> Verdict:
+        """What `detect` says, of images that were `scored` under its own score.
+
+        Raises:
+            TwinlatentError: fpr finer than the calibration can tell.
+        """
         thresholds = self.calibration.thresholds(fpr)
-        label, suspicion = self._labels_and_suspicion(self._checked(images))
-        p_value = self.calibration.p_values(suspicion, label)
-        flagged = ~(suspicion <= thresholds[label])  # so that what is no number is flagged
-        return Verdict(label, flagged, suspicion, p_value)
+        p_value = self.calibration.p_values(scored.suspicion, scored.label)
+        flagged = ~(scored.suspicion <= thresholds[scored.label])  # so that NaN is flagged
+        return Verdict(scored.label, flagged, scored.suspicion, p_value)
 
     def bounds(self, *fprs: float) -> Bounds:
         """Benign levels by predicted class, for criteria and objectives (C1, C2, undetected at a rate)."""
@@ -201,13 +235,17 @@ class CalibratedDetector(ABC):
             return torch.empty(0, *self.image_shape)
         return check_images(images, shape=self.image_shape)[0]
 
-    def _labels_and_suspicion(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        labels, suspicions = [], []
-        for n, chunk in chunks(images):
-            answers = self.outputs(chunk.to(self.device))
-            labels.append(answers.labels[:n].cpu())
-            suspicions.append(answers.suspicion_of_label[:n].cpu())
-        return torch.cat(labels), torch.cat(suspicions)
+    def _scored(self, images: Array, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
+        """Of each score that `answer` gives."""
+        found: dict[str, list[Scored]] = {}
+        for n, chunk in chunks(self._checked(images)):
+            for score, answers in answer(chunk.to(self.device)).items():
+                part = Scored(answers.labels[:n].cpu(), answers.suspicion_of_label[:n].cpu())
+                found.setdefault(score, []).append(part)
+        return {
+            score: Scored(torch.cat([part.label for part in parts]), torch.cat([part.suspicion for part in parts]))
+            for score, parts in found.items()
+        }
 
 
 def chunks(images: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -4,7 +4,7 @@ Letters: n images, C classes, ŷ the predicted label, μ_r and μ_v the encoders
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -190,13 +190,22 @@ class Detector(CalibratedDetector):
         Args:
             images: float (n, channels, H, W) in [0, 1], on the detector's device. Not checked.
         """
+        return self._outputs(images, (self.settings.score,))[self.settings.score]
+
+    def outputs_by_score(self, images: Tensor) -> dict[str, Outputs]:
+        return self._outputs(images, get_args(Score))
+
+    def _outputs(self, images: Tensor, scores: Sequence[Score]) -> dict[str, Outputs]:
+        """One pass of the encoders, and the suspicion under each score."""
         latents = self.encoders(images)
         robust = log_standard_normal(latents.robust.mean).T
         vulnerable = log_standard_normal(latents.vulnerable.mean).T
         logits = label_logits(self.settings.label_rule, robust, vulnerable, latents.robust.mean, self.class_means)
         levels = self._levels.to(robust.device)
         means = torch.cat([latents.robust.mean, latents.vulnerable.mean], -1).transpose(0, 1)
-        return Outputs(logits, _suspicion(self.settings.score, robust, vulnerable, levels), robust, means)
+        return {
+            score: Outputs(logits, _suspicion(score, robust, vulnerable, levels), robust, means) for score in scores
+        }
 
 
 def label_logits(rule: LabelRule, robust: Tensor, vulnerable: Tensor, means: Tensor, class_means: Tensor) -> Tensor:

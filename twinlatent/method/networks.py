@@ -1,14 +1,15 @@
 """Networks written in the paper's notation (Tables 5 and 7): `"3(c(4,16)) z(8,8)"`.
 
     c(k,n)   convolution, kernel k×k, n filters, ReLU       ct(k,n)  transposed convolution, ReLU
+    cv(k,n)  the same without padding (not the paper's)
     mp(s)    max pooling s×s                                d(n)     dense, n units
     sm(n)    dense, n logits of a softmax                   z(a,b)   dense, means and log-variances of z_r and z_v
     bn       batch normalisation                            relu     ReLU
     3(...)   the bracket three times, nestable              -, space separate layers; both may be left out
 
-Convolutions pad 'same'; `mp` drops what is left over. The notation has no strides; ours, a choice after a widely used
-MNIST autoencoder: without `mp` the first two convolutions have stride 2, the first transposed one has
-stride 2, all others 1. `c(k,n,s)` and `ct(k,n,s)` state a stride themselves. The ReLU that `c` implies is
+Convolutions but `cv` pad 'same'; `mp` drops what is left over. The notation has no strides; ours, a choice after
+a widely used MNIST autoencoder: without `mp` the first two convolutions have stride 2, the first transposed one has
+stride 2, all others 1. `c(k,n,s)`, `cv(k,n,s)` and `ct(k,n,s)` state a stride themselves. The ReLU that `c` implies is
 left to an explicit `bn` or `relu` that follows it.
 
 A `NetworkSpec` is the parsed text; `plan` resolves it for an input shape into explicit operations,
@@ -58,7 +59,17 @@ class NetworkSpec:
         return self.text
 
 
-_ARGUMENTS = {"c": (2, 3), "ct": (2, 3), "mp": (1,), "d": (1,), "sm": (1,), "z": (2,), "bn": (0,), "relu": (0,)}
+_ARGUMENTS = {
+    "c": (2, 3),
+    "cv": (2, 3),
+    "ct": (2, 3),
+    "mp": (1,),
+    "d": (1,),
+    "sm": (1,),
+    "z": (2,),
+    "bn": (0,),
+    "relu": (0,),
+}
 _LEXEME = re.compile(r"(?P<repeat>\d+)\s*\(|(?P<name>[a-z]+)\s*(?:\((?P<arguments>[^()]*)\))?|(?P<close>\))")
 _MAX_LAYERS, _MAX_DEPTH, _MAX_DIGITS = 1000, 20, 7
 
@@ -147,7 +158,7 @@ def _wrong(text: str, place: int, token: str, complaint: str) -> TwinlatentError
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution with 'same' padding: `padding` is (before, after) on both axes."""
+    """Convolution; `padding` is (before, after) on both axes."""
 
     inputs: int
     filters: int
@@ -255,12 +266,12 @@ class _Planner:
         self.operations: list[Operation] = []
         self.latent: tuple[int, int] | None = None
         self._names = [token.name for token in spec.tokens]
-        self._seen = {"c": 0, "ct": 0}
+        self._seen = {"c": 0, "cv": 0, "ct": 0}
 
     def add(self, index: int) -> None:
         token = self.spec.tokens[index]
         match token.name:
-            case "c":
+            case "c" | "cv":
                 self._conv(token)
             case "ct":
                 self._deconv(token)
@@ -277,9 +288,9 @@ class _Planner:
     def _activate(self, name: str, index: int) -> None:
         """Append the activation that the layer implies, unless the next token spells it out."""
         following = self._names[index + 1] if index + 1 < len(self._names) else None
-        if name in ("c", "ct", "d") and following in ("bn", "relu"):
+        if name in ("c", "cv", "ct", "d") and following in ("bn", "relu"):
             return
-        if name in ("c", "ct"):
+        if name in ("c", "cv", "ct"):
             self.operations.append(Activation("relu"))
         elif name == "d" and self.role == "decoder":
             self.operations.append(Activation("leaky" if following else "sigmoid"))
@@ -291,8 +302,8 @@ class _Planner:
         self._seen[token.name] += 1
         if len(token.arguments) == 3:
             return token.arguments[2]
-        if token.name == "ct":
-            return 2 if count == 0 else 1
+        if token.name != "c":
+            return 2 if token.name == "ct" and count == 0 else 1
         return 2 if count < 2 and "mp" not in self._names and self.role == "encoder" else 1
 
     def _conv(self, token: Token) -> None:
@@ -301,8 +312,12 @@ class _Planner:
         stride = self._stride(token)
         if height != width:
             raise _wrong(self.spec.text, token.place, token.name, f"needs square images, not {height}×{width}")
-        size = math.ceil(height / stride)
-        total = max((size - 1) * stride + kernel - height, 0)
+        if token.name == "cv" and kernel > height:
+            raise _wrong(
+                self.spec.text, token.place, f"cv({kernel},{filters})", f"is larger than its {height}×{width} input"
+            )
+        size = math.ceil((height - (kernel - 1) * (token.name == "cv")) / stride)
+        total = 0 if token.name == "cv" else max((size - 1) * stride + kernel - height, 0)
         self.operations.append(Conv(channels, filters, kernel, stride, (total // 2, total - total // 2)))
         self.shape = (filters, size, size)
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import train_substitute
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.records import Record, read_json, read_records, write_records
+from twinlatent.evaluation.substitutes import train_substitute
 from twinlatent.files import replacing, write_json
 from twinlatent.method.networks import PlainNetwork
 from twinlatent.method.training import check_device
@@ -87,7 +87,7 @@ def run_motivation(
     write_json(folder / ASKED, asked)
     origin = provenance()
     work = _Work(split, settings, folder, asked, device, progress)
-    target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress)
+    target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress).network
     found = work.measured(target)
     records = [_record(split, settings, origin, found.seconds, *number) for number in found.numbers]
     _write_figure(folder / FIGURE, found.vulnerable, found.benign, split.class_names)

@@ -6,14 +6,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
 from twinlatent.evaluation.conditions import CW
 from twinlatent.evaluation.findings import Check
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
 from twinlatent.report.paper import PAPER_SCORES, paper_value
-from twinlatent.report.picks import find, main_white_box
+from twinlatent.report.picks import find, main_white_box, misread_only, overall, substitutes
 
 DEAD_STEPS = 0.01
 """Above this share of steps without a gradient an attack is called out."""
@@ -58,7 +57,7 @@ def _details(run: WhiteBoxRun, attack: str) -> list[str]:
 def print_run(run: EvaluationRun) -> None:
     """Print benign numbers, the black box, and where there is one the white box with its checks."""
     own = run.model.score
-    outside = [r for r in run.records if not r.budget.endswith(MISREAD_ONLY)]
+    outside = [r for r in overall(run.records) if not misread_only(r)]
     by: dict[tuple[str, str, str | None], Record] = {(r.metric, r.attack, r.score): r for r in outside}
     accuracy, flagged = by["accuracy", "none", None], by["fpr", "none", own]
     print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
@@ -73,7 +72,22 @@ def print_run(run: EvaluationRun) -> None:
         row += [by[rate, attack, own] for rate in rates]
         table.add_row(attack, _radius(row[0]), *(f"{record.value:.3f}" for record in row), str(row[0].n))
     out.print(table)
+    _print_substitutes(run)
     _print_white_box(run)
+
+
+def _print_substitutes(run: EvaluationRun) -> None:
+    """Where there are several: the AUC of the detector's own score on each of them, of which the mean was printed."""
+    names = substitutes(run.records)
+    if len(names) < 2:
+        return
+    print("Means over substitutes; AUC of the detector's own score on each:")
+    found = [r for r in run.records if (r.metric, r.score) == ("auc", run.model.score) and not misread_only(r)]
+    table = _table("attack", *names)
+    for attack in run.suspicion:
+        areas = (find(found, attack=attack, substitute=name) for name in names)
+        table.add_row(attack, *(f"{area.value:.3f}" if area else "" for area in areas))
+    out.print(table)
 
 
 def _print_white_box(run: EvaluationRun) -> None:
@@ -137,7 +151,7 @@ def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
 def _published(run: EvaluationRun) -> list[Record]:
     """Black-box records under the score that its paper has, over all attacked images."""
     own = PAPER_SCORES.get(run.model.method, run.model.score)
-    return [r for r in run.records if r.score == own and not r.budget.endswith(MISREAD_ONLY)]
+    return [r for r in overall(run.records) if r.score == own and not misread_only(r)]
 
 
 def _beside_paper(record: Record | None) -> str:

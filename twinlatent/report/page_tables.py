@@ -25,13 +25,14 @@ from twinlatent.report.words import detector_name
 
 BENIGN_MEASURES = {
     "accuracy": "read correctly", "fpr": "flagged (false alarms)",
-    "substitute_accuracy": "read correctly by the substitute",
+    "substitute_accuracy": "read correctly by the substitutes",
 }  # fmt: skip
 CAUGHT: tuple[Metric, ...] = ("tpr@1", "tpr@5", "tpr@10")
 BLACK_BOX_NOTE = (
     "<b>AUC</b>: chance that an attacked image looks more suspicious than a benign one; 0.5 is guessing, 1 is perfect. "
     "<b>Misread ones only</b>: over those attacked images that the substitute misreads. <b>Fools the substitute</b>: "
-    "share of attacked images that the classifier they were made on misreads. <b>Flagged at k&nbsp;%</b>: share of "
+    "share of attacked images that the classifier they were made on misreads. Where several substitutes were attacked, "
+    "each for itself, the number is the mean over them. <b>Flagged at k&nbsp;%</b>: share of "
     "attacked images caught by the threshold that was set to flag k&nbsp;% of held-out benign images. In brackets "
     "95&nbsp;% intervals."
 )
@@ -61,7 +62,7 @@ def benign(records: Records) -> str:
 
 def black_box(records: Records) -> str:
     """The section of attacks on a substitute."""
-    body = by_detector(records, lambda own: "".join(_budget(group) for group in picks.black_box(own)))
+    body = by_detector(records, lambda own: "".join(map(_budget, picks.black_box(own))) + _substitutes(own))
     return section("blackbox", "Attacks on a substitute (black box)", body and body + note(BLACK_BOX_NOTE))
 
 
@@ -70,7 +71,7 @@ def _called(first: Record) -> str:
 
 
 def _benign(records: Records) -> str:
-    found = [r for r in records if r.attack == "none" and r.metric in BENIGN_MEASURES]
+    found = [r for r in picks.overall(records) if r.attack == "none" and r.metric in BENIGN_MEASURES]
     scores = {r.score for r in found if r.score}
     rows = []
     for record in found:
@@ -91,6 +92,20 @@ def _budget(group: Records) -> str:
         + table(f"Share caught, {name}", *_caught(every))
         + table(f"Share caught of those the substitute misreads, {name}", *_caught(misread))
     )
+
+
+def _substitutes(records: Records) -> str:
+    """AUC of each attack and score on each substitute, over all attacked images; empty where there is but one."""
+    names = picks.substitutes(records)
+    found = [r for r in records if r.metric == "auc" and not picks.misread_only(r)]
+    keys = dict.fromkeys((r.budget, r.attack, r.epsilon, r.score) for r in found)
+    rows = []
+    for budget, name, epsilon, score in keys:
+        cells = (area_cell(picks.find(found, budget=budget, attack=name, epsilon=epsilon, score=score, substitute=one))
+                 for one in names)  # fmt: skip
+        rows.append((escape(budget), attack(name), radius(epsilon), score or "", *cells))
+    headings, shown = without_empty(("budget", "attack", "ε", "score", *map(escape, names)), rows)
+    return table("AUC by substitute", headings, shown) if len(names) > 1 else ""
 
 
 def _areas(every: Records, misread: Records) -> tuple[list[str], list[list[str]]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.blackbox import MEAN, MISREAD_ONLY
 from twinlatent.evaluation.conditions import BESIDE
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import ModelCard
@@ -31,10 +31,20 @@ def detectors(records: Iterable[Record]) -> list[Records]:
 
 
 def of_model(records: Iterable[Record], model: ModelCard) -> Records:
-    """Records of the detector on the card; where there are none, of the first one."""
-    groups = detectors(records)
+    """Records of the detector on the card, `overall`; where there are none, of the first one."""
+    groups = detectors(overall(records))
     own = [group for group in groups if (group[0].method, group[0].trained_with) == (model.method, model.trained_with)]
     return next(iter([*own, *groups]), ())
+
+
+def overall(records: Iterable[Record]) -> Records:
+    """All but those of a single substitute of several, whose mean stands for them."""
+    return tuple(r for r in records if r.substitute in (None, MEAN))
+
+
+def substitutes(records: Iterable[Record]) -> tuple[str, ...]:
+    """Names of the substitutes that have numbers of their own."""
+    return tuple(dict.fromkeys(r.substitute for r in records if r.substitute not in (None, MEAN)))
 
 
 def misread_only(record: Record) -> bool:
@@ -43,8 +53,8 @@ def misread_only(record: Record) -> bool:
 
 
 def black_box(records: Iterable[Record]) -> list[Records]:
-    """Of attacks on a substitute: a group a budget, in it all images and misread ones."""
-    found = (r for r in records if r.metric in ("auc", "attack_success") or r.metric.startswith("tpr@"))
+    """Of attacks on substitutes, `overall`: a group a budget, in it all images and misread ones."""
+    found = (r for r in overall(records) if r.metric in ("auc", "attack_success") or r.metric.startswith("tpr@"))
     attacked = (r for r in found if r.attack != "none")
     groups = grouped(attacked, lambda r: r.budget.removesuffix(MISREAD_ONLY))
     return [group for group in groups if any(r.metric != "attack_success" for r in group)]
