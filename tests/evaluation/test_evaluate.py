@@ -1,14 +1,20 @@
 """What an evaluation refuses, and what it asks of its parts."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from torch import Tensor
 
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import checks, conditions, substitutes, whitebox
+from twinlatent.evaluation import evaluate as evaluation
 from twinlatent.evaluation.conditions import STANDARD_CW
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate
+from twinlatent.evaluation.judges import JudgeSettings
 from twinlatent.method.detector import Detector, build_detector
 
 
@@ -35,3 +41,33 @@ def test_fewer_steps_are_fewer_for_every_attack() -> None:
     assert EvaluationSettings(steps=10).cw.steps == 15
     assert EvaluationSettings(steps=10).main.steps == 10
     assert EvaluationSettings(epsilon=0.1).main.epsilon == 0.1
+
+
+def test_a_set_sorted_by_class_is_drawn_from_all_over(trained_detector: Detector, digits: Split, tmp_path, monkeypatch):
+    """Whatever is attacked, checked or shown holds several classes, though all test images are asked for."""
+    rows = digits.test.labels.argsort(stable=True)[::8]
+    sorted_set = replace(digits, test=digits.test.subset(rows))
+    assert len(sorted_set.test.labels[:8].unique()) <= 2, "the first few images would be of one class or two"
+    seen: dict[str, list[Tensor]] = {}
+
+    def note(module: object, name: str, labels_of: Callable[..., Tensor]) -> None:
+        real = getattr(module, name)
+
+        def noted(*arguments, **options):
+            seen.setdefault(name, []).append(labels_of(*arguments))
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, noted)
+
+    for module in (whitebox, conditions, substitutes):
+        note(module, "run_suite", lambda attacks, model, images, labels: labels)
+    note(checks, "checks_of", lambda probe, labels, result: probe.labels)
+    note(evaluation, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
+    monkeypatch.setattr(substitutes, "SMALL_STEPS", 3)
+    settings = EvaluationSettings(suite="quick", steps=1, few=8, radii=(1.0,), condition_radii=(0.3,),
+                                  substitutes=("f_p",), judges=JudgeSettings(steps=3))  # fmt: skip
+    evaluate(trained_detector, sorted_set, settings, tmp_path, progress=False)
+    assert seen.keys() == {"run_suite", "checks_of", "pair_grid"}
+    for name, drawn in seen.items():
+        for labels in drawn:
+            assert len(labels.unique()) > 3 or len(labels) < 6, (name, labels)

@@ -1,0 +1,111 @@
+"""Measure detectors on calibration images, to choose a setting without looking at a test image.
+
+python scripts/on_calibration.py mnist results/underway-mnist.json runs/A runs/B [--images 300] [--inside 60]
+
+Black box: the paper's attacks on each substitute, AUC under every score. White box: SR@5 % of the suite `standard`, the
+score `ratio` at ε .3 and `vulnerable` at ε .1. Thresholds come from the same calibration images, all of them, which
+moves each number alike.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import twinlatent as tl
+from twinlatent.data import LabelledImages, Split
+from twinlatent.evaluation.blackbox import BLACK_BOX, MEAN
+from twinlatent.evaluation.kept import reused
+from twinlatent.evaluation.measured import Measured, draw, records_of
+from twinlatent.evaluation.metrics import Rate, auc, auc_interval
+from twinlatent.evaluation.records import Record, read_records, write_records
+from twinlatent.evaluation.substitutes import SUBSTITUTES, attack_substitute, train_substitute
+from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings, attack_detector
+from twinlatent.provenance import provenance
+
+POINTS = (("ratio", 0.3), ("vulnerable", 0.1))
+
+
+def called(detector: tl.Detector) -> str:
+    """What tells the detector from the others: the settings in question and its seed."""
+    training = detector.card["training"]
+    outsider = training.get("outsider") or {"share": 0.0}
+    return (f"underway {training.get('underway', 0.0):g}, outsider {outsider['share']:g}, "
+            f"training seed {detector.card['seed']}")  # fmt: skip
+
+
+def outside(detectors: list[tl.Detector], split: Split, drawn: LabelledImages, folder: Path) -> list[Record]:
+    """AUC of each attack on each substitute under every score, and the mean over substitutes."""
+    origin, records = provenance(), []
+    found: dict[tuple[int, str, str, float | None], list[Rate]] = {}
+    for name in SUBSTITUTES:
+        substitute = train_substitute(split, name, folder=folder)
+        result = attack_substitute(substitute.network, drawn, BLACK_BOX, folder=folder / name)
+        made_by = reused([substitute.origin, *result.origins], origin)
+        for number, detector in enumerate(detectors):
+            began, benign, rows = time.monotonic(), detector.scored(drawn.images), []
+            for budget in BLACK_BOX:
+                attacked = detector.scored(result.by_attack[budget.attack].result.images)
+                for score in attacked:
+                    pair = benign[score].suspicion.numpy(), attacked[score].suspicion.numpy()
+                    area = Rate(auc(*pair), len(drawn), *auc_interval(*pair))
+                    rows.append(("auc", budget.attack, budget.epsilon, score, area))
+                    found.setdefault((number, budget.attack, score, budget.epsilon), []).append(area)
+            records += records_of(rows, detector, split, 0, time.monotonic() - began, origin,
+                                  f"blackbox on calibration images, {called(detector)}", name, made_by)  # fmt: skip
+    for number, detector in enumerate(detectors):
+        means: list[Measured] = []
+        for (owner, attack, score, epsilon), rates in found.items():
+            if owner == number:
+                value, low, high = (
+                    sum(getattr(r, end) for r in rates) / len(rates) for end in ("value", "low", "high")
+                )
+                means.append(("auc", attack, epsilon, score, Rate(value, len(drawn), low, high)))
+        records += records_of(means, detector, split, 0, 0.0, origin,
+                              f"blackbox on calibration images, {called(detector)}", MEAN)  # fmt: skip
+    return records
+
+
+def inside(detector: tl.Detector, split: Split, images: int, folder: Path) -> list[Record]:
+    """SR@5 of the worst attack at each of `POINTS`."""
+    records, drawn = [], draw(split.calibration, images, 0)
+    substitute = train_substitute(split, folder=folder).network
+    for score, epsilon in POINTS:
+        asked = WhiteBoxSettings(epsilon=epsilon, images=images, remaining_only=True)
+        run = attack_detector(detector.with_score(score), split, asked, drawn=drawn, substitute=substitute)
+        budget = f"standard on calibration images, {called(detector)}"
+        records += [r.model_copy(update={"budget": budget}) for r in run.records if r.attack == WORST]
+    return records
+
+
+def main(
+    data: str,
+    path: Path,
+    models: list[str],
+    images: Annotated[int, typer.Option(min=2)] = 300,
+    inside_images: Annotated[int, typer.Option("--inside", min=0)] = 60,
+    folder: Path = Path("runs/on-calibration"),
+) -> None:
+    """Write the records after each step, those of other detectors and data in the file staying."""
+    split = tl.data.load(data)
+    detectors = [tl.load(model) for model in models]
+    assert all(isinstance(detector, tl.Detector) for detector in detectors)
+    made = outside(detectors, split, draw(split.calibration, images, 0), folder / data)
+    write_records(path, _joined(path, made))
+    for detector in detectors if inside_images else []:
+        made += inside(detector, split, inside_images, folder / data)
+        write_records(path, _joined(path, made))
+
+
+def _joined(path: Path, made: list[Record]) -> list[Record]:
+    def key(record: Record) -> tuple[object, ...]:
+        return (record.data, record.trained_with, record.attack, record.epsilon, record.score, record.metric,
+                record.budget, record.substitute)  # fmt: skip
+
+    before = read_records(path) if path.exists() else ()
+    return list({key(record): record for record in (*before, *made)}.values())
+
+
+if __name__ == "__main__":
+    typer.run(main)
