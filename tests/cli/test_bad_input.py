@@ -141,7 +141,6 @@ BAD = [  # words, what the line must name
     ("attack {run} --fpr 0.2", "fpr = 0.2"),
     ("attack {run} --fpr 0", "fpr = 0.0"),
     ("attack {run} --fpr nan", "fpr = nan"),
-    ("attack {run} --fpr 0.01", "finer"),
     ("attack {run} --epsilon inf", "epsilon = inf"),
     ("attack {run} --epsilon 3", "epsilon = 3.0"),
     ("attack {run} --suite quick --steps 1 --images 2 --epsilon 1.5", "epsilon = 1.5"),

@@ -2,14 +2,16 @@
 
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise, product
 
 import pytest
 import torch
 from torch import Tensor
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibration import POOLED_BELOW, Calibration, calibrate
+from twinlatent.method.calibration import Calibration, calibrate
 
 RATES = ("0.01", "0.05", "0.07", "0.1", "0.15", "0.29", "0.3", "0.5", "0.57", "0.9", "0.99")
 
@@ -26,13 +28,20 @@ def exact_p(scores: Tensor, s: float) -> Fraction:
     return Fraction(1 + sum(score >= s for score in scores.tolist()), len(scores) + 1)
 
 
+def exact_p_at(pools: Sequence[Tensor], label: int, s: float, fpr: Fraction) -> Fraction:
+    """The rule in whole numbers: of the class's own scores, and where these are too few and all smaller, of all."""
+    own = exact_p(pools[label], s)
+    coarse = Fraction(1, len(pools[label]) + 1)
+    return min(own, exact_p(torch.cat(tuple(pools)), s)) if fpr < coarse == own else own
+
+
 # --- p-values -----------------------------------------------------------------------------------------------------
 
 
 def test_a_case_by_hand() -> None:
     calibration = Calibration([torch.tensor([1.0, 2.0, 2.0, 5.0])])
     suspicion = torch.tensor([0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0])
-    p = calibration.p_values(suspicion, torch.zeros(7, dtype=torch.int64))
+    p = calibration.p_values(suspicion, torch.zeros(7, dtype=torch.int64), 0.5)
     torch.testing.assert_close(p, torch.tensor([1.0, 1.0, 0.8, 0.8, 0.4, 0.4, 0.2]))
     assert p.dtype == torch.float32
 
@@ -42,7 +51,7 @@ def test_p_values_are_counted_within_the_predicted_class(sizes: tuple[int, ...])
     pools = [scores_with_ties(size, seed) + seed for seed, size in enumerate(sizes)]
     calibration = Calibration([pool.sort().values for pool in pools])
     suspicion, labels = scores_with_ties(200, 9, 20) - 3, torch.arange(200) % 3
-    p = calibration.p_values(suspicion, labels)
+    p = calibration.p_values(suspicion, labels, 0.5)
     for value, s, label in zip(p.tolist(), suspicion.tolist(), labels.tolist(), strict=True):
         assert value == pytest.approx(float(exact_p(pools[label], s)), abs=1e-6)
         assert 0 < value <= 1
@@ -55,7 +64,7 @@ def test_p_values_are_valid(ties: int) -> None:
     p = torch.cat(
         [
             one_class(torch.cat([everything[:i], everything[i + 1 :]])).p_values(
-                everything[i : i + 1], torch.zeros(1, dtype=torch.int64)
+                everything[i : i + 1], torch.zeros(1, dtype=torch.int64), 0.5
             )
             for i in range(60)
         ]
@@ -71,7 +80,7 @@ def test_p_values_are_valid_for_new_draws() -> None:
     p = torch.stack(
         [
             one_class(scores_with_ties(41, seed, 30)[:-1]).p_values(
-                scores_with_ties(41, seed, 30)[-1:], torch.zeros(1, dtype=torch.int64)
+                scores_with_ties(41, seed, 30)[-1:], torch.zeros(1, dtype=torch.int64), 0.5
             )[0]
             for seed in range(2000)
         ]
@@ -122,14 +131,111 @@ def test_rates_outside_0_and_1_are_refused(rate: float) -> None:
 
 @pytest.mark.parametrize("count", [19, 20, 36, 199, 358, 8200])
 def test_the_finest_rate_is_told_and_works(count: int) -> None:
-    calibration = Calibration([torch.arange(float(count)), torch.arange(2.0 * count)])
-    assert calibration.finest_fpr == 1 / (count + 1)
+    calibration = Calibration([torch.arange(float(count)), torch.arange(2.0 * count), torch.empty(0)])
+    assert calibration.finest_fpr == 1 / (3 * count + 1)
     calibration.check(calibration.finest_fpr)
-    assert calibration.thresholds(calibration.finest_fpr)[0] == count - 1
+    assert calibration.thresholds(calibration.finest_fpr).tolist() == [2 * count - 1] * 3
     with pytest.raises(TwinlatentError) as caught:
         calibration.check(0.99 * calibration.finest_fpr)
     advised = float(re.search(r"give at least ([\d.e-]+\d)", str(caught.value))[1])
     calibration.check(advised)
+
+
+# --- classes too small for the rate ---------------------------------------------------------------------------------
+
+SMALL_SIZES = (0, 1, 4, 9, 18, 19, 20, 60)
+FINE_RATES = tuple(Fraction(k, 10_000) for k in (80, 100, 200, 476, 490, 500, 526, 700, 1000, 2000, 5000, 9000))
+
+
+@pytest.fixture(params=[4, 40, 10**6], ids="{} values".format)
+def pools(request: pytest.FixtureRequest) -> list[Tensor]:
+    """Classes of nought to sixty scores, with many ties, some, or none; some classes lie above others."""
+    return [(scores_with_ties(n, n, request.param) + 3 * (n % 2)).sort().values for n in SMALL_SIZES]
+
+
+def candidates(pools: Sequence[Tensor]) -> Tensor:
+    everything = torch.cat(tuple(pools))
+    return torch.cat([everything, everything - 0.5, everything + 0.5, torch.tensor([-1e9, 1e9])]).unique()
+
+
+def flags(calibration: Calibration, suspicion: Tensor, fpr: float) -> Tensor:
+    """(C, candidates), of every class each candidate."""
+    return suspicion > calibration.thresholds(fpr)[:, None]
+
+
+def test_a_flag_is_a_p_value_within_the_rate_whatever_the_sizes(pools: list[Tensor]) -> None:
+    calibration, suspicion = Calibration(pools), candidates(pools)
+    for rate in FINE_RATES:
+        flagged = flags(calibration, suspicion, float(rate))
+        for label in range(len(pools)):
+            p = calibration.p_values(suspicion, torch.full((len(suspicion),), label), float(rate))
+            expected = [exact_p_at(pools, label, s, rate) for s in suspicion.tolist()]
+            torch.testing.assert_close(p, torch.tensor(list(map(float, expected))))
+            assert (p <= float(rate)).tolist() == flagged[label].tolist() == [value <= rate for value in expected]
+
+
+def test_what_is_flagged_at_a_rate_is_flagged_at_every_larger_one(pools: list[Tensor]) -> None:
+    calibration, suspicion = Calibration(pools), candidates(pools)
+    found = [flags(calibration, suspicion, float(rate)) for rate in FINE_RATES]
+    for finer, coarser in pairwise(found):
+        assert (coarser | ~finer).all()
+    assert found[0].any()
+
+
+def test_the_p_value_depends_on_the_rate_only_beyond_all_scores_of_a_small_class(pools: list[Tensor]) -> None:
+    calibration, suspicion = Calibration(pools), candidates(pools)
+    for label, own in enumerate(pools):
+        coarse, fine = (
+            calibration.p_values(suspicion, torch.full((len(suspicion),), label), rate) for rate in (0.9, 0.01)
+        )
+        assert (fine <= coarse).all()
+        beyond = suspicion > own[-1] if len(own) else torch.ones_like(suspicion, dtype=torch.bool)
+        assert torch.equal(fine[~beyond], coarse[~beyond])
+
+
+@pytest.mark.parametrize("fpr", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize("height", [0.0, 300.0], ids="{:g} higher".format)
+def test_one_image_more_in_a_class_never_takes_a_rate_away(fpr: float, height: float) -> None:
+    """From 0 to 120 images of a class every rate works; below as many as the rate needs, the largest score counts."""
+    others = [torch.arange(300.0), torch.arange(200.0)]
+    mine, needed = height + scores_with_ties(120, 7, 300), round(1 / fpr) - 1
+    for n in range(121):
+        own = mine[:n].sort().values
+        calibration = Calibration([*others, own])
+        among_all = one_class(torch.cat([*others, own])).thresholds(fpr)
+        threshold = calibration.thresholds(fpr)[2]
+        if n < needed:
+            assert threshold == torch.cat([own, among_all]).max()
+        elif n < 2 * needed + 1:
+            assert threshold == own[-1]
+        else:
+            assert threshold == one_class(own).thresholds(fpr)[0]
+
+
+TINY_BAGS = [(labels, ties) for labels in product(range(2), repeat=7) for ties in (1, 2) if any(labels)]
+
+
+@pytest.mark.parametrize("fpr", [Fraction(k, 14) for k in (2, 3, 4, 5, 7, 10, 13)], ids=str)
+def test_flags_are_as_rare_as_promised(fpr: Fraction) -> None:
+    """Exact: of seven exchangeable images each is as likely as the others to be the new one, whatever the classes are,
+    and in every order of their scores, with ties and without.
+    """
+    for labels, ties in TINY_BAGS:
+        of_class, scores, n = torch.tensor(labels), torch.arange(7.0) // ties, len(labels)
+        flagged = [False] * n
+        for new in range(n):
+            rest = torch.arange(n) != new
+            level = calibrate(scores[rest], of_class[rest], 3).thresholds(float(fpr))[of_class[new]]
+            flagged[new] = bool(scores[new] > level)
+        size, of = ({c: sum(s for s, label in zip(shares, labels, strict=True) if label == c) for c in (0, 1)}
+                    for shares in ([1] * n, flagged))  # fmt: skip
+        small = {c for c in size if size[c] * fpr < 1 and size[c]}
+        for c in size:
+            assert of[c] <= (1 if c in small else size[c] * fpr)
+        assert sum(of[c] for c in small) <= min(fpr * n, 3)
+        assert sum(flagged) < 2 * fpr * n
+        if not small or all(c in small for c in size if size[c]):
+            assert sum(flagged) <= fpr * n
 
 
 # --- sorting benign scores ----------------------------------------------------------------------------------------
@@ -142,16 +248,11 @@ def test_scores_are_sorted_by_predicted_class() -> None:
         assert scores.tolist() == sorted(suspicion[label::3].tolist())
 
 
-@pytest.mark.parametrize("rare", [0, 1, POOLED_BELOW - 1, POOLED_BELOW, POOLED_BELOW + 1])
-def test_a_rare_class_is_compared_with_all(rare: int) -> None:
-    labels = torch.cat([torch.zeros(50), torch.ones(rare), torch.full((30,), 2)]).long()
-    suspicion = scores_with_ties(len(labels), 3, 10**6)
-    calibration = calibrate(suspicion, labels, 4)
-    everything = sorted(suspicion.tolist())
-    own = sorted(suspicion[labels == 1].tolist())
-    assert calibration.scores[0].tolist() == sorted(suspicion[:50].tolist())
-    assert calibration.scores[1].tolist() == (own if rare >= POOLED_BELOW else everything)
-    assert calibration.scores[3].tolist() == everything, "a class that is never predicted"
+def test_a_class_that_is_never_predicted_has_no_scores_of_its_own() -> None:
+    suspicion = scores_with_ties(50, 3, 10**6)
+    calibration = calibrate(suspicion, torch.zeros(50).long(), 2)
+    assert [len(scores) for scores in calibration.scores] == [50, 0]
+    assert calibration.pooled.tolist() == sorted(suspicion.tolist())
 
 
 def test_calibration_needs_images() -> None:

@@ -33,8 +33,9 @@ class Verdict:
         label: int64 (n,), predicted class ŷ.
         adversarial: bool (n,), whether the suspicion passes the threshold of ŷ.
         suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class.
-        p_value: float32 (n,) in (0, 1], conformal: (1 + k) / (1 + m), k of the m benign calibration images of ŷ being
-            at least as suspicious; see `Calibration` for when that is exact.
+        p_value: float32 (n,) in (0, 1], at most the asked rate where `adversarial`. Conformal: (1 + k) / (1 + m), k of
+            the m benign calibration images of ŷ being at least as suspicious. Where m is too small for the asked rate
+            and k is 0, the images of all classes are compared with; see `Calibration` for what either promises.
     """
 
     label: Tensor
@@ -216,7 +217,7 @@ class CalibratedDetector(ABC):
             TwinlatentError: fpr finer than the calibration can tell.
         """
         thresholds = self.calibration.thresholds(fpr)
-        p_value = self.calibration.p_values(scored.suspicion, scored.label)
+        p_value = self.calibration.p_values(scored.suspicion, scored.label, fpr)
         flagged = ~(scored.suspicion <= thresholds[scored.label])  # so that NaN is flagged
         return Verdict(scored.label, flagged, scored.suspicion, p_value)
 
