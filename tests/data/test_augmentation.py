@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation, augmented
+from twinlatent.method.dealer import Dealer
+from twinlatent.method.presets import preset_settings
 
 ALL = Augmentation(flip=True, shift=2, brightness=0.2)
 
@@ -65,3 +68,14 @@ def test_same_seed_same_changes_whatever_the_leading_axes(images: Tensor) -> Non
     flat = augmented(images, ALL, seeded(3))
     assert torch.equal(augmented(images.unflatten(0, (4, 15)), ALL, seeded(3)), flat.unflatten(0, (4, 15)))
     assert not torch.equal(augmented(images, ALL, seeded(4)), flat)
+
+
+def test_mirrored_classes_are_learnt_as_they_are() -> None:
+    """Arrows to the left and to the right, 48 pixels: unless augmentation is asked for, none is turned over."""
+    left = torch.zeros(4, 1, 48, 48)
+    left[..., 20:28, :24] = torch.tensor([0.4, 0.6, 0.8, 1.0])[:, None, None, None]
+    arrows = LabelledImages(torch.cat([left, left.flip(-1)]), torch.arange(8) // 4)
+    settings = preset_settings("standard", (1, 48, 48), "arrays")
+    dealt, others = Dealer(arrows, 2, 32, torch.device("cpu"), settings.augment)(seeded())
+    to_the_left = [(images[..., :24].sum((-3, -2, -1)) > 0).tolist() for images in (*dealt, *others)]
+    assert to_the_left == [[True] * 32, [False] * 32, [False] * 32, [True] * 32]

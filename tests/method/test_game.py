@@ -580,9 +580,12 @@ def test_a_real_ctrl_c(three_digits, tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"settings": tiny(learning_rate=1e-3)}, "other settings"),
-        ({"settings": tiny({"steps": 4})}, "other settings"),
-        ({"settings": tiny(rounds=13)}, "other settings"),
+        ({"settings": tiny(learning_rate=1e-3)}, rf"other settings \(learning_rate={tiny().learning_rate}\); resume"),
+        ({"settings": tiny({"steps": 4})}, rf"other settings \(adversary\.steps={tiny().adversary.steps}\); resume"),
+        (
+            {"settings": tiny(rounds=13, augment={"flip": True})},
+            rf"other settings \(augment\.flip=False, rounds={tiny().rounds}\); resume",
+        ),
         ({"seed": 1}, "other seed"),
         ({"fingerprint": "g"}, "other data"),
     ],

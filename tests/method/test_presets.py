@@ -5,6 +5,8 @@ from typing import get_args
 
 import pytest
 
+from twinlatent import zoo
+from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.game import GameSettings
 from twinlatent.method.networks import Conv, plan
@@ -125,3 +127,44 @@ def test_large_images_alone_have_an_outsider_and_it_fits_them(attack: str) -> No
     assert settings.outsider.layers not in plain_classifier((1, 64, 64), 2, "cats-dogs")  # nor is it the substitute's
     others = [("standard", 28), ("standard", 8), ("smoke", 64), ("paper", 64)]
     assert not any(preset_settings(name, (1, side, side), "", attack).outsider.share for name, side in others)
+
+
+OTHERS = (
+    "",
+    "arrays",
+    "folder:photos/cats-dogs",
+    "folder:cats-dogs",
+    "cats-dogs-2",
+    "my-cats-dogs",
+    "Cats-Dogs",
+    "cats",
+)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("data", OTHERS)
+@pytest.mark.parametrize("side", [28, 48, 64, 100])
+def test_no_image_is_augmented_for_its_size(preset: str, data: str, side: int) -> None:
+    settings = preset_settings(preset, (1, side, side), data)
+    assert settings.augment == Augmentation()
+    asked = override(settings, ["augment.flip=true", "augment.shift=2"])
+    assert asked.augment == Augmentation(flip=True, shift=2)
+
+
+@pytest.mark.parametrize("attack", ["mim", "cw"])
+def test_the_published_trainings_of_cats_and_dogs_can_be_repeated(attack: str) -> None:
+    settings = preset_settings("standard", (1, 64, 64), "cats-dogs", attack)
+    assert settings.model_dump() == zoo.load(f"cats-dogs-{attack}").card["training"]
+    assert settings.augment == Augmentation(flip=True, shift=3, brightness=0.1)
+
+
+@pytest.mark.parametrize("data", ["fashion-mnist-2", "fashion-mnist50", "folder:fashion-mnist", "my-fashion-mnist"])
+def test_a_name_that_only_begins_like_a_data_set_s_is_not_it(data: str) -> None:
+    shape = (1, 28, 28)
+    assert (
+        plain_classifier(shape, 5, data)
+        == plain_classifier(shape, 5, "")
+        != plain_classifier(shape, 5, "fashion-mnist5")
+    )
+    for attack in ("mim", "cw"):
+        assert preset_settings("paper", shape, data, attack) == preset_settings("paper", shape, "", attack)

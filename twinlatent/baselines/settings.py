@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.presets import LARGE_AUGMENT, SMALL_SIDE, encoder_of, is_large, plain_classifier
+from twinlatent.method.presets import SMALL_SIDE, augmentation_of, encoder_of, is_large, plain_classifier
 
 BaselineMethod = Literal["plain", "adversarial-training", "gong", "rce", "gat"]
 BaselineAttack = Literal["none", "mim", "pgd", "cw"]
@@ -109,7 +109,7 @@ def baseline_settings(
         preset: `smoke` (seconds) or `standard`.
         image_shape: (channels, H, W), decides the network.
         classes: C.
-        data: name of the data set; Fashion MNIST's networks are larger, as in the paper.
+        data: name of the data set; Fashion MNIST's networks are larger, as in the paper, and `cats-dogs` is augmented.
         attack: the training attack; None: the method's default.
 
     Raises:
@@ -127,7 +127,8 @@ def baseline_settings(
     if image_shape[-1] <= SMALL_SIDE:
         values |= _SMALL[method]
     if is_large(image_shape):
-        values |= _LARGE[method] | {"augment": LARGE_AUGMENT}
+        values |= _LARGE[method]
+    values |= augmentation_of(data)
     values |= _SMOKE if preset == "smoke" else {}
     unused = UNUSED[method]  # type: ignore[index]
     return BaselineSettings(**{name: value for name, value in values.items() if name not in unused})

@@ -9,12 +9,15 @@ from torch import Tensor
 
 
 class Augmentation(BaseModel):
-    """What is changed of each image whenever it is drawn for training; by default nothing."""
+    """What is changed of each image whenever it is drawn for training; by default nothing.
+
+    Nothing of it may be guessed from the images: it is asked for by whoever knows that a class stays what it is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     flip: bool = False
-    """Mirror half of the images left to right."""
+    """Mirror half of the images left to right; not for what has a left and a right, such as arrows and letters."""
     shift: int = Field(0, ge=0)
     """Move by up to this many pixels up or down and left or right; the border is repeated."""
     brightness: float = Field(0.0, ge=0, lt=1)

@@ -191,8 +191,24 @@ def _restore(state: TrainingState, keeping: Keeping) -> None:
     tensors, description = load_tensors(path, "training state")
     for name, value in json.loads(json.dumps(keeping.identity)).items():
         if description.get(name) != value:
-            raise TwinlatentError(f"{path} was trained with other {name}; resume with the same, or start anew")
+            its = _others(description.get(name), value)
+            raise TwinlatentError(f"{path} was trained with other {name}{its}; resume with the same, or start anew")
     state.restore(tensors, description)
+
+
+def _others(kept: Any, asked: Any) -> str:
+    """The kept settings that were asked to be otherwise, in brackets as `--set` takes them; empty if there are none."""
+    asked = _flat(asked)
+    its = [f"{name}={value}" for name, value in _flat(kept).items() if name in asked and asked[name] != value]
+    return f" ({', '.join(its)})" if its else ""
+
+
+def _flat(values: Any, above: str = "") -> dict[str, Any]:
+    """Settings by their whole name, as `adversary.epsilon`; of what is no table, nothing."""
+    found: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return found
 
 
 def _check_finite(state: TrainingState, keeping: Keeping) -> None:
