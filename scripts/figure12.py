@@ -5,7 +5,7 @@ python scripts/figure12.py results/cats-dogs-mim.json docs/images/cats-dogs-figu
 
 import sys
 
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.records import false_alarms, read_records
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.report import picks
 from twinlatent.report.figures import save, success_curves
@@ -17,7 +17,7 @@ def main() -> None:
     """Read records, write a picture."""
     source, target = sys.argv[1:]
     records = read_records(source)
-    own = picks.find(records, metric="fpr")
+    own = false_alarms(records)
     assert own is not None, f"{source} has no false-positive rate: it is not of a detector"
     found = {name: [r for r in records if (r.metric, r.attack) == ("sr_c1c2", key)] for key, name in NAMES.items()}
     found["worst: not flagged at 5 %"] = [

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from twinlatent.evaluation.records import Record, read_records
+from twinlatent.evaluation.records import Record, false_alarms, read_records
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
 from twinlatent.report.paper import PAPER_SCORES, paper_value
@@ -88,7 +88,7 @@ def outside(everything: Mapping[str, Records]) -> Iterator[str]:
         "data", "detector", "accuracy", "flagged", "AUC score", *(name.upper() for name in ATTACKS), "images"
     )
     for title, records in everything.items():
-        first, own = find(records, metric="accuracy"), find(records, metric="fpr")
+        first, own = find(records, metric="accuracy"), false_alarms(records)
         scores = list(dict.fromkeys([PAPER_SCORES.get(records[0].method), own.score if own else None]))
         for number, score in enumerate(s for s in scores if s):
             areas = [find(records, metric="auc", attack=name, score=score) for name in ATTACKS]

@@ -53,7 +53,9 @@ def test_an_evaluation_prints_a_table_and_leaves_a_page(
     assert "Page with pictures: judged/report.html" in done.text
     for attack in ("fgsm", "pgd", "mim"):
         assert len(re.findall(rf"^ +{attack} +0\.3 .* 12 *$", done.out, re.MULTILINE)) == 1
-    assert re.search(r"Benign test images: accuracy 0\.\d{4}, .*n = 359", done.text)
+    assert re.search(
+        r"Benign test images: accuracy 0\.\d{4}, flagged .* 0\.\d{4} where 0.05 was asked for, .*n = 359", done.text
+    )
     records = read_records("judged/results.json")
     assert {record.attack for record in records} == {"none", "fgsm", "pgd", "mim"}
     assert {record.n for record in records if record.attack != "none" and record.budget == "blackbox at 0.3"} == {12}

@@ -118,7 +118,11 @@ def test_the_budgets_are_the_papers() -> None:
 def test_benign_numbers_are_those_of_all_test_images(run: EvaluationRun, trained_detector, substitute, digits) -> None:
     verdict = trained_detector.detect(digits.test.images, 0.05)
     assert value(run, "accuracy") == pytest.approx(share(verdict.label == digits.test.labels))
-    assert value(run, "fpr") == pytest.approx(share(verdict.adversarial))
+    alarms = {r.asked: r.value for r in run.records if r.metric == "fpr"}
+    assert list(alarms) == [fpr for fpr in RATES if fpr >= trained_detector.calibration.finest_fpr]
+    for fpr, found in alarms.items():
+        assert found == pytest.approx(share(trained_detector.detect(digits.test.images, fpr).adversarial))
+    assert {r.asked for r in run.records if r.metric != "fpr"} == {None}
     right = share(substitute.labels(digits.test.images) == digits.test.labels)
     assert value(run, "substitute_accuracy", by=substitute.name) == pytest.approx(right)
     assert {r.n for r in run.records if r.attack == "none"} == {len(digits.test)}
@@ -304,8 +308,10 @@ def test_an_evaluation_leaves_the_global_generator_as_it_was(trained_detector: D
 def test_the_order_of_test_images_does_not_matter_to_benign_numbers(trained_detector, digits: Split) -> None:
     turned = replace(digits, test=digits.test.subset(torch.arange(len(digits.test)).flip(0)))
     a, b = (evaluate(trained_detector, split, budgets=BUDGETS[:1]) for split in (digits, turned))
-    for metric in ("accuracy", "fpr", "substitute_accuracy"):
-        assert value(a, metric) == value(b, metric)
+    benign = [[r for r in run.records if r.attack == "none"] for run in (a, b)]
+    told = [[(r.metric, r.asked, r.substitute, r.value) for r in records] for records in benign]
+    assert told[0] == told[1]
+    assert {metric for metric, *_ in told[0]} == {"accuracy", "fpr", "substitute_accuracy"}
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -346,4 +352,8 @@ def test_the_card_says_which_rate_the_detector_was_set_to(trained_detector: Dete
     few = replace(digits, calibration=digits.calibration.subset(slice(12)))
     detector = build_detector(trained_detector.encoders, few.train, few.calibration, few.class_names)
     run = evaluate(detector, few, budgets=BUDGETS[:1], images=5)
-    assert value(run, "fpr") == pytest.approx(share(detector.detect(digits.test.images, run.model.fpr).adversarial))
+    asked = [r for r in run.records if r.metric == "fpr"]
+    assert [r.asked for r in asked] == [1 / 13, 0.1]
+    assert run.model.fpr == 1 / 13
+    for r in asked:
+        assert r.value == pytest.approx(share(detector.detect(digits.test.images, r.asked).adversarial))

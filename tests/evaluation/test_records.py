@@ -9,13 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import Record, read_records, write_records
+from twinlatent.evaluation.records import Record, false_alarms, read_records, write_records
 
 FLAT: dict[str, Any] = {
     "data": "mnist", "method": "twinlatent", "trained_with": "mim", "attack": "pgd", "epsilon": 0.3,
     "score": "vulnerable", "metric": "auc", "value": 0.98, "n": 1000, "low": 0.97, "high": 0.99, "seed": 0,
     "command": "twinlatent evaluate", "commit": "0123456789ab", "seconds": 12.5, "versions": {"numpy": "2.0"},
-    "machine": "a processor", "date": "2025-01-31", "budget": "blackbox",
+    "machine": "a processor", "date": "2025-01-31", "budget": "blackbox", "asked": None,
+    "substitute": None, "reused": None,
 }  # fmt: skip
 
 
@@ -56,6 +57,8 @@ def test_a_value_must_be_a_share(value: float) -> None:
         ({"note": "hello"}, "record 1: field 'note': Extra inputs"),
         ({"low": 0.99}, r"record 1: value 0.98 lies outside its interval \[0.99, 0.99\]"),
         ({"low": None}, "record 1: low and high come together"),
+        ({"asked": 0.05}, "record 1: asked is of fpr alone; auc has 0.05"),
+        ({"metric": "fpr", "asked": 1.0}, "record 1: field 'asked'"),
         ({"value": 1.5, "low": None, "high": None}, r"auc is a share"),
     ],
 )
@@ -85,3 +88,37 @@ def test_not_a_number_is_refused_in_a_file(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TwinlatentError, match=r"results\.json: No such file"):
         read_records(tmp_path / "results.json")
+
+
+def flagged(value: float, asked: float | None) -> Record:
+    return Record(**changed(metric="fpr", attack="none", epsilon=None, value=value, low=None, high=None, asked=asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "fpr", "found"),
+    [
+        ((0.01, 0.05, 0.1), 0.05, 0.05),
+        ((0.1, 0.05, 0.01), 0.05, 0.05),
+        ((0.01, 0.05, 0.1), 0.1, 0.1),
+        ((1 / 15, 0.1), 0.05, 1 / 15),
+        ((1 / 15, 0.1), 1 / 15, 1 / 15),
+        ((0.01,), 0.05, None),
+        ((None,), 0.05, None),
+        ((), 0.05, None),
+    ],
+)
+def test_false_alarms_are_those_of_the_rate_that_is_meant(
+    asked: tuple[float | None, ...], fpr: float, found: float | None
+) -> None:
+    records = [Record(**FLAT), *(flagged(0.02, rate) for rate in asked)]
+    record = false_alarms(records, fpr)
+    assert (record is None) == (found is None and asked != (None,))
+    assert record is None or (record.metric, record.asked) == ("fpr", found)
+
+
+def test_records_that_do_not_say_the_rate_are_read(tmp_path: Path) -> None:
+    old = {name: value for name, value in changed(metric="fpr", attack="none").items() if name != "asked"}
+    (tmp_path / "results.json").write_text(json.dumps([old]))
+    (record,) = read_records(tmp_path / "results.json")
+    assert record.asked is None
+    assert false_alarms([record]) == record

@@ -35,7 +35,7 @@ def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> Evaluation
     generator = np.random.default_rng(0)
     benign = generator.normal(size=N)
     suspicion = {"pgd": generator.normal(3, 1, N), "fgsm": generator.normal(2, 1, N)}
-    records = [record("accuracy", rate(195, N)), record("fpr", rate(11, N), score="vulnerable")]
+    records = [record("accuracy", rate(195, N)), record("fpr", rate(11, N), score="vulnerable", asked=0.05)]
     for attack, scores in suspicion.items():
         area = Rate(auc(benign, scores), N, *auc_interval(benign, scores))
         records.append(record("auc", area, attack, epsilon=0.3, score="vulnerable"))

@@ -174,7 +174,7 @@ def test_each_detector_and_score_has_its_place(
     assert "twinlatent, MIM, digits, seed 7" in text
     assert "PGD 0.3 vulnerable" in text
     assert "PGD 0.3 ratio" in text
-    assert "flagged (false alarms) (ratio score)" in text
+    assert "flagged (false alarms), 5 % asked for (ratio score)" in text
     assert "0.3 30.0 % [24.1, 36.7] n 200" in text
     assert "no stronger ones" in text
 

@@ -89,8 +89,9 @@ def evaluate_blackbox(
     measured = [part for one in attacked for part in _measured(one, seen, budgets, budget, split.test)]
     measured += _means(measured)
     seconds = time.monotonic() - began
+    parts = (*_benign(seen, budget), *measured)
     made = [records_of(part.rows, detector, split, seed, seconds, origin, part.budget, part.substitute,
-                       reused(part.origins, origin)) for part in (_benign(seen, budget), *measured)]  # fmt: skip
+                       reused(part.origins, origin), part.asked) for part in parts]  # fmt: skip
     return EvaluationRun(
         records=tuple(record for records in made for record in records),
         model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
@@ -125,6 +126,11 @@ class _Seen:
         chosen = {score: scored[rows] for score, scored in everything.items()}
         right = int((everything[detector.score].label == test.labels).sum())
         return cls(detector, test.subset(rows), everything, chosen, right)
+
+    @property
+    def rates(self) -> list[float]:
+        """The rates at which detection is reported, those that the calibration can tell."""
+        return [rate_ for rate_ in RATES if rate_ >= self.detector.calibration.finest_fpr]
 
     @property
     def fpr(self) -> float:
@@ -170,22 +176,23 @@ def _attacked(
 
 @dataclass(frozen=True)
 class _Part:
-    """Numbers with the same budget and substitute, and what they rest on."""
+    """Numbers with the same budget, substitute and asked false-positive rate, and what they rest on."""
 
     rows: tuple[Measured, ...]
     budget: str
     substitute: str | None
     origins: tuple[Provenance, ...]
+    asked: float | None = None
 
 
-def _benign(seen: _Seen, budget: str) -> _Part:
-    n, score = len(seen.everything[seen.detector.score].label), seen.detector.score
-    flagged = int(seen.detector.verdict(seen.everything[score], seen.fpr).adversarial.sum())
-    rows: list[Measured] = [
-        ("accuracy", "none", None, None, rate(seen.right, n)),
-        ("fpr", "none", None, score, rate(flagged, n)),
-    ]
-    return _Part(tuple(rows), budget, None, ())
+def _benign(seen: _Seen, budget: str) -> Iterator[_Part]:
+    """Accuracy, and false positives at each rate that is asked for."""
+    score, everything = seen.detector.score, seen.everything[seen.detector.score]
+    n = len(everything.label)
+    yield _Part((("accuracy", "none", None, None, rate(seen.right, n)),), budget, None, ())
+    for fpr in sorted({*seen.rates, seen.fpr}):
+        flagged = int(seen.detector.verdict(everything, fpr).adversarial.sum())
+        yield _Part((("fpr", "none", None, score, rate(flagged, n)),), budget, None, (), fpr)
 
 
 def _measured(
@@ -215,7 +222,7 @@ def _detection(seen: _Seen, one: _Attacked, budget: Budget, among: Tensor) -> It
         low, high = auc_interval(benign, adversarial)
         yield "auc", name, budget.epsilon, score, Rate(auc(benign, adversarial), n, low, high)
     own = one.scored[name][detector.score][among]
-    for fpr in (rate_ for rate_ in RATES if rate_ >= detector.calibration.finest_fpr):
+    for fpr in seen.rates:
         flagged = int(detector.verdict(own, fpr).adversarial.sum())
         yield f"tpr@{round(100 * fpr)}", name, budget.epsilon, detector.score, rate(flagged, n)
 

@@ -58,8 +58,9 @@ def records_of(
     budget: str,
     substitute: str | None = None,
     reused: str | None = None,
+    asked: float | None = None,
 ) -> list[Record]:
-    """Records of measured numbers, all with the same origin."""
+    """Records of measured numbers, all with the same origin, and of "fpr" with the rate that was asked for."""
     return [
         Record.model_validate({
             "data": split.short_name,
@@ -79,6 +80,7 @@ def records_of(
             "budget": budget,
             "substitute": substitute,
             "reused": reused,
+            "asked": asked,
         })
         for metric, attack, epsilon, score, found in measured
     ]  # fmt: skip

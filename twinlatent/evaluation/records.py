@@ -52,6 +52,8 @@ class Record(BaseModel):
         budget: name of the attack suite, such as "blackbox", "paper" or "standard".
         substitute: name of the classifier that a black-box number was measured with, or "mean" over all of them; None
             where there is none, and in files of version 0.1.0, which knew `f_p` alone.
+        asked: of "fpr" the rate that was asked for, in (0, 1), of which `value` is what came of it; None for any other
+            metric, and in files of version 0.1.0, which asked for 0.05 or the finest rate above it.
         reused: which other runs made attacked images, substitutes or judges that it rests on; None if there were none.
 
     Errors: pydantic's `ValidationError` on any other field or a value outside these ranges.
@@ -79,17 +81,31 @@ class Record(BaseModel):
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     budget: Name
     substitute: Name | None = None
+    asked: Annotated[FiniteFloat, Field(gt=0, lt=1)] | None = None
     reused: Name | None = None
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
         if self.metric not in UNBOUNDED_METRICS and self.value > 1:
             raise ValueError(f"{self.metric} is a share, so value must lie in [0, 1]; it is {self.value}")
+        if self.asked is not None and self.metric != "fpr":
+            raise ValueError(f"asked is of fpr alone; {self.metric} has {self.asked}")
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high come together: give both or neither")
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
             raise ValueError(f"value {self.value} lies outside its interval [{self.low}, {self.high}]")
         return self
+
+
+def false_alarms(records: Iterable[Record], fpr: float = 0.05) -> Record | None:
+    """The first "fpr" that was asked for at `fpr`, or at the finest rate above it that the calibration could tell.
+
+    Args:
+        records: of one detector; of version 0.1.0, too, which kept a single one without the rate: it is that.
+        fpr: in (0, 1).
+    """
+    found = [r for r in records if r.metric == "fpr" and (r.asked is None or r.asked >= fpr)]
+    return min(found, key=lambda r: r.asked or fpr, default=None)
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> None:

@@ -59,9 +59,9 @@ def print_run(run: EvaluationRun) -> None:
     own = run.model.score
     outside = [r for r in overall(run.records) if not misread_only(r)]
     by: dict[tuple[str, str, str | None], Record] = {(r.metric, r.attack, r.score): r for r in outside}
-    accuracy, flagged = by["accuracy", "none", None], by["fpr", "none", own]
-    print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {flagged.value:.4f} "
-          f"where {run.model.fpr:.4g} was asked for, n = {accuracy.n}")  # fmt: skip
+    accuracy, flagged = by["accuracy", "none", None], [r for r in outside if (r.metric, r.score) == ("fpr", own)]
+    asked = ", ".join(f"{r.value:.4f} where {r.asked or run.model.fpr:.4g} was asked for" for r in flagged)
+    print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {asked}, n = {accuracy.n}")
     print("Black box: AUC under each score (* the detector's own), and the share of attacked images flagged at k %:")
     scores = list(dict.fromkeys(r.score for r in run.records if r.metric == "auc"))
     rates = [metric for metric in ("tpr@1", "tpr@5", "tpr@10") if any(r.metric == metric for r in run.records)]

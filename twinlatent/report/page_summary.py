@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from twinlatent.evaluation.findings import Check
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.records import Record, false_alarms
 from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.report import picks
 from twinlatent.report.page_parts import NBSP, Number, attack, interval, percent, share
@@ -37,7 +37,7 @@ def headline(run: EvaluationRun) -> Headline:
     every = [r for r in attacks if not picks.misread_only(r)]
     return Headline(
         accuracy=picks.find(rows, metric="accuracy"),
-        fpr=picks.find(rows, metric="fpr"),
+        fpr=false_alarms(rows, run.model.fpr),
         areas=tuple(r for r in every if r.metric == "auc"),
         caught=tuple(r for r in every if r.metric == "tpr@5"),
         white_box=picks.main_white_box(own, run.model.score),

@@ -76,6 +76,7 @@ def _benign(records: Records) -> str:
     rows = []
     for record in found:
         measure = BENIGN_MEASURES[record.metric]
+        measure += f", {share(record.asked)} asked for" if record.asked else ""
         measure += f" ({record.score} score)" if record.score and len(scores) > 1 else ""
         rows.append((measure, share_cell(record), paper_cell(record), f"{record.n:,}"))
     headings, shown = without_empty(("", "share [95&nbsp;%]", "paper", "images"), rows)
