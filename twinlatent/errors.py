@@ -6,3 +6,16 @@ class TwinlatentError(ValueError):
 
     The command line prints the message alone, without a traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    r"""`text` with all that cannot be printed, as line breaks or bytes in a file's name that are no text, escaped.
+
+    Example:
+        >>> print(one_line("a\nb\udcff.png"))
+        a\nb\udcff.png
+    """
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 import hashlib
 import shutil
 import socket
@@ -6,11 +7,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from twinlatent.data import downloads
-from twinlatent.data.catalogue import COLLECTIONS, MNIST, Collection, RemoteFile
+from twinlatent.data.catalogue import COLLECTIONS, FASHION_MNIST, MNIST, Collection, RemoteFile
 from twinlatent.data.downloads import DATA_VARIABLE, obtain
+from twinlatent.data.idx import read_idx
 from twinlatent.errors import TwinlatentError
 
 CONTENTS = {"big": bytes(range(256)) * 1000, "small": b"0123456789"}  # 250 KiB, and under one
@@ -206,7 +209,7 @@ def test_a_damaged_copy_is_named_and_kept(cache, tmp_path, monkeypatch, place: s
 
 def test_a_folder_in_place_of_a_file_is_named(cache) -> None:
     (cache / "tiny" / "big").mkdir(parents=True)
-    with pytest.raises(TwinlatentError, match=r"tiny/big: cannot be read \(Is a directory\)"):
+    with pytest.raises(TwinlatentError, match=r"tiny/big: is a folder, not a file"):
         obtain(tiny(), fetch=True, progress=False)
 
 
@@ -220,6 +223,43 @@ def test_a_mislabelled_copy_is_called_by_its_real_name(cache, mnist_paths, fashi
             obtain(wanted, fetch=True, progress=False)
     shutil.copyfile(mnist_paths[1], target)
     assert obtain(wanted, fetch=False, progress=False) == [target]
+
+
+@pytest.mark.parametrize("place", ["mnist", "MNIST/raw"])
+@pytest.mark.parametrize(
+    ("spelling", "change"),
+    [
+        ("t10k-labels-idx1-ubyte", gzip.decompress),
+        ("t10k-labels.idx1-ubyte", gzip.decompress),
+        ("t10k-labels.idx1-ubyte.gz", lambda content: content),
+        ("t10k-labels-idx1-ubyte.gz", gzip.decompress),
+        ("t10k-labels-idx1-ubyte.gz", lambda content: gzip.compress(gzip.decompress(content), 1)),
+    ],
+)
+def test_the_same_content_is_taken_however_it_is_packed(
+    cache, mnist_paths, tmp_path, monkeypatch, place: str, spelling: str, change
+) -> None:
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    labels = dataclasses.replace(MNIST, files=MNIST.files[3:])
+    put(tmp_path / place, **{spelling: change(mnist_paths[3].read_bytes())})
+    assert obtain(labels, fetch=False, progress=False) == [tmp_path / place / spelling]
+    np.testing.assert_array_equal(read_idx(tmp_path / place / spelling, 1), read_idx(mnist_paths[3], 1))
+
+
+def test_a_damaged_copy_does_not_hide_a_sound_one(cache, mnist_paths) -> None:
+    labels = dataclasses.replace(MNIST, files=MNIST.files[3:])
+    content = gzip.decompress(mnist_paths[3].read_bytes())
+    put(cache / "mnist", **{"t10k-labels-idx1-ubyte.gz": b"cut", "t10k-labels-idx1-ubyte": content})
+    assert obtain(labels, fetch=False, progress=False) == [cache / "mnist" / "t10k-labels-idx1-ubyte"]
+    put(cache / "mnist", **{"t10k-labels-idx1-ubyte": content[:-1]})
+    with pytest.raises(TwinlatentError, match=r"t10k-labels-idx1-ubyte\.gz: is cut short"):
+        obtain(labels, fetch=False, progress=False)
+
+
+def test_contents_in_the_catalogue_are_those_of_the_real_files(mnist_paths, fashion_paths) -> None:
+    files = [*MNIST.files, *FASHION_MNIST.files]
+    for file, path in zip(files, [*mnist_paths, *fashion_paths], strict=True):
+        assert file.content == hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest()
 
 
 @pytest.mark.parametrize("progress", [True, False])

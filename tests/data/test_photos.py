@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from twinlatent.data.photos import Piece, by_name, files_below, take
+from twinlatent.data.folder import files_below
+from twinlatent.data.photos import Piece, by_name, take
 from twinlatent.errors import TwinlatentError
 
 WIDE = np.arange(6 * 10, dtype=np.uint8).reshape(6, 10) * 4  # 10 wide, 6 high
@@ -106,9 +107,9 @@ def half(path: Path) -> None:
         ("a.jpg", half, "cannot be read as an image (image file is truncated"),
         ("a.png", half, "cannot be read as an image ("),
         ("a.txt", lambda path: path.write_text("hello"), "is not an image"),
-        ("a.jpg", lambda path: path.write_bytes(b""), "is not an image"),
-        ("a.jpg", lambda path: None, "cannot be read as an image ("),
-        ("a.jpg", lambda path: path.mkdir(), "cannot be read as an image ("),
+        ("a.jpg", lambda path: path.write_bytes(b""), "is empty"),
+        ("a.jpg", lambda path: None, "no such file"),
+        ("a.jpg", lambda path: path.mkdir(), "is a folder, not a file"),
     ],
 )
 def test_what_cannot_be_taken_says_why(tmp_path: Path, name: str, make, fault: str) -> None:
@@ -128,11 +129,11 @@ def test_files_are_found_anywhere_below_but_not_hidden_ones(tmp_path: Path) -> N
     for name in ("b/x.jpg", "a/deep/x.jpg", "a/y.jpg", ".git/x.jpg", "a/.x.jpg", "z.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)]
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, "")]
     assert found == ["a/deep/x.jpg", "a/y.jpg", "b/x.jpg", "z.jpg"]
     assert by_name(tmp_path, {"x.jpg", "q.jpg"}) == {
         "x.jpg": [tmp_path / "a/deep/x.jpg", tmp_path / "b/x.jpg"],
         "q.jpg": [],
     }
     with pytest.raises(TwinlatentError, match="nowhere: no such folder"):
-        list(files_below(tmp_path / "nowhere"))
+        list(files_below(tmp_path / "nowhere", ""))

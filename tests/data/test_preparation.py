@@ -1,5 +1,6 @@
 """Data sets of one's own photographs, from folders and boxes to what `load` gives."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from twinlatent.data import load, preparation, prepare, reading
+from twinlatent.data import limits, load, preparation, prepare, reading
 from twinlatent.data.fingerprints import TOLERANCE, distances, fingerprints
 from twinlatent.data.photos import Piece, take
 from twinlatent.data.prepared import read_prepared
@@ -149,10 +150,42 @@ def test_a_box_listed_twice_is_called_so(photos: Path, tmp_path: Path) -> None:
     assert lines == [f"left out {photos / 'cat' / '02.png'}, box (0, 0, 40, 40): is listed twice"]
 
 
-def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path, picture, cache: Path) -> None:
+def test_classes_come_in_the_order_that_the_folder_itself_has(tmp_path: Path, picture, cache: Path) -> None:
+    for k in range(16):
+        picture(
+            tmp_path / "photos" / ("2", "10", "x", "e\u0301")[k % 4] / f"{k}.png", k
+        )  # NFD, as some systems write it
+    own = load(f"folder:{tmp_path / 'photos'}", progress=False).class_names
+    assert tuple(told(tmp_path / "photos")[0].counts) == own == ("10", "2", "x", "\u00e9")
+
+
+def test_linked_folders_are_read(tmp_path: Path, picture, cache: Path) -> None:
     for k in range(9):
-        picture(tmp_path / "photos" / ("2", "10", "x")[k % 3] / f"{k}.png", k)
-    assert list(told(tmp_path / "photos")[0].counts) == ["2", "10", "x"]
+        picture(tmp_path / ("photos/cat", "photos/dog", "elsewhere/deep")[k % 3] / f"{k}.png", k)
+    (tmp_path / "photos/cat/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/dog/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "photos/dog/pipe.png")
+    (tmp_path / "photos/dog/Thumbs.db").write_bytes(b"x")
+    made, said = told(tmp_path / "photos")
+    assert made.counts == {"cat": 6, "dog": 3}
+    assert [line.rpartition("/")[2] for line in said] == [
+        "gone.png: is a link to nowhere.png, which is not there",
+        "pipe.png: is a pipe, no regular file",
+    ]
+
+
+@pytest.mark.parametrize("to", [".", "..", "../cat", "../.."])
+def test_a_link_that_leads_round_is_named(photos: Path, cache: Path, to: str) -> None:
+    (photos / "cat" / "round").symlink_to(to)
+    with pytest.raises(TwinlatentError, match=r"cat/round: is a link to .*, which holds it; take the link away"):
+        told(photos)
+
+
+def test_more_than_fits_into_memory_is_refused_before_it_is_read(photos: Path, cache: Path, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "memory", lambda: 10**6)
+    monkeypatch.setattr(reading, "take", None)
+    with pytest.raises(TwinlatentError, match=f"^{photos}: .* images of 262,144 pixels need .* GB of memory"):
+        told(photos, size=512)
 
 
 def test_a_folder_of_ones_own_to_write_to(photos: Path, tmp_path: Path, cache: Path, monkeypatch) -> None:
@@ -197,7 +230,7 @@ def test_an_interrupted_preparation_goes_on_to_the_same_bytes(photos: Path, cach
         ("../pets", {}, "'../pets' cannot name a data set"),
         ("pets", {"size": 3}, "size is 3; give 4 to 1024 pixels"),
         ("pets", {"size": 5000}, "size is 5000"),
-        ("pets", {"boxes": "no.csv"}, r"no\.csv: cannot be read"),
+        ("pets", {"boxes": "no.csv"}, r"no\.csv: no such file"),
         ("cats-dogs", {"size": 32}, "size is 32, but cats-dogs is 64x64; leave size out"),
         ("cats-dogs", {"boxes": "a.csv"}, r"boxes are a\.csv, but cats-dogs has squares of its own"),
         ("cats-dogs", {}, "2,028 of 2,028 photographs cannot be used"),

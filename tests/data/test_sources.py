@@ -152,7 +152,8 @@ def test_a_folder_takes_any_size(own_folder) -> None:
         ("digits", {"seed": -1}, "seed is -1"),
         ("folder:", {}, "'folder:' names no folder; write folder:PATH"),
         ("folder:/no/such/place", {}, "/no/such/place: no such folder"),
-        ("folder:.", {"size": 0}, "size is 0; give at least 1 pixel"),
+        ("folder:.", {"size": 100_000}, "size is 100000; give 4 to 1024 pixels"),
+        ("folder:.", {"size": 0}, "size is 0; give 4 to 1024 pixels"),
     ],
 )
 def test_bad_requests_are_refused_in_one_line(name: str, options: dict[str, int], complaint: str) -> None:

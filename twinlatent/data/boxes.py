@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from twinlatent.data.folder import check_class_name, class_folders
-from twinlatent.data.photos import Piece, by_name, files_below
+from twinlatent.data.folder import class_folders, class_name, files_below
+from twinlatent.data.kinds import check_file
+from twinlatent.data.photos import Piece, by_name
 from twinlatent.errors import TwinlatentError
 
 COLUMNS = ("file", "crop_x", "crop_y", "crop_side")
@@ -66,8 +67,8 @@ def wanted(photos: Path, boxes: Path | None) -> tuple[list[Labelled], dict[str, 
         named = places[Path(box.file).name]
         found = [path for path in named if path == photos / box.file] or named
         if len(found) == 1:
-            pieces.append(Labelled(Piece(found[0], box.box), box.class_name or _folder_of(found[0], photos)))
-            check_class_name(pieces[-1].class_name, boxes)
+            name = class_name(box.class_name or _folder_of(found[0], photos), boxes)
+            pieces.append(Labelled(Piece(found[0], box.box), name))
         else:
             absent[box.file] = f"{len(found)} files below {photos} are called so"
     if not pieces:
@@ -84,7 +85,8 @@ def _none_found(files: str, photos: Path, several: str | None) -> TwinlatentErro
 
 def _of_class(folder: Path) -> list[Labelled]:
     """All photographs of a class, whole."""
-    found = [Labelled(Piece(path), folder.name) for path in files_below(folder)]
+    name = class_name(folder.name, folder.parent)
+    found = [Labelled(Piece(path), name) for path in files_below(folder, "give a folder")]
     if not found:
         raise TwinlatentError(f"{folder}: holds no files; put the photographs of its class there, or remove it")
     return found
@@ -104,6 +106,7 @@ def _folder_of(path: Path, photos: Path) -> str:
 def _from_table(path: Path) -> Iterator[Box]:
     if path.suffix.lower() != ".csv":
         raise TwinlatentError(f"{path}: is no .csv file and no folder of .xml files; give one of these as boxes")
+    check_file(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
@@ -140,10 +143,12 @@ def _whole(text: str | None, what: str) -> int:
 
 
 def _from_xml(folder: Path) -> Iterator[Box]:
-    paths = [path for path in files_below(folder) if path.suffix.lower() == ".xml"]
+    below = files_below(folder, "give one of Pascal VOC annotations as boxes")
+    paths = [path for path in below if path.suffix.lower() == ".xml"]
     if not paths:
         raise TwinlatentError(f"{folder}: holds no .xml files; give a folder of Pascal VOC annotations as boxes")
     for path in paths:
+        check_file(path)
         try:
             root = ElementTree.parse(path).getroot()
         except (ElementTree.ParseError, OSError, ValueError) as error:

@@ -14,13 +14,23 @@ class RemoteFile:
         name: its name, without a folder.
         size: in bytes.
         md5: its published MD5, in hex.
+        content: MD5, in hex, of what a gzip file holds, which may lie unpacked or be packed anew; empty of others.
         accepts: of a file that people can make again: whether other bytes hold the same; None if none do.
     """
 
     name: str
     size: int
     md5: str
+    content: str = ""
     accepts: Callable[[bytes], bool] | None = None
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Names under which people have the file: its own, unpacked, and each with a dot as some archives spell it."""
+        if not self.content:
+            return (self.name,)
+        own = (self.name, self.name.removesuffix(".gz"))
+        return (*own, *(name.replace("-idx", ".idx") for name in own))
 
 
 @dataclass(frozen=True)
@@ -32,45 +42,77 @@ class Collection:
         files: in the order in which the reader of the data set wants them.
         mirrors: addresses to which a file's name is appended, best first; none if the files cannot be fetched.
         command: what makes the files where they cannot be fetched.
+        elsewhere: other folders below a data folder where programs leave these files.
     """
 
     name: str
     files: tuple[RemoteFile, ...]
     mirrors: tuple[str, ...] = ()
     command: str = ""
+    elsewhere: tuple[str, ...] = ()
 
 
 MNIST = Collection(
     "mnist",
     (
-        RemoteFile("train-images-idx3-ubyte.gz", 9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-        RemoteFile("train-labels-idx1-ubyte.gz", 28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
-        RemoteFile("t10k-images-idx3-ubyte.gz", 1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
-        RemoteFile("t10k-labels-idx1-ubyte.gz", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
+        RemoteFile(
+            "train-images-idx3-ubyte.gz",
+            9_912_422,
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "6bbc9ace898e44ae57da46a324031adb",
+        ),
+        RemoteFile(
+            "train-labels-idx1-ubyte.gz", 28_881, "d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"
+        ),
+        RemoteFile(
+            "t10k-images-idx3-ubyte.gz",
+            1_648_877,
+            "9fb629c4189551a2d022fa330f9573f3",
+            "2646ac647ad5339dbf082846283269ea",
+        ),
+        RemoteFile(
+            "t10k-labels-idx1-ubyte.gz", 4_542, "ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"
+        ),
     ),
     (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
+    elsewhere=("MNIST/raw",),
 )
 
 FASHION_MNIST = Collection(
     "fashion-mnist",
     (
-        RemoteFile("train-images-idx3-ubyte.gz", 26_421_880, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        RemoteFile("train-labels-idx1-ubyte.gz", 29_515, "25c81989df183df01b3e8a0aad5dffbe"),
-        RemoteFile("t10k-images-idx3-ubyte.gz", 4_422_102, "bef4ecab320f06d8554ea6380940ec79"),
-        RemoteFile("t10k-labels-idx1-ubyte.gz", 5_148, "bb300cfdad3c16e7a12a480ee83cd310"),
+        RemoteFile(
+            "train-images-idx3-ubyte.gz",
+            26_421_880,
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        ),
+        RemoteFile(
+            "train-labels-idx1-ubyte.gz", 29_515, "25c81989df183df01b3e8a0aad5dffbe", "9018921c3c673c538a1fc5bad174d6f9"
+        ),
+        RemoteFile(
+            "t10k-images-idx3-ubyte.gz",
+            4_422_102,
+            "bef4ecab320f06d8554ea6380940ec79",
+            "8181f5470baa50b63fa0f6fddb340f0a",
+        ),
+        RemoteFile(
+            "t10k-labels-idx1-ubyte.gz", 5_148, "bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"
+        ),
     ),
     (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
+    elsewhere=("FashionMNIST/raw",),
 )
 
 CAT_DOG_FACES = Collection(
     "cat-dog-faces",
-    (RemoteFile("faces64.npz", 7_761_211, "30b0e507c06cd77933fb4fcd784fd6e1", holds_the_faces),),
+    (RemoteFile("faces64.npz", 7_761_211, "30b0e507c06cd77933fb4fcd784fd6e1", accepts=holds_the_faces),),
     command="twinlatent data prepare cats-dogs --photos DIR",
 )
 
@@ -78,6 +120,8 @@ COLLECTIONS = (MNIST, FASHION_MNIST, CAT_DOG_FACES)
 
 
 def published_as(md5: str) -> str | None:
-    """`collection/file` of the published file that has this MD5, None if there is none."""
-    names = {file.md5: f"{collection.name}/{file.name}" for collection in COLLECTIONS for file in collection.files}
-    return names.get(md5)
+    """`collection/file` of the published file that has this MD5, or whose content has; None if there is none."""
+    files = [(collection, file) for collection in COLLECTIONS for file in collection.files]
+    return next(
+        (f"{collection.name}/{file.name}" for collection, file in files if md5 in (file.md5, file.content)), None
+    )

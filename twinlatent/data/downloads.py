@@ -1,13 +1,15 @@
 """Finding the files of a collection on this machine, and fetching those that are missing.
 
 A file is looked for in `$TWINLATENT_DATA/<collection>/`, then in the user's cache, which is also where fetched files
-go. Whatever is found is checked before it is used: by its published MD5, or, of a file that people can make again, by
-what it holds.
+go, and beside both where torchvision leaves it. Whatever is found is checked before it is used: by its published MD5,
+by that of what is in it, or, of a file that people can make again, by what it holds.
 """
 
+import gzip
 import hashlib
 import logging
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from urllib.parse import urlsplit
 import pooch
 
 from twinlatent.data.catalogue import Collection, RemoteFile, published_as
+from twinlatent.data.idx import unpacked
+from twinlatent.data.kinds import check_file
 from twinlatent.errors import TwinlatentError
 from twinlatent.progress import Bar, bar
 
@@ -51,37 +55,72 @@ def folders(name: str) -> list[Path]:
 
 
 def locate(collection: Collection, file: RemoteFile) -> Path | None:
-    """Path of the first copy of `file` on this machine, None if there is none.
+    """Path of the first sound copy of `file` on this machine, None if there is no copy.
+
+    It may lie unpacked, packed anew, or where torchvision leaves it, as long as it holds the same.
 
     Raises:
-        TwinlatentError: this copy is not the published file, nor as good as that, or cannot be read.
+        TwinlatentError: no copy is the published file, nor as good as that, or none can be read.
     """
-    for folder in folders(collection.name):
-        path = folder / file.name
-        if path.exists():
+    fault: TwinlatentError | None = None
+    for path in _copies(collection, file):
+        try:
             _check(path, file)
+        except TwinlatentError as error:
+            fault = fault or error
+        else:
             return path
+    if fault is not None:
+        raise fault
     return None
 
 
+def _copies(collection: Collection, file: RemoteFile) -> Iterator[Path]:
+    for folder in folders(collection.name):
+        for place in (folder, *(folder.parent / name for name in collection.elsewhere)):
+            for spelling in file.spellings:
+                if (place / spelling).exists() or (place / spelling).is_symlink():
+                    yield place / spelling
+
+
 def _check(path: Path, file: RemoteFile) -> None:
+    check_file(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as opened:
+            md5 = hashlib.file_digest(opened, _md5).hexdigest()
+        content = _content_md5(path) if file.content and md5 != file.md5 else md5
+        accepted = bool(file.accepts) and md5 != file.md5 and file.accepts(path.read_bytes())  # type: ignore[misc]
     except OSError as error:
         raise TwinlatentError(f"{path}: cannot be read ({error.strerror}); mend or delete it") from None
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 != file.md5 and not (file.accepts and file.accepts(content)):
-        fault = _fault(md5, len(content), file)
+    if md5 != file.md5 and content != file.content and not accepted:
+        fault = _fault(path, md5, content, file)
         raise TwinlatentError(f"{path}: {fault}; delete it, or put the published file in its place")
 
 
-def _fault(md5: str, size: int, file: RemoteFile) -> str:
-    real = published_as(md5)
-    if real is not None:
+def _md5(start: bytes = b"") -> "hashlib._Hash":
+    return hashlib.md5(start, usedforsecurity=False)
+
+
+def _content_md5(path: Path) -> str:
+    """MD5 of a file, or of what is in it if it is a gzip file; empty if that is damaged."""
+    digest = _md5()
+    try:
+        with unpacked(path) as file:
+            while piece := file.read(CHUNK_BYTES):
+                digest.update(piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return ""
+    return digest.hexdigest()
+
+
+def _fault(path: Path, md5: str, content: str, file: RemoteFile) -> str:
+    real = published_as(md5) or (content and published_as(content))
+    if real:
         return f"is really {real}"
     if file.accepts is not None:  # made again, it may have any size
         return "is damaged, or holds something else than the published file"
-    if size < file.size:
+    size = path.stat().st_size
+    if size < file.size and path.name == file.name:
         return f"is cut short, {size} of {file.size} bytes"
     return f"is damaged, its MD5 is {md5} and not the published {file.md5}"
 

@@ -1,65 +1,129 @@
-"""Files of images as they come: pictures, and arrays in .npy and .npz."""
+"""Files of images as they come: pictures, folders of them, and arrays in .npy, .npz and IDX."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from twinlatent.data.folder import read_image
+from twinlatent.data.arrays import Header, headers, listed, read_npy, read_npz
+from twinlatent.data.folder import files_below
+from twinlatent.data.idx import is_idx, read_idx
+from twinlatent.data.kinds import NUMPY, ZIP, UnreadableFileError, foreign, head_of, inner_head, is_npz
+from twinlatent.data.pictures import almost_black, grey_values, open_image, pictures_in, resized
 from twinlatent.data.validation import check_images
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, one_line
+
+ARRAYS = (".npy", ".npz")
+PICKED = ".npz:"  # between an archive and the array in it
+KNOWN = ("images", "worst")  # as users are told to call them, and as an attack's are called; the first that is there
+
+Named = tuple[list[str], Tensor]
 
 
-def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> tuple[list[str], Tensor]:
+def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> Named:
     """Read image files and arrays as (n, channels, H, W) in [0, 1], with a name for each image.
 
-    An array is (n, 1, H, W), (n, H, W) or (H, W), floating in [0, 1] or uint8; an .npz must hold one array, or one
-    called `images`. Image files are resized to `image_shape`, arrays must have it.
+    A file is known by its content, not by the end of its name. A folder stands for all files below it. Image files are
+    resized to `image_shape`, of several pictures in one the first is taken; arrays must have it.
+
+    An array is (n, 1, H, W), (n, H, W), (n, H, W, 1), (H, W, 1) or (H, W), of floating values in [0, 1], of bool, or of
+    uint8, where white is 255, or 1 if nothing in the whole array exceeds that. Of an .npz the array `images` is taken,
+    or `worst` as `attack` calls it, or the only one that can be images; FILE.npz:NAME takes another. IDX files are
+    those of MNIST, gzipped or not.
+
+    Raises:
+        TwinlatentError: a file is none of these, cannot be read, or holds other images; or no white is known for which
+            its values would show something.
     """
-    names, parts = [], []
-    for path in files:
-        if path.suffix in (".npy", ".npz"):
-            part = _read_array(path, image_shape)
-            names += [f"{path}[{i}]" for i in range(len(part))]
-        else:
-            part = torch.from_numpy(np.array(read_image(path, image_shape[-1])))[None, None]
-            names.append(str(path))
+    names: list[str] = []
+    parts: list[Tensor] = []
+    for path in (path for given in files for path in _files(given)):
+        called, part = _read(path, image_shape)
+        names += map(one_line, called)
         parts.append(part)
     return names, torch.cat(parts)
 
 
-def _read_array(path: Path, image_shape: tuple[int, ...]) -> Tensor:
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            values = loaded[_member(loaded.files)] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except TwinlatentError as error:
-        raise TwinlatentError(f"{path} {error}") from None
-    except OSError:
-        raise
-    except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
-        raise TwinlatentError(f"{path} is no array file, or damaged ({' '.join(str(error).split())[:80]})") from None
-    if values.dtype == np.uint8:
-        values = values.astype(np.float32) / np.float32(255)
+def _files(given: Path) -> list[Path]:
+    found = list(files_below(given, "give a folder")) if given.is_dir() else [given]
+    if not found:
+        raise TwinlatentError(f"{given}: holds no files; give images")
+    return found
+
+
+def _read(path: Path, image_shape: tuple[int, ...]) -> Named:
+    picked, colon, member = str(path).rpartition(PICKED)
+    if colon and not path.exists():
+        return _read_archive(Path(picked + PICKED[:-1]), image_shape, member)
+    head = head_of(path)
+    if head.startswith(NUMPY):
+        return _of_array(path, str(path), read_npy(path), image_shape)
+    if is_idx(inner_head(path, head)):
+        return _of_array(path, str(path), read_idx(path), image_shape)
+    if is_npz(head) or (head.startswith(ZIP) and path.suffix.lower() == ".npz"):
+        return _read_archive(path, image_shape)
+    if path.suffix.lower() in ARRAYS:
+        raise foreign(path, head) or UnreadableFileError(path, "is no array file, or damaged", "save it anew")
+    return _read_picture(path, image_shape[-1])
+
+
+def _read_picture(path: Path, size: int) -> Named:
+    with open_image(path) as image:
+        count = pictures_in(image)
+        grey = torch.from_numpy(np.array(resized(grey_values(image), size)))
+    return [f"{path}[first of {count}]" if count > 1 else str(path)], grey[None, None]
+
+
+def _read_archive(path: Path, image_shape: tuple[int, ...], member: str = "") -> Named:
+    there = headers(path)
+    member = member or _member(path, there, image_shape)
+    name = f"{path}:{member}" if len(there) > 1 and member != KNOWN[0] else str(path)
+    return _of_array(path, name, read_npz(path, [member])[member], image_shape)
+
+
+def _member(path: Path, there: dict[str, Header], image_shape: tuple[int, ...]) -> str:
+    """Which array of an .npz holds the images."""
+    for known in KNOWN:
+        if known in there:
+            return known
+    fitting = [name for name, header in there.items() if _stacked(header.shape, image_shape)]
+    choice = fitting or list(there)
+    if len(choice) != 1:
+        example = f"; name one, as {path.name}:{choice[0]}" if choice else "; save an array of images in it"
+        raise TwinlatentError(f"{path} holds {listed(choice)}{example}")
+    return choice[0]
+
+
+def _stacked(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is images of that shape, whatever its axes of length 1 are."""
     height, width = image_shape[1:]
-    if (
-        values.shape[-2:] != (height, width)
-        or values.ndim not in (2, 3, 4)
-        or (values.ndim == 4 and values.shape[1] != 1)
-    ):
+    if shape[-3:] == (height, width, 1) and shape[-2:] != (height, width):
+        shape = shape[:-1]
+    return shape[-2:] == (height, width) and (len(shape) < 4 or (len(shape) == 4 and shape[1] == 1))
+
+
+def _of_array(path: Path, name: str, values: NDArray[Any], image_shape: tuple[int, ...]) -> Named:
+    height, width = image_shape[1:]
+    if not _stacked(values.shape, image_shape):
         raise TwinlatentError(f"{path} has shape {values.shape}; the detector takes (n, 1, {height}, {width})")
     try:
-        return check_images(values.reshape(-1, 1, height, width), shape=image_shape)[0]
+        images = check_images(_floating(values).reshape(-1, 1, height, width), shape=image_shape)[0]
     except TwinlatentError as error:
         raise TwinlatentError(f"{path}: {error}") from error
+    if almost_black(images.numpy()):
+        raise TwinlatentError(f"{path}: no image is brighter than {values.max():.4g}; rescale them so that white is 1")
+    return [f"{name}[{number}]" for number in range(len(images))], images
 
 
-def _member(names: Sequence[str]) -> str:
-    """Which array of an .npz holds the images."""
-    if "images" in names:
-        return "images"
-    if len(names) != 1:
-        raise TwinlatentError(f"holds {', '.join(names) or 'nothing'}; call the array of images 'images'")
-    return names[0]
+def _floating(values: NDArray[Any]) -> NDArray[Any]:
+    """Values as numbers from 0 to 1, where their type alone says what white is."""
+    if values.dtype == np.uint8:
+        return values.astype(np.float32) / np.float32(1 if values.size and values.max() == 1 else 255)
+    if values.dtype.kind in "iu" and values.size:
+        reach = f"{values.dtype.name} from {values.min()} to {values.max()}"
+        raise TwinlatentError(f"images are {reach}; save 0 to 255 as uint8, or divide by white and save as float32")
+    return values.astype(np.float32) if values.dtype == np.bool_ else values

@@ -1,27 +1,28 @@
 """A folder of images of one's own: a folder a class, any image format that Pillow reads."""
 
-import warnings
+import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from twinlatent.data.limits import check_memory
+from twinlatent.data.pictures import read_image
 from twinlatent.data.split import LabelledImages
 from twinlatent.errors import TwinlatentError
-from twinlatent.progress import Bar, bar
+from twinlatent.progress import bar
 
 FEWEST_IMAGES = 3  # of a class: one each for training, calibration and test
+LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")  # what systems put into folders unasked
 
 
 def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImages, tuple[str, ...]]:
     """Read all images under `root`, and the names of the classes.
 
-    The folders in `root`, sorted by name, are the classes; the files in each, sorted by name, its images. Names that
-    start with a dot are left out, as are files in `root` itself. See `read_image` for what becomes of an image.
+    The folders in `root`, in the order of `plain` names, are the classes; the files in each, likewise, its images.
+    Links are followed. Names that start with a dot are left out, as are `LEFTOVERS`, and files in `root` itself. See
+    `read_image` for what becomes of an image.
 
     Args:
         root: the folder that holds a folder a class.
@@ -29,23 +30,53 @@ def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImage
         progress: whether to show a progress bar.
 
     Raises:
-        TwinlatentError: no such folder, fewer than two classes, a class with fewer than three images, or a file
-            that is not a readable image.
+        TwinlatentError: no such folder, fewer than two classes, a class with fewer than three images, more than fits
+            into memory, or a file that is not a readable image.
     """
-    listing = {folder.name: _files(folder) for folder in class_folders(root)}
-    total = sum(map(len, listing.values()))
-    with bar(f"reading {root}", total, show=progress) as shown:
-        arrays = [_counted(path, size, shown) for files in listing.values() for path in files]
+    listing = {class_name(folder.name, root): _files(folder) for folder in class_folders(root)}
+    paths = [path for files in listing.values() for path in files]
+    check_memory(len(paths), size * size, root)
+    images = torch.empty(len(paths), 1, size, size)
+    with bar(f"reading {root}", len(paths), show=progress) as shown:
+        for image, path in zip(images, paths, strict=True):
+            image[0] = torch.from_numpy(np.array(read_image(path, size)))
+            shown.advance()
     labels = torch.arange(len(listing)).repeat_interleave(torch.tensor([len(files) for files in listing.values()]))
-    return LabelledImages(torch.from_numpy(np.stack(arrays)).unsqueeze(1), labels), tuple(listing)
+    return LabelledImages(images, labels), tuple(listing)
+
+
+def plain(name: str) -> str:
+    """`name` in one of the ways in which Unicode can write it (NFC), since systems differ in theirs.
+
+    Classes and files are in the order of these names: of their characters' numbers, so "10" comes before "2".
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def class_name(name: str, where: Path) -> str:
+    """The name of a class that is called `name` in `where`.
+
+    Raises:
+        TwinlatentError: it has line breaks or the like in it.
+    """
+    if not name.isprintable():
+        raise TwinlatentError(f"{where}: class {name!r} has characters that cannot be shown; rename it")
+    return plain(name)
 
 
 def class_folders(root: Path) -> list[Path]:
     """The folders in `root`, sorted by name, at least two."""
     check_folder(root, "give one that holds a folder of images for each class")
-    found = sorted(entry for entry in visible(root) if entry.is_dir())
+    entries = visible(root)
+    for entry in entries:
+        if entry.is_symlink() and not entry.exists():
+            raise TwinlatentError(f"{entry}: is a link to {entry.readlink()}, which is not there; mend the link")
+    found = [entry for entry in entries if entry.is_dir()]
+    named: dict[str, Path] = {}
     for folder in found:
-        check_class_name(folder.name, root)
+        other = named.setdefault(class_name(folder.name, root), folder)
+        if other is not folder:
+            raise TwinlatentError(f"{root}: two class folders are called {plain(folder.name)!r}; join or rename them")
     if len(found) < 2:
         raise TwinlatentError(f"{root}: {len(found)} class folders; put the images of each class into a folder there")
     return found
@@ -57,14 +88,8 @@ def check_folder(path: Path, mend: str) -> None:
         raise TwinlatentError(f"{path}: {'is a file, not a' if path.exists() else 'no such'} folder; {mend}")
 
 
-def check_class_name(name: str, where: Path) -> None:
-    """Raise a `TwinlatentError` if a name of a class, found in `where`, has line breaks or the like in it."""
-    if not name.isprintable():
-        raise TwinlatentError(f"{where}: class {name!r} has characters that cannot be shown; rename it")
-
-
 def _files(folder: Path) -> list[Path]:
-    files = sorted(visible(folder))
+    files = visible(folder)
     for path in files:
         if path.is_dir():
             raise TwinlatentError(f"{path}: a folder inside a class folder; put the images into {folder} itself")
@@ -74,95 +99,36 @@ def _files(folder: Path) -> list[Path]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What lies in `folder`, but for names that start with a dot."""
+    """What lies in `folder`, sorted by name, but for names that start with a dot and for `LEFTOVERS`."""
     try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        found = [entry for entry in folder.iterdir() if not _is_hidden(entry.name)]
     except OSError as error:
         raise TwinlatentError(f"{folder}: cannot be read ({error.strerror}); mend its permissions") from None
+    return sorted(found, key=lambda entry: (plain(entry.name), entry.name))
 
 
-def _counted(path: Path, size: int, shown: Bar) -> NDArray[np.float32]:
-    image = read_image(path, size)
-    shown.advance()
-    return image
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LEFTOVERS
 
 
-def read_image(path: Path, size: int) -> NDArray[np.float32]:
-    """Read one image as float32 (size, size) in [0, 1].
-
-    The first frame of an animation, upright by its EXIF orientation, transparent parts shown on white, as grey
-    (ITU-R 601 luma), 16-bit grey in full precision, resized to a square whatever its shape. An image that already is
-    `size` by `size` keeps its exact values.
+def files_below(folder: Path, mend: str) -> Iterator[Path]:
+    """All but folders that is `visible` anywhere below `folder`, in a fixed order; linked folders are followed.
 
     Raises:
-        TwinlatentError: the file is no image, is damaged, or has so many pixels that Pillow suspects an attack.
+        TwinlatentError: it is no folder, which ends in `mend`; a folder in it cannot be read, or is a link to one that
+            holds the link.
     """
-    with open_image(path) as image:
-        grey = grey_values(image)
-    return _resized(grey, size)
+    check_folder(folder, mend)
+    return _below(folder, (folder.resolve(),))
 
 
-class UnreadableImageError(TwinlatentError):
-    """A file that is no image, or one that must not or cannot be read.
-
-    Attributes:
-        fault: what is wrong with it, without its path.
-    """
-
-    def __init__(self, path: Path, fault: str, mend: str) -> None:
-        super().__init__(f"{path}: {fault}; {mend}")
-        self.fault = fault
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image file, and turn whatever goes wrong with it within the block into an `UnreadableImageError`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities in metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                yield image
-    except TwinlatentError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImageError(path, "has too many pixels to be opened safely", "shrink or remove it") from None
-    except UnidentifiedImageError:
-        raise UnreadableImageError(path, "is not an image", "remove it") from None
-    except Exception as error:  # Pillow's readers raise nearly every type on damaged files
-        reason = " ".join(str(error).split())
-        raise UnreadableImageError(path, f"cannot be read as an image ({reason})", "replace or remove it") from None
-
-
-def grey_values(image: Image.Image) -> NDArray[np.float32]:
-    """Grey values in [0, 1] of an image of any mode, (H, W), turned upright by its EXIF data."""
-    return _grey(ImageOps.exif_transpose(image))
-
-
-def _grey(image: Image.Image) -> NDArray[np.float32]:
-    """Grey values in [0, 1] of an image of any mode, at its own size."""
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.float32) / np.float32(65535)
-    if image.mode in ("I", "F"):
-        return _wide_grey(np.asarray(image), 65535 if image.mode == "I" else 1)
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    if image.mode not in ("1", "L"):
-        image = image.convert("RGB")
-    return np.asarray(image.convert("L")).astype(np.float32) / np.float32(255)
-
-
-def _wide_grey(values: NDArray[np.generic], white: int) -> NDArray[np.float32]:
-    """Modes with no fixed white: 32-bit whole numbers are taken as 16-bit ones, floats as already in [0, 1]."""
-    scaled = values.astype(np.float32) / np.float32(white)
-    if not (scaled.min() >= 0 and scaled.max() <= 1):
-        raise ValueError(f"{values.dtype} values outside 0 to {white}")
-    return scaled
-
-
-def _resized(grey: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Bilinear, over all pixels that fall on one when shrinking, so that values stay in the range they had."""
-    if grey.shape == (size, size):
-        return grey
-    return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR)).clip(0, 1)
+def _below(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
+    """`way` are the real folders that led here."""
+    for entry in visible(folder):
+        if not entry.is_dir():
+            yield entry
+            continue
+        real = entry.resolve()
+        if entry.is_symlink() and any(passed.is_relative_to(real) for passed in way):
+            raise TwinlatentError(f"{entry}: is a link to {real}, which holds it; take the link away")
+        yield from _below(entry, (*way, real))

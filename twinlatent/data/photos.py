@@ -1,17 +1,18 @@
 """Pieces of photographs: a square cut out of one, grey, at the size that a detector sees."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinlatent.data.folder import UnreadableImageError, check_folder, grey_values, open_image
+from twinlatent.data.folder import files_below, plain
+from twinlatent.data.kinds import UnreadableFileError
+from twinlatent.data.pictures import grey_values, open_image, pictures_in
 from twinlatent.data.resampling import resampled_bytes
 
-JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further views of the same scene behind it, as some phones write
 DEPTH = 256  # steps of a grey value, for 16-bit images; also makes the values of 8-bit ones whole again
 
 Square = tuple[int, int, int]  # left, top and side in pixels
@@ -61,7 +62,7 @@ def take(piece: Piece, size: int) -> Taken:
     """
     try:
         with open_image(piece.path) as image:
-            if getattr(image, "is_animated", False) and image.format not in JPEGS:
+            if pictures_in(image) > 1:
                 return Taken(None, fault="is animated, or holds several pictures")
             image.draft("L", None)  # of a JPEG only the luma is decoded then
             grey = grey_values(image)
@@ -78,7 +79,7 @@ def take(piece: Piece, size: int) -> Taken:
         with piece.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Taken(cut, digest, square)
-    except UnreadableImageError as error:
+    except UnreadableFileError as error:
         return Taken(None, fault=error.fault)
     except OSError as error:
         return Taken(None, fault=f"cannot be read ({error.strerror})")
@@ -98,23 +99,10 @@ def _square(box: tuple[int, int, int, int] | None, width: int, height: int) -> S
     return x, y, side
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files anywhere below `folder`, sorted, but for names that start with a dot.
-
-    Raises:
-        TwinlatentError: it is no folder.
-    """
-    check_folder(folder, "give the one that holds the photographs")
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file():
-            yield path
-
-
 def by_name(folder: Path, names: Collection[str]) -> dict[str, list[Path]]:
     """Where below `folder` the files called one of `names` lie: several of a name in sorted order."""
-    found: dict[str, list[Path]] = {name: [] for name in names}
-    for path in files_below(folder):
-        if path.name in found:
-            found[path.name].append(path)
-    return found
+    found: dict[str, list[Path]] = {plain(name): [] for name in names}
+    for path in files_below(folder, "give the one that holds the photographs"):
+        if plain(path.name) in found:
+            found[plain(path.name)].append(path)
+    return {name: found[plain(name)] for name in names}

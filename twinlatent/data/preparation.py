@@ -1,6 +1,5 @@
 """Making a data set of photographs: the faces of `cats-dogs` again, or one of one's own."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from twinlatent.data.downloads import folders
 from twinlatent.data.faces import SIDE, SPECIES, listed_faces, rebuild_faces
 from twinlatent.data.fingerprints import TOLERANCE, fingerprints
 from twinlatent.data.folder import FEWEST_IMAGES
+from twinlatent.data.limits import check_memory, check_size
 from twinlatent.data.photos import Taken
 from twinlatent.data.prepared import Prepared, check_name, find, path_of, write_prepared
 from twinlatent.data.reading import check_writable, partial_of, read_pieces
@@ -22,7 +22,6 @@ from twinlatent.data.sources import CATS_DOGS, SOURCES
 from twinlatent.errors import TwinlatentError
 
 PHOTO_SIZE = 64
-SMALLEST, LARGEST = 4, 1024
 
 Say = Callable[[str], None]
 
@@ -88,6 +87,7 @@ def prepare(
     path = _free_path(name, size, folder)
     partial = partial_of(path)
     pieces, absent = wanted(photos, boxes)
+    check_memory(len(pieces), size * size, photos)
     taken = read_pieces([labelled.piece for labelled in pieces], size, partial, {"set": name},
                         title=f"reading {photos}", progress=progress)  # fmt: skip
     for file, fault in absent.items():
@@ -121,8 +121,7 @@ def _prepare_faces(
 def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
     """Where the set is written, if its name and size will do, none of that name is found, and it can be written."""
     check_name(name, SOURCES)
-    if not SMALLEST <= size <= LARGEST:
-        raise TwinlatentError(f"size is {size}; give {SMALLEST} to {LARGEST} pixels")
+    check_size(size)
     path = path_of(name, None if folder is None else Path(folder))
     there = path if path.exists() or folder is not None else find(name)
     if there is not None and there.exists():
@@ -133,7 +132,7 @@ def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
 
 def _chosen(photos: Path, pieces: Sequence[Labelled], taken: Sequence[Taken], say: Say) -> Prepared:
     """The images that stay: those that could be read and are not left out."""
-    class_names = tuple(sorted({labelled.class_name for labelled in pieces}, key=_by_number))
+    class_names = tuple(sorted({labelled.class_name for labelled in pieces}))
     read = []
     for labelled, result in zip(pieces, taken, strict=True):
         if result.image is None:
@@ -159,11 +158,6 @@ def _chosen(photos: Path, pieces: Sequence[Labelled], taken: Sequence[Taken], sa
         "left_out": len(reasons),
     }
     return Prepared(stack[kept], labels[kept], class_names, sources, made_with)
-
-
-def _by_number(name: str) -> tuple[float, str]:
-    """Classes that are numbers come in their order, before all others."""
-    return (float(name) if name.isdecimal() else math.inf, name)
 
 
 def _check_counts(photos: Path, counts: dict[str, int]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twinlatent.data.arrays import read_npz
 from twinlatent.data.downloads import folders
 from twinlatent.data.split import LabelledImages
 from twinlatent.errors import TwinlatentError
@@ -97,16 +98,16 @@ def read_prepared(path: Path) -> Prepared:
         TwinlatentError: it is damaged, or something else.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _checked(
-                Prepared(
-                    images=arrays["images"],
-                    labels=arrays["labels"],
-                    class_names=tuple(map(str, arrays["class_names"])),
-                    sources=tuple(map(str, arrays["sources"])),
-                    made_with=json.loads(str(arrays["made_with"])),
-                )
+        arrays = read_npz(path, ("images", "labels", "class_names", "sources", "made_with"))
+        return _checked(
+            Prepared(
+                images=arrays["images"],
+                labels=arrays["labels"],
+                class_names=tuple(map(str, arrays["class_names"])),
+                sources=tuple(map(str, arrays["sources"])),
+                made_with=json.loads(str(arrays["made_with"])),
             )
+        )
     except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
         raise _damaged(path, error) from None
 
@@ -118,9 +119,8 @@ def read_made_with(path: Path) -> dict[str, Any]:
         TwinlatentError: as `read_prepared`.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            made_with = json.loads(str(arrays["made_with"]))
-            return {"size": int(made_with["size"]), "counts": dict(made_with["counts"]), **made_with}
+        made_with = json.loads(str(read_npz(path, ("made_with",))["made_with"]))
+        return {"size": int(made_with["size"]), "counts": dict(made_with["counts"]), **made_with}
     except Exception as error:
         raise _damaged(path, error) from None
 
@@ -135,5 +135,6 @@ def _checked(prepared: Prepared) -> Prepared:
 
 
 def _damaged(path: Path, error: Exception) -> TwinlatentError:
-    reason = " ".join(str(error).split())[:80]
-    return TwinlatentError(f"{path}: is no prepared data set, or damaged ({reason}); delete it and prepare it again")
+    reason = " ".join(str(error).removeprefix(f"{path}").split())[:80]
+    mend = "take it away and prepare the set again"
+    return TwinlatentError(f"{path}: is no prepared data set, or damaged ({reason}); {mend}")

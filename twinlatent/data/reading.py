@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from twinlatent.data.kinds import check_file
 from twinlatent.data.photos import Piece, Taken, take
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
@@ -101,6 +102,7 @@ def _keep(partial: Path, asked: dict[str, Any], done: dict[Key, Taken]) -> None:
 
 
 def _kept(partial: Path, asked: dict[str, Any]) -> dict[Key, Taken]:
+    check_file(partial)
     try:
         with partial.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, about = iter(arrays["images"]), json.loads(str(arrays["about"]))

@@ -18,6 +18,7 @@ from twinlatent.data.downloads import locate, obtain
 from twinlatent.data.faces import SPECIES, read_faces
 from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
+from twinlatent.data.limits import check_size
 from twinlatent.data.prepared import find, prepared_names, read_made_with, read_prepared
 from twinlatent.data.split import LabelledImages, Split, split_calibration, split_three_ways
 from twinlatent.errors import TwinlatentError
@@ -121,8 +122,8 @@ def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = Tru
     Args:
         name: one of `names()`, or `folder:PATH` for a folder that holds a folder of images for each class.
         seed: of the divisions, at least 0.
-        size: height and width in pixels to which the images of a folder are resized, 28 if None. The other sets,
-            prepared ones too, have their own size and accept no other.
+        size: height and width in pixels, 4 to 1024, to which the images of a folder are resized, 28 if None. The other
+            sets, prepared ones too, have their own size and accept no other.
         fetch: whether missing files may be fetched over the network into the user's cache.
         progress: whether to show progress bars.
 
@@ -160,8 +161,7 @@ def _load_prepared(name: str, path: Path, seed: int, size: int | None) -> Split:
 
 
 def _load_folder(name: str, seed: int, size: int, progress: bool) -> Split:
-    if size < 1:
-        raise TwinlatentError(f"size is {size}; give at least 1 pixel")
+    check_size(size)
     data, class_names = read_folder(_folder_path(name), size=size, progress=progress)
     parts = split_three_ways(data, test_share=TEST_SHARE, calibration_share=CALIBRATION_SHARE, seed=seed)
     return Split(name, *parts, class_names)

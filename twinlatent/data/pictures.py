@@ -1,0 +1,179 @@
+"""Pictures in any format that Pillow reads, as grey values in [0, 1].
+
+Pillow hands out some pictures other than their formats mean them: TIFF with white as zero upside down where a value has
+16 bits or is a fraction, 12 bits as if they were 16, signed bytes as if they had no sign, and transparent values of
+PNG of 2, 4 and 16 bits not, or as others. Those are put right here, or refused.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from twinlatent.data.kinds import UnreadableFileError, foreign, head_of
+
+JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further views of the same scene behind it, as some phones write
+SIXTEEN = ("PNG", "PPM", "TIFF", "IM")  # formats whose 32-bit mode holds 16-bit values, or is taken to
+SMALL = {"L;2": 4, "L;4": 16}  # layouts of grey PNG: how many shades
+WHITES = (1, 255, 65535)
+DARKEST = 1 / 255 + 1e-6  # as bright as a picture must become somewhere, unless all of it is of one shade
+SAVE = "save it as a PNG of 8 or 16 bits"
+
+SUBFILE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, DNG = 254, 258, 262, 339, 50706  # tags of TIFF
+WHITE_IS_ZERO, SIGNED, PREVIEW = 0, 2, 1
+
+
+class _MisfitError(ValueError):
+    """A picture whose grey values are not known."""
+
+
+def read_image(path: Path, size: int) -> NDArray[np.float32]:
+    """Read one image as float32 (size, size) in [0, 1].
+
+    The first of several pictures in a file, upright by its EXIF orientation, transparent parts shown on white, as grey
+    (ITU-R 601 luma), 16-bit grey in full precision, resized to a square whatever its shape. An image that already is
+    `size` by `size` keeps its exact values. Whole numbers of 32 bits are divided by the first of `WHITES` that none of
+    them exceeds.
+
+    Raises:
+        UnreadableFileError: the file is no image, is damaged, has so many pixels that Pillow suspects an attack, or has
+            grey values that could mean several things.
+    """
+    with open_image(path) as image:
+        grey = grey_values(image)
+    return resized(grey, size)
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image file, and turn whatever goes wrong with it within the block into an `UnreadableFileError`."""
+    head = head_of(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # oddities in metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check_opened(image)
+                yield image
+    except UnreadableFileError:
+        raise
+    except _MisfitError as error:
+        raise UnreadableFileError(path, str(error), SAVE) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableFileError(path, "has too many pixels to be opened safely", "shrink it") from None
+    except Exception as error:  # Pillow's readers raise nearly every type on damaged files
+        raise foreign(path, head) or _unreadable(path, head, error) from None
+
+
+def _check_opened(image: Image.Image) -> None:
+    """Refuse what Pillow would decode otherwise than it is meant, as far as that is known before."""
+    if image.format == "EPS":  # Pillow would have another program draw it
+        raise UnidentifiedImageError
+    if image.format == "PNG" and "transparency" in image.info:
+        _check_transparency(image, _layout(image))
+    tags = _tags(image)
+    if DNG in tags or (tags.get(SUBFILE, 0) & PREVIEW and pictures_in(image) > 1):
+        raise _MisfitError("is a raw photograph, or begins with a preview")
+
+
+def _layout(image: Image.Image) -> str:
+    """How the values of a PNG that is not decoded yet lie in its file, in Pillow's words."""
+    (tile, *_) = getattr(image, "tile", None) or [("", (), 0, "")]
+    return str(tile[3])
+
+
+def _check_transparency(image: Image.Image, layout: str) -> None:
+    if layout.startswith("RGB;16"):
+        raise _MisfitError("has a transparent colour of 16 bits")  # Pillow compares eight of them
+    if layout in SMALL and image.info["transparency"] < SMALL[layout]:
+        image.info["transparency"] *= 255 // (SMALL[layout] - 1)  # as Pillow scales the pixels, but not this
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+
+
+def _unreadable(path: Path, head: bytes, error: Exception) -> UnreadableFileError:
+    if not isinstance(error, UnidentifiedImageError):
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return UnreadableFileError(path, f"cannot be read as an image ({reason})", "put a sound copy in its place")
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return UnreadableFileError(path, "is a TIFF or raw photograph, damaged or of a kind that cannot be read", SAVE)
+    return UnreadableFileError(path, "is not an image", "give PNG, JPEG or the like")
+
+
+def pictures_in(image: Image.Image) -> int:
+    """How many pictures a file holds; further views in a JPEG do not count."""
+    return 1 if image.format in JPEGS else int(getattr(image, "n_frames", 1))
+
+
+def grey_values(image: Image.Image) -> NDArray[np.float32]:
+    """Grey values in [0, 1] of an opened image of any mode, (H, W), turned upright by its EXIF data."""
+    grey = _grey(ImageOps.exif_transpose(image), image)
+    darkest, brightest = grey.min(), grey.max()
+    if not (darkest >= 0 and brightest <= 1):
+        raise _MisfitError(
+            f"has grey values from {darkest:.6g} to {brightest:.6g}, not from 0 for black to 1 for white"
+        )
+    return grey
+
+
+def almost_black(values: NDArray[np.float32]) -> bool:
+    """Whether images in [0, 1] show something, but nowhere brighter than one 255th: 0 and 1 for 0 and 255, perhaps."""
+    return bool(values.min() < values.max() <= DARKEST)
+
+
+def _grey(upright: Image.Image, image: Image.Image) -> NDArray[np.float32]:
+    """Grey values of an image at its own size, by what its file says of them."""
+    tags = _tags(image)
+    bits = max(np.atleast_1d(tags.get(BITS, 0)))
+    if SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)) and bits < 32:
+        raise _MisfitError("has signed grey values, so its black and white are not known")
+    if image.mode.startswith(("I", "F")):
+        stored = np.asarray(upright)
+        values = _shown(stored.astype(np.float32) / np.float32(_white(image, int(bits), stored.max())))
+        if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            values = np.float32(1) - values
+        clear = image.info.get("transparency") if image.format == "PNG" else None
+        return values if clear is None else np.where(stored == clear, np.float32(1), values)
+    return _shown(_bytes(upright).astype(np.float32) / np.float32(255))
+
+
+def _shown(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if almost_black(values):
+        raise _MisfitError("is almost black, as if its values were meant for another white")
+    return values
+
+
+def _white(image: Image.Image, bits: int, brightest: float) -> int:
+    """The value of white in a mode of more than eight bits. Of 32-bit TIFF it is the first that nothing exceeds."""
+    if image.mode == "F":
+        return 1
+    if image.mode == "I" and image.format not in SIXTEEN:
+        raise _MisfitError("has whole grey values without a known white")
+    if image.format == "TIFF" and bits == 32:
+        return next((white for white in WHITES if brightest <= white), WHITES[-1])
+    return 2**bits - 1 if 8 < bits < 16 else 65535
+
+
+def _bytes(upright: Image.Image) -> NDArray[np.uint8]:
+    if upright.mode == "La":
+        upright = upright.convert("LA")
+    if upright.has_transparency_data:
+        white = Image.new("RGBA", upright.size, "white")
+        upright = Image.alpha_composite(white, upright.convert("RGBA"))
+    if upright.mode not in ("1", "L"):
+        upright = upright.convert("RGB")
+    return np.asarray(upright.convert("L"))
+
+
+def resized(grey: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Bilinear, over all pixels that fall on one when shrinking, so that values stay in the range they had."""
+    if grey.shape == (size, size):
+        return grey
+    return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR)).clip(0, 1)
