@@ -41,6 +41,10 @@ app.add_typer(zoo_app, name="zoo")
 
 INTERRUPTED = 130
 OURS = "twinlatent"
+FILES_OF_IMAGES = (
+    "PNG, JPEG and the like, folders of them, .npy, .npz (of an attack's file the worst images; FILE.npz:NAME for "
+    "another array), or IDX as MNIST's."
+)
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
 
@@ -136,7 +140,7 @@ def train(
 @app.command()
 def detect(
     model: Model,
-    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG and the like, .npy or .npz of images.")],
+    files: Annotated[list[Path], typer.Argument(help=FILES_OF_IMAGES)],
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
     invert: Annotated[bool, typer.Option(help="Swap black and white first: MNIST is white on black.")] = False,

@@ -59,6 +59,9 @@ def test_an_attack_prints_a_table_and_leaves_its_images(
     assert {record.metric for record in records} == {"sr@5"}
     assert {record.command.split()[0] for record in records} == {"twinlatent"}
     assert {path.name for path in Path("new").iterdir()} == {"a.npz", "a.json"}
+    said = [json.loads(line) for line in ok("detect", trained, "new/a.npz", "--json").out.splitlines()]
+    assert [row["image"] for row in said] == [f"new/a.npz:worst[{k}]" for k in range(6)]
+    assert [row["adversarial"] for row in said] == detector.detect(saved["worst"]).adversarial.tolist()
     assert contents(trained) == before, "an attack must not touch the training"
 
 

@@ -193,7 +193,10 @@ def test_what_must_or_can_not_be_fetched_is_missing(cache, tmp_path, monkeypatch
     ("content", "complaint"),
     [
         (CONTENTS["big"][:100], "is cut short, 100 of 256000 bytes"),
-        (CONTENTS["big"][::-1], "is damaged, its MD5 is [0-9a-f]{32} and not the published [0-9a-f]{32}"),
+        (
+            CONTENTS["big"][::-1],
+            "is damaged, or another file: its MD5 is [0-9a-f]{32} and not the published [0-9a-f]{32}",
+        ),
     ],
 )
 def test_a_damaged_copy_is_named_and_kept(cache, tmp_path, monkeypatch, place: str, content, complaint: str) -> None:
@@ -202,7 +205,7 @@ def test_a_damaged_copy_is_named_and_kept(cache, tmp_path, monkeypatch, place: s
         monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
         folder = tmp_path / "tiny"
     put(folder, big=content, small=CONTENTS["small"])
-    with pytest.raises(TwinlatentError, match=f"^{folder / 'big'}: {complaint}; delete it, or put the published"):
+    with pytest.raises(TwinlatentError, match=f"^{folder / 'big'}: {complaint}; move it away, or put the published"):
         obtain(tiny("http://127.0.0.1:9/"), fetch=True, progress=False)
     assert (folder / "big").read_bytes() == content
 

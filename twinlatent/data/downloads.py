@@ -91,10 +91,10 @@ def _check(path: Path, file: RemoteFile) -> None:
         content = _content_md5(path) if file.content and md5 != file.md5 else md5
         accepted = bool(file.accepts) and md5 != file.md5 and file.accepts(path.read_bytes())  # type: ignore[misc]
     except OSError as error:
-        raise TwinlatentError(f"{path}: cannot be read ({error.strerror}); mend or delete it") from None
+        raise TwinlatentError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from None
     if md5 != file.md5 and content != file.content and not accepted:
         fault = _fault(path, md5, content, file)
-        raise TwinlatentError(f"{path}: {fault}; delete it, or put the published file in its place")
+        raise TwinlatentError(f"{path}: {fault}; move it away, or put the published file in its place")
 
 
 def _md5(start: bytes = b"") -> "hashlib._Hash":
@@ -122,7 +122,7 @@ def _fault(path: Path, md5: str, content: str, file: RemoteFile) -> str:
     size = path.stat().st_size
     if size < file.size and path.name == file.name:
         return f"is cut short, {size} of {file.size} bytes"
-    return f"is damaged, its MD5 is {md5} and not the published {file.md5}"
+    return f"is damaged, or another file: its MD5 is {md5} and not the published {file.md5}"
 
 
 def _missing(collection: Collection, file: RemoteFile, mend: str) -> TwinlatentError:

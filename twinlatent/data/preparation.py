@@ -19,7 +19,7 @@ from twinlatent.data.prepared import Prepared, check_name, find, path_of, write_
 from twinlatent.data.reading import check_writable, partial_of, read_pieces
 from twinlatent.data.selection import called, left_out
 from twinlatent.data.sources import CATS_DOGS, SOURCES
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, one_line
 
 PHOTO_SIZE = 64
 
@@ -81,6 +81,7 @@ def prepare(
         KeyboardInterrupt: after Ctrl-C.
     """
     photos, boxes = Path(photos), None if boxes is None else Path(boxes)
+    told, say = say, lambda line: told(one_line(line))
     if name == CATS_DOGS:
         return _prepare_faces(photos, boxes, size, folder, progress, say)
     size = PHOTO_SIZE if size is None else size
