@@ -23,7 +23,10 @@ import twinlatent as tl
 # "name" is that one module, "name.*" a package with all that is in it. A new module goes on the lowest floor that
 # has everything it needs; one that needs a higher floor than its users does not belong where it is.
 FLOORS = (
-    ("errors", "files", "interrupts", "progress", "provenance", "code_digest", "outputs"),
+    (
+        *("arguments", "errors", "files", "interrupts", "progress", "provenance", "code_digest", "outputs"),
+        "torch_state",
+    ),
     (
         "data.*",
         "method.densities",

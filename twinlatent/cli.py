@@ -22,7 +22,7 @@ from twinlatent.evaluation.split_of import split_of
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
-from twinlatent.method.training import LOG_FILE, check_device
+from twinlatent.method.training import LOG_FILE
 from twinlatent.motivation.settings import check_names, motivation_settings
 from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
 from twinlatent.report.contact_sheet import contact_sheet
@@ -31,6 +31,7 @@ from twinlatent.reproduce import CELLS, COMPARISON, reproduce
 from twinlatent.reproduce_motivation import CELLS as MOTIVATION_CELLS
 from twinlatent.reproduce_motivation import DATA as MOTIVATION_DATA
 from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
+from twinlatent.torch_state import check_device
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Train, judge and use adversarial-example detectors.")  # fmt: skip

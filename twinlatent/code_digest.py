@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-LEARNING = ("attacks", "baselines", "criteria", "data", "method", "motivation", "outputs")
+LEARNING = ("arguments", "attacks", "baselines", "criteria", "data", "method", "motivation", "outputs", "torch_state")
 """What decides the numbers of a training or an attack."""
 MEASURING = (*LEARNING, "evaluation")
 """What decides those of an evaluation."""

@@ -5,11 +5,13 @@ A criterion is computed on the final, clipped images, whatever an attack says of
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from math import isclose
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import real, understood
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Bounds, Outputs
 
@@ -120,10 +122,13 @@ class Undetected(Criterion):
     fpr: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.fpr not in self.bounds.thresholds:
-            known = ", ".join(f"{rate:g}" for rate in sorted(self.bounds.thresholds)) or "none"
-            raise TwinlatentError(f"the bounds have no threshold at {self.fpr:g} (they have {known}); "
-                                  f"make them with detector.bounds({self.fpr:g})")  # fmt: skip
+        asked, known = real("fpr", self.fpr, above=0, below=1), sorted(self.bounds.thresholds)
+        same = [rate for rate in known if isclose(rate, asked, rel_tol=1e-6)]  # 0.3 is meant by 0.1 + 0.2, too
+        if not same:
+            have = ", ".join(f"{rate:g}" for rate in known) or "none"
+            raise TwinlatentError(f"the bounds have no threshold at {asked:g} (they have {have}); "
+                                  f"make them with detector.bounds({asked:g})")  # fmt: skip
+        understood(self, fpr=asked if asked in same else same[0])
 
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
         threshold = self.bounds.thresholds[self.fpr].to(outputs.labels.device)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from twinlatent.arguments import real
 from twinlatent.errors import TwinlatentError
 
 
@@ -61,6 +62,8 @@ class Bounds:
     thresholds: dict[float, Tensor]
 
     def __post_init__(self) -> None:
+        rates = {real("fpr", fpr, above=0, below=1): level for fpr, level in self.thresholds.items()}
+        object.__setattr__(self, "thresholds", rates)
         levels = {"suspicion_mean": self.suspicion_mean, "robust_mean": self.robust_mean}
         levels |= {f"threshold at {fpr:g}": level for fpr, level in self.thresholds.items()}
         for name, level in levels.items():

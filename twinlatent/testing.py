@@ -14,8 +14,10 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
+from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Bounds, Outputs
+from twinlatent.torch_state import fresh_torch
 
 Shape = tuple[int, int, int]
 """(channels, H, W) of one image."""
@@ -50,6 +52,7 @@ class LinearClassifier(nn.Module):
         self.weight, self.bias, self.shape = nn.Parameter(weight), nn.Parameter(bias), shape
 
     @classmethod
+    @fresh_torch()
     def random(cls, shape: Shape = (1, 8, 8), classes: int = 2, seed: int = 0) -> Self:
         """Orthogonal rows of length 10, and a bias that makes the grey image 0.5 a tie.
 
@@ -58,16 +61,17 @@ class LinearClassifier(nn.Module):
         """
         if not 2 <= classes <= prod(shape):
             raise TwinlatentError(f"classes is {classes}; give 2 to {prod(shape)}, the number of pixels")
-        weight = 10 * torch.linalg.qr(torch.randn(prod(shape), classes, generator=_generator(seed)))[0].T
+        weight = 10 * torch.linalg.qr(torch.randn(prod(shape), classes, generator=seeded(seed)))[0].T
         return cls(weight, -weight.sum(1) / 2, shape)
 
+    @fresh_torch()
     def samples(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Images (count, channels, H, W) near the middle of the box, and their labels 0, 1, ..., 0, 1, ...
 
         Made for a model of `random`: it reads them rightly, and the least perturbations stay inside the box.
         """
         labels = torch.arange(count) % len(self.bias)
-        noise = 0.04 * (2 * torch.rand(count, prod(self.shape), generator=_generator(seed)) - 1)
+        noise = 0.04 * (2 * torch.rand(count, prod(self.shape), generator=seeded(seed)) - 1)
         own = self.weight.detach()[labels]
         return (0.5 + noise + 0.3 * own / own.norm(dim=1, keepdim=True)).unflatten(1, self.shape), labels
 
@@ -127,13 +131,14 @@ class GaussianDetector(nn.Module):
         self.register_buffer("limits", limits)
 
     @classmethod
+    @fresh_torch()
     def random(cls, shape: Shape = (1, 8, 8), classes: int = 2, seed: int = 0) -> Self:
         """Features with ‖a_c‖₁ = ‖e_c‖₁ = 4 over equally many pixels each, and limits between 0.3 and 0.6.
 
         Raises:
             TwinlatentError: fewer than 2 classes, or fewer than 4 pixels a feature.
         """
-        size, generator = prod(shape) // max(2 * classes, 1), _generator(seed)
+        size, generator = prod(shape) // max(2 * classes, 1), seeded(seed)
         if classes < 2 or size < 4:
             raise TwinlatentError(f"classes is {classes}; give 2 to {prod(shape) // 8} for images of shape {shape}")
         places = torch.randperm(prod(shape), generator=generator)[: 2 * classes * size].reshape(2 * classes, size)
@@ -144,13 +149,14 @@ class GaussianDetector(nn.Module):
         limits = 0.3 + 0.3 * torch.rand(classes, generator=generator)
         return cls(features[:classes], features[classes:], limits, shape)
 
+    @fresh_torch()
     def samples(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Benign images (count, channels, H, W) and their labels 0, 1, ..., 0, 1, ...
 
         Made for a model of `random`: r_y and v_y are uniform in ±0.2, the features of all other classes about 1, none
         is misread or flagged, and the least perturbations stay inside the box.
         """
-        labels, generator = torch.arange(count) % len(self.limits), _generator(seed)
+        labels, generator = torch.arange(count) % len(self.limits), seeded(seed)
         images = 0.5 + 0.02 * (2 * torch.rand(count, prod(self.shape), generator=generator) - 1)
         for features in (self.robust, self.vulnerable):
             own = features.detach()[labels]
@@ -165,6 +171,7 @@ class GaussianDetector(nn.Module):
         robust, suspicion = -(r.square() + LOG_2PI) / 2, (v.square() + LOG_2PI) / 2
         return Outputs(robust, suspicion, robust, torch.stack([r, v], 2))
 
+    @fresh_torch()
     def bounds(self) -> Bounds:
         """The exact means over `samples`, and the thresholds ½ limit² + ½ log 2π under the rate 0.05."""
         ones = torch.ones_like(self.limits)
@@ -222,9 +229,10 @@ class TradeOffDetector(nn.Module):
                                   "of 0.4 at most")  # fmt: skip
         self.low, self.high, self.epsilon = low, high, epsilon
 
+    @fresh_torch()
     def samples(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Images (count, 1, 4, 4) with A = B = 0, and their labels, 0 all."""
-        noise = 0.1 * torch.rand(count, 1, 4, 2, 2, generator=_generator(seed))  # ..., half, column
+        noise = 0.1 * torch.rand(count, 1, 4, 2, 2, generator=seeded(seed))  # ..., half, column
         noise = noise - noise.mean((2, 4), keepdim=True)
         return (0.5 + noise).flatten(3), torch.zeros(count, dtype=torch.int64)
 
@@ -235,6 +243,7 @@ class TradeOffDetector(nn.Module):
         suspicion = self.high / self.low * left + right
         return Outputs(torch.stack([torch.zeros_like(odds), odds], 1), suspicion[:, None].expand(-1, 2))
 
+    @fresh_torch()
     def bounds(self) -> Bounds:
         """The benign mean 0, and the threshold (q + 1)·m/4 under the rate 0.05."""
         threshold = (self.high / self.low + 1) * self._needed / 4
@@ -267,9 +276,10 @@ class Honeypot(nn.Module):
             raise TwinlatentError(f"epsilon is {epsilon}; give a number above 0, of 0.4 at most")
         self.epsilon = epsilon
 
+    @fresh_torch()
     def samples(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Images (count, 1, 4, 4) with A and B within ±0.05 ε, and their labels, 0 all."""
-        noise = 0.1 * self.epsilon * (torch.rand(count, 1, 4, 4, generator=_generator(seed)) - 0.5)
+        noise = 0.1 * self.epsilon * (torch.rand(count, 1, 4, 4, generator=seeded(seed)) - 0.5)
         return 0.5 + noise, torch.zeros(count, dtype=torch.int64)
 
     def forward(self, images: Tensor) -> Outputs:
@@ -278,6 +288,7 @@ class Honeypot(nn.Module):
         odds = 4 * torch.maximum(left.abs() - 0.3 * self.epsilon, right - 0.4 * self.epsilon)
         return Outputs(torch.stack([torch.zeros_like(odds), odds], 1), left.abs()[:, None].expand(-1, 2))
 
+    @fresh_torch()
     def bounds(self) -> Bounds:
         """The threshold 0.15 ε under the rate 0.05; half of it stands for the benign mean."""
         threshold = torch.full((2,), 0.15 * self.epsilon)
@@ -344,7 +355,3 @@ def _dual(slopes: Tensor, norm: Norm) -> Tensor:
 def _least(radii: Tensor, labels: Tensor) -> Tensor:
     """The least of (n, C) over the wrong classes, at least 0."""
     return radii.scatter(1, labels[:, None], torch.inf).amin(1).clamp_min(0)
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -128,12 +128,12 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_bad_settings_are_refused_when_it_is_built() -> None:
-    for budget, complaint in [
-        (Budget("pgd", -1.0, steps=2, step_size=0.1), "epsilon is -1.0"),
-        (Budget("pgd", 0.1, steps=0, step_size=0.1), "steps is 0"),
-        (Budget("cw", steps=0), "steps=0"),
-        (Budget("pgd", 0.1, norm="l1"), "norm 'l1'"),
+def test_bad_settings_are_refused_at_once() -> None:
+    for made, complaint in [
+        (lambda: Budget("pgd", -1.0, steps=2, step_size=0.1), "epsilon is -1.0"),
+        (lambda: Budget("pgd", 0.1, steps=0, step_size=0.1), "steps is 0"),
+        (lambda: Budget("cw", steps=0), "steps is 0"),
+        (lambda: Budget("pgd", 0.1, norm="l1"), "norm 'l1'"),
     ]:
         with pytest.raises(TwinlatentError, match=complaint):
-            budget.build()
+            made()

@@ -160,12 +160,12 @@ def test_targets_are_reached() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"steps": 0}, "steps=0"),
-        ({"searches": 0}, "searches=0"),
-        ({"learning_rate": 0.0}, "learning_rate=0.0"),
-        ({"initial_c": -1.0}, "initial_c=-1.0"),
-        ({"confidence": -0.5}, "confidence=-0.5"),
-        ({"confidence": float("nan")}, "confidence=nan"),
+        ({"steps": 0}, "steps is 0"),
+        ({"searches": 0}, "searches is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"initial_c": -1.0}, "initial_c is -1.0"),
+        ({"confidence": -0.5}, "confidence is -0.5"),
+        ({"confidence": float("nan")}, "confidence is nan"),
     ],
 )
 def test_settings_without_sense_are_refused(settings, named: str) -> None:

@@ -168,10 +168,10 @@ def test_a_substitute_is_left_as_found(network: nn.Module, batch) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Square(0.3, 0), "queries 0"),
+        (lambda: Square(0.3, 0), "queries is 0"),
         (lambda: Square(-0.3), "epsilon is -0.3"),
-        (lambda: Square(0.3, first_share=0.0), "first_share 0.0"),
-        (lambda: Square(0.3, first_share=1.5), "first_share 1.5"),
+        (lambda: Square(0.3, first_share=0.0), "first_share is 0.0"),
+        (lambda: Square(0.3, first_share=1.5), "first_share is 1.5"),
         (lambda: Noise(LInf(0.3), 0), "draws is 0"),
     ],
 )

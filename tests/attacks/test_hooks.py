@@ -95,5 +95,5 @@ def test_modules_inside_are_left_as_found(wrap, batch) -> None:
 
 
 def test_no_draws_are_refused() -> None:
-    with pytest.raises(TwinlatentError, match="draws is 0; give at least 1"):
+    with pytest.raises(TwinlatentError, match="draws is 0; give a whole number of at least 1"):
         expectation(LinearClassifier.random(), 0)

@@ -23,7 +23,7 @@ from twinlatent.outputs import Outputs
         ({"steps": -3}, "steps is -3"),
         ({"epsilon": -0.1}, "epsilon is -0.1"),
         ({"epsilon": float("nan")}, "epsilon is nan"),
-        ({"step_size": -1.0}, "step size -1.0"),
+        ({"step_size": -1.0}, "step size is -1.0"),
         ({"norm": "l1"}, "norm 'l1' is unknown; choose linf or l2"),
     ],
 )

@@ -186,11 +186,11 @@ def test_better_and_worse() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Restarts(Fake(None), 0), "restarts: 0; give at least 1"),
-        (lambda: EveryTarget(Fake(None), 0), "count of targets: 0"),
-        (lambda: GammaSearch(Fake(None), 0), "searches: 0"),
-        (lambda: GammaSearch(Fake(None), start=0.0), "starts at 0.0"),
-        (lambda: GammaSearch(Fake(None), factor=1.0), "moves by 1.0"),
+        (lambda: Restarts(Fake(None), 0), "restarts is 0; give a whole number of at least 1"),
+        (lambda: EveryTarget(Fake(None), 0), "count of targets is 0"),
+        (lambda: GammaSearch(Fake(None), 0), "searches is 0"),
+        (lambda: GammaSearch(Fake(None), start=0.0), "start of γ is 0.0"),
+        (lambda: GammaSearch(Fake(None), factor=1.0), "factor of γ is 1.0; give a number above 1"),
     ],
 )
 def test_searches_without_sense_are_refused(make, complaint: str) -> None:

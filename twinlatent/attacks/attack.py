@@ -14,13 +14,15 @@ from typing import Self, TypedDict
 import torch
 from torch import Tensor, nn
 
+from twinlatent.arguments import whole
 from twinlatent.attacks.balls import IMAGE, l2_norm
-from twinlatent.attacks.models import Attackable, as_model, frozen
+from twinlatent.attacks.models import Attackable, as_model, frozen, no_probabilities
 from twinlatent.criteria import Aim, Criterion, HitsTarget, Misclassified
-from twinlatent.data.split import SEED_LIMIT
-from twinlatent.data.validation import check_images
+from twinlatent.data.split import checked_seed
+from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model
+from twinlatent.torch_state import differentiable, own_random_state
 
 BATCH = 100
 """Images attacked at a time, unless said otherwise: what bounds the memory an attack takes."""
@@ -178,20 +180,33 @@ def run(
     Raises:
         TwinlatentError: images, labels or targets of another shape or range; a model without gradients.
     """
-    images, labels, targets = checked_inputs(model, images, labels, targets, batch_size, seed)
+    batch_size, seed = whole("batch_size", batch_size), checked_seed(seed)
+    images, labels, targets = checked_inputs(model, images, labels, targets)
     wanted = criterion or (Misclassified() if targets is None else HitsTarget())
-    answer, parts = as_model(model), []
-    with frozen(model), own_random_state(images.device, seed), torch.inference_mode(False), torch.enable_grad():
+    answer, parts = no_probabilities(as_model(model)), []
+    with frozen(model), own_random_state(images.device, seed), differentiable():
         images = images.detach().clone()  # tensors of inference mode cannot take part in gradients
         aim = Aim(labels.clone(), None if targets is None else targets.clone(), seeds=seeds_of(images, seed))
         _check_answers(answer, images, aim, wanted)
         for start in range(0, len(images), batch_size):
             batch = slice(start, start + batch_size)
-            found = attack(answer, images[batch], aim[batch], wanted)
+            with _one_line():
+                found = attack(answer, images[batch], aim[batch], wanted)
             parts.append(_judged(found, answer, images[batch], aim[batch], wanted))
             if progress is not None:
                 progress(min(start + batch_size, len(images)))
-    return AttackResult.joined(parts)
+        return AttackResult.joined(parts)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "Inference tensors cannot be saved for backward" not in str(error):
+            raise
+        raise TwinlatentError("the model was made in torch.inference_mode and has no gradients; attack "
+                              "copy.deepcopy(model), made outside of it") from error  # fmt: skip
 
 
 @torch.no_grad()
@@ -232,33 +247,17 @@ def _number(content: bytes, key: bytes = b"") -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8, key=key).digest(), "little") >> 1
 
 
-@contextmanager
-def own_random_state(device: torch.device, seed: int) -> Iterator[None]:
-    """Within the block a model that draws random numbers draws from `seed`; afterwards all is as it was."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
 def checked_inputs(
-    model: object, images: Tensor, labels: Tensor, targets: Tensor | None, batch_size: int, seed: int
+    model: object, images: Tensor, labels: Tensor, targets: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Images, labels and targets as `run` takes them, on one device and in the model's precision.
 
     Raises:
         TwinlatentError: one of the arguments is out of its range.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise TwinlatentError(f"batch_size is {batch_size}; give a whole number of at least 1")
-    if not isinstance(seed, int) or not 0 <= seed < SEED_LIMIT:
-        raise TwinlatentError(f"seed is {seed}; give a whole number from 0 to 2⁶³ − 1")
     checked, labels = check_images(images, labels, channels=None)
     precise = _precision(model) == torch.float64
-    images, labels = torch.as_tensor(images).double() if precise else checked, labels.to(checked.device)
+    images, labels = _precise(images) if precise else checked, labels.to(checked.device)
     if targets is None:
         return images, labels, None
     try:
@@ -270,6 +269,10 @@ def checked_inputs(
         place = int(same[0])
         raise TwinlatentError(f"target {place} is {int(targets[place])}, the true label; give a wrong class")
     return images, labels, targets
+
+
+def _precise(images: Array) -> Tensor:
+    return (images if isinstance(images, Tensor) else torch.from_numpy(images)).double()
 
 
 def _precision(model: object) -> torch.dtype:
@@ -295,8 +298,9 @@ def _check_answers(model: Model, images: Tensor, aim: Aim, criterion: Criterion)
                                   "class, for one number an image value[:, None].expand_as(logits)")  # fmt: skip
     for name, classes in (("labels", aim.labels), ("targets", aim.targets)):
         if classes is not None and int(classes.max()) >= shape[1]:
+            one_up = int(classes.min()) == 1 and int(classes.max()) == shape[1]
             raise TwinlatentError(f"{name} go up to {int(classes.max())}, but the model has {shape[1]} classes, "
-                                  f"0 to {shape[1] - 1}")  # fmt: skip
+                                  f"0 to {shape[1] - 1}{f'; give {name} - 1' if one_up else ''}")  # fmt: skip
     verdict: object = criterion(outputs, aim[:1])
     if not isinstance(verdict, Tensor) or verdict.dtype != torch.bool or tuple(verdict.shape) != (1,):
         given = f"{verdict.dtype} {tuple(verdict.shape)}" if isinstance(verdict, Tensor) else type(verdict).__name__

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import real, understood
 from twinlatent.errors import TwinlatentError
 
 Norm = Literal["linf", "l2"]
@@ -42,10 +43,11 @@ class LInf:
     epsilon: float
 
     def __post_init__(self) -> None:
-        _check_radius(self.epsilon)
-        if self.epsilon > 1:
+        radius = _radius(self.epsilon)
+        if radius > 1:
             raise TwinlatentError(f"epsilon is {self.epsilon}; in L∞ give at most 1, the whole box; 8 grey levels are "
                                   "8/255")  # fmt: skip
+        understood(self, epsilon=radius)
 
     def project(self, images: Tensor, centre: Tensor) -> Tensor:
         """Clip to [centre − ε, centre + ε] and to [0, 1]: the nearest such images."""
@@ -69,7 +71,7 @@ class L2:
     epsilon: float
 
     def __post_init__(self) -> None:
-        _check_radius(self.epsilon)
+        understood(self, epsilon=_radius(self.epsilon))
 
     def project(self, images: Tensor, centre: Tensor) -> Tensor:
         """Shrink δ to the ball, then clip to [0, 1], which shrinks it further."""
@@ -127,9 +129,8 @@ def generator_of(seed: int) -> torch.Generator:
 
 def _on_its_device(draw: Callable[..., Tensor], like: Tensor, generator: torch.Generator | None) -> Tensor:
     device = generator.device if generator is not None else like.device
-    return draw(like.shape, generator=generator, device=device).to(like.device)
+    return draw(like.shape, generator=generator, device=device, dtype=torch.float32).to(like.device)
 
 
-def _check_radius(epsilon: float) -> None:
-    if not isinstance(epsilon, int | float) or not epsilon >= 0:
-        raise TwinlatentError(f"epsilon is {epsilon}; give a number of at least 0, such as 0.3")
+def _radius(epsilon: object) -> float:
+    return real("epsilon", epsilon, least=0, wanted="a number of at least 0, such as 0.3")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from twinlatent.arguments import real, understood, whole
 from twinlatent.attacks.attack import Attack
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.carlini_wagner import CarliniWagner
@@ -33,7 +34,7 @@ class Budget:
         norm: of the ball.
 
     Raises:
-        TwinlatentError: the attack is unknown.
+        TwinlatentError: the attack is unknown, or a number is out of its range.
     """
 
     attack: str
@@ -50,6 +51,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.attack not in ATTACKS:
             raise TwinlatentError(f"attack {self.attack!r} is unknown; choose from {', '.join(ATTACKS)}")
+        understood(self, epsilon=None if self.epsilon is None else ball_of(self.norm, self.epsilon).epsilon)
+        understood(self, **{name: whole(name, getattr(self, name)) for name in ("steps", "searches")})
+        rest = ("step_size", "decay", "learning_rate", "confidence", "initial_c")
+        understood(self, **{name: real(name, getattr(self, name), least=0) for name in rest})
 
     def at(self, epsilon: float) -> "Budget":
         """The same with another radius."""

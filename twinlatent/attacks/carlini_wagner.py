@@ -7,13 +7,13 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import real, understood, whole
 from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run
 from twinlatent.attacks.balls import IMAGE
 from twinlatent.attacks.guides import gradient_of
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import Margin, Objective
 from twinlatent.criteria import Aim, Criterion
-from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model
 
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
@@ -59,10 +59,14 @@ class CarliniWagner(Attack):
     abort_early: bool = False
 
     def __post_init__(self) -> None:
-        whole = all(isinstance(count, int) and count >= 1 for count in (self.steps, self.searches))
-        if not (whole and self.learning_rate > 0 and self.initial_c > 0 and self.confidence >= 0):
-            raise TwinlatentError(f"{self}: steps and searches must be whole and at least 1, learning rate and initial "
-                                  "c above 0, confidence at least 0")  # fmt: skip
+        understood(
+            self,
+            confidence=real("confidence", self.confidence, least=0),
+            steps=whole("steps", self.steps),
+            learning_rate=real("learning_rate", self.learning_rate, above=0),
+            initial_c=real("initial_c", self.initial_c, above=0),
+            searches=whole("searches", self.searches),
+        )
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found = Found.nothing(images)

@@ -1,17 +1,26 @@
 """Attacks that need no gradient of the attacked model: Square, noise, transfer. If they win, gradients are masked."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, again, run, seed_list
+from twinlatent.arguments import real, understood, whole
+from twinlatent.attacks.attack import (
+    Attack,
+    AttackResult,
+    Found,
+    RunOptions,
+    again,
+    run,
+    seed_list,
+)
 from twinlatent.attacks.balls import Ball, LInf, Norm, ball_of, draw_each, generator_of
-from twinlatent.attacks.models import Attackable, as_model, frozen
+from twinlatent.attacks.models import Attackable, as_model, frozen, no_probabilities
 from twinlatent.attacks.objectives import Margin, Objective
 from twinlatent.criteria import Aim, Criterion, HitsTarget, Misclassified
-from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model
 
 SHARES = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -43,11 +52,8 @@ class Square(Attack):
     early_stop: bool = True
 
     def __post_init__(self) -> None:
-        LInf(self.epsilon)
-        if not (self.queries >= 1 and 0 < self.first_share <= 1):
-            raise TwinlatentError(
-                f"queries {self.queries} must be at least 1, first_share {self.first_share} in (0, 1]"
-            )
+        understood(self, epsilon=LInf(self.epsilon).epsilon, queries=whole("queries", self.queries),
+                   first_share=real("first_share", self.first_share, above=0, most=1))  # fmt: skip
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         with torch.no_grad():
@@ -95,9 +101,9 @@ class Square(Attack):
         """Signs of the stripes (n, channels, 1, width); place and signs of each query (n, queries, 2 + channels)."""
         stripes, queries = [], []
         for seed in seed_list(aim):
-            generator = generator_of(seed)
-            stripes.append(_signs(torch.rand(channels, 1, width, generator=generator)))
-            queries.append(torch.rand(self.queries, 2 + channels, generator=generator))
+            draw = partial(torch.rand, generator=generator_of(seed), device="cpu", dtype=torch.float32)
+            stripes.append(_signs(draw(channels, 1, width)))
+            queries.append(draw(self.queries, 2 + channels))
         return torch.stack(stripes), torch.stack(queries)
 
 
@@ -119,8 +125,7 @@ class Noise(Attack):
     objective: Objective = Margin()
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise TwinlatentError(f"draws is {self.draws}; give at least 1")
+        understood(self, draws=whole("draws", self.draws))
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found, every = Found.nothing(images), torch.arange(len(images), device=images.device)
@@ -161,14 +166,14 @@ class Transfer(Attack):
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         wanted = Misclassified() if aim.targets is None else HitsTarget()
         with frozen(self.substitute):
-            there = self.attack(as_model(self.substitute), images, aim, wanted).images
+            there = self.attack(no_probabilities(as_model(self.substitute)), images, aim, wanted).images
         with torch.no_grad():
             outputs = model(there)
         return Found.iterate(there, criterion(outputs, aim), self.objective(outputs, aim)).counted(1)
 
 
 def _signs(uniform: Tensor) -> Tensor:
-    return torch.where(uniform < 0.5, -1.0, 1.0)
+    return torch.where(uniform < 0.5, -torch.ones_like(uniform), 1.0)
 
 
 def square(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twinlatent.arguments import whole
 from twinlatent.attacks.models import Attackable, as_model
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
@@ -47,9 +48,7 @@ class ExpectationOverTransformation(nn.Module):
 
     def __init__(self, model: Attackable, draws: int = 10) -> None:
         super().__init__()
-        if draws < 1:
-            raise TwinlatentError(f"draws is {draws}; give at least 1")
-        self.model, self.draws = model, draws
+        self.model, self.draws = model, whole("draws", draws)
 
     def forward(self, images: Tensor) -> Outputs:
         """The mean outputs."""

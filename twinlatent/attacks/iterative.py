@@ -7,13 +7,14 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import understood, whole
 from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run, seed_list
 from twinlatent.attacks.balls import Ball, Norm, ball_of, draw_each
 from twinlatent.attacks.guides import Ascent, Guide
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LogOdds, Objective
 from twinlatent.attacks.search import Restarts
-from twinlatent.attacks.steps import SignStep, Step, step_in
+from twinlatent.attacks.steps import Step, step_in
 from twinlatent.criteria import Aim, Criterion
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Model
@@ -48,8 +49,7 @@ class Iterative(Attack):
     early_stop: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise TwinlatentError(f"steps is {self.steps}; give a whole number of at least 1")
+        understood(self, steps=whole("steps", self.steps))
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found, rows = Found.nothing(images), torch.arange(len(images), device=images.device)
@@ -127,8 +127,8 @@ def fgsm(
     **options: Unpack[RunOptions],
 ) -> AttackResult:
     """Fast gradient sign method, x + ε sign(∇L) (Goodfellow et al. 2015); see `pgd` for the arguments."""
-    return run(Iterative(ball_of("linf", epsilon), SignStep(epsilon), 1, Ascent(objective)), model, images, labels,
-               **options)  # fmt: skip
+    ball = ball_of("linf", epsilon)
+    return run(Iterative(ball, step_in(ball, ball.epsilon), 1, Ascent(objective)), model, images, labels, **options)
 
 
 def pgd(
@@ -188,6 +188,7 @@ def mim(
     It starts from the image itself unless `random_start` is set; more than one restart needs that.
     """
     ball = ball_of(norm, epsilon)
+    restarts = whole("restarts", restarts)
     if restarts > 1 and not random_start:
         raise TwinlatentError(f"restarts is {restarts}, but each would start from the image; set random_start=True")
     attack = Iterative(ball, step_in(ball, step_size, decay), steps, Ascent(objective), random_start,

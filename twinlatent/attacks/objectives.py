@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinlatent.arguments import real, understood, whole
 from twinlatent.attacks.models import Attackable, as_model, frozen
 from twinlatent.criteria import Aim
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs, at_label
+from twinlatent.torch_state import differentiable
 
 
 class Objective(ABC):
@@ -31,6 +33,7 @@ class Objective(ABC):
 
     def __mul__(self, weight: float) -> "Weighted":
         """A multiple."""
+        weight = real("weight", weight)
         return Weighted(tuple((weight * own, term) for own, term in _terms(self)))
 
     __rmul__ = __mul__
@@ -89,6 +92,10 @@ class Margin(Objective):
 
     confidence: float = float("inf")
 
+    def __post_init__(self) -> None:
+        if self.confidence != float("inf"):
+            understood(self, confidence=real("confidence", self.confidence))
+
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
         sign, label = _direction(aim)
         gap = at_label(outputs.logits, label) - _others(outputs.logits, label).amax(1)
@@ -124,6 +131,7 @@ class LatentMatching(Objective):
         return _towards(-squared.amin(2).T, aim)
 
 
+@differentiable()
 @torch.no_grad()
 def latent_matching(model: Attackable, images: Tensor, labels: Tensor, per_class: int = 8) -> LatentMatching:
     """`LatentMatching` towards the first benign images of each class that the model reads rightly.
@@ -137,6 +145,7 @@ def latent_matching(model: Attackable, images: Tensor, labels: Tensor, per_class
     Raises:
         TwinlatentError: the model gives no latents, or a class has no image that is read rightly.
     """
+    per_class = whole("per_class", per_class)
     with frozen(model):
         outputs = as_model(model)(images)
     if outputs.latents is None:
@@ -184,9 +193,14 @@ class Bypass(Objective):
     scale: Literal["log", "probability"] = "log"
     at: At = "prediction"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.level, Tensor):
+            understood(self, level=real("level", self.level))
+
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
         meant = _meant(self.at, outputs, aim)
-        suspicion, level = at_label(outputs.suspicion, meant), torch.as_tensor(self.level).to(outputs.suspicion)
+        suspicion = at_label(outputs.suspicion, meant)
+        level = self.level.to(suspicion) if isinstance(self.level, Tensor) else suspicion.new_tensor(self.level)
         level = level[meant] if level.ndim else level
         excess = suspicion.exp() - level.exp() if self.scale == "probability" else suspicion - level
         gamma = 1.0 if aim.gamma is None else aim.gamma

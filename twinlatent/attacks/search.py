@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import real, understood, whole
 from twinlatent.attacks.attack import Attack, Found, again
 from twinlatent.attacks.guides import fooled
 from twinlatent.criteria import Aim, Criterion
@@ -24,7 +25,7 @@ class Restarts(Attack):
     count: int
 
     def __post_init__(self) -> None:
-        _at_least_one("restarts", self.count)
+        understood(self, count=whole("restarts", self.count))
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found = Found.nothing(images)
@@ -55,7 +56,7 @@ class EveryTarget(Attack):
 
     def __post_init__(self) -> None:
         if self.count is not None:
-            _at_least_one("count of targets", self.count)
+            understood(self, count=whole("count of targets", self.count))
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         if aim.targets is not None:
@@ -111,10 +112,8 @@ class GammaSearch(Attack):
     factor: float = 10.0
 
     def __post_init__(self) -> None:
-        _at_least_one("searches", self.searches)
-        if not (self.start > 0 and self.factor > 1):
-            raise TwinlatentError(f"the search for γ starts at {self.start} and moves by {self.factor}; give a start "
-                                  "above 0 and a factor above 1")  # fmt: skip
+        understood(self, searches=whole("searches", self.searches), start=real("start of γ", self.start, above=0),
+                   factor=real("factor of γ", self.factor, above=1))  # fmt: skip
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found = Found.nothing(images)
@@ -153,8 +152,3 @@ def _wrong_classes(model: Model, images: Tensor, aim: Aim) -> Tensor:
         logits = model(images).logits
     order = logits.argsort(stable=True, dim=1, descending=True)
     return order[order != aim.labels[:, None]].reshape(len(images), -1)
-
-
-def _at_least_one(what: str, count: int) -> None:
-    if count < 1:
-        raise TwinlatentError(f"{what}: {count}; give at least 1")

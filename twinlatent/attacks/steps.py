@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import real, understood
 from twinlatent.attacks.balls import IMAGE, L2, Ball, unit
-from twinlatent.errors import TwinlatentError
 
 TINY = torch.finfo(torch.float32).tiny
 """Keeps a zero gradient from dividing by zero."""
@@ -35,7 +35,7 @@ class SignStep:
     decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self.size, self.decay)
+        understood(self, size=real("step size", self.size, least=0), decay=real("decay", self.decay, least=0))
 
     def direction(self, gradient: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
         """size·sign(g), and g."""
@@ -57,7 +57,7 @@ class UnitStep:
     decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self.size, self.decay)
+        understood(self, size=real("step size", self.size, least=0), decay=real("decay", self.decay, least=0))
 
     def direction(self, gradient: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
         """size·g/‖g‖₂, and g."""
@@ -78,8 +78,3 @@ def accumulated(gradient: Tensor, momentum: Tensor, decay: float) -> Tensor:
     gradient = gradient / largest.clamp_min(TINY)  # first, so that no sum of tiny numbers underflows
     norm = gradient.abs().sum(IMAGE, keepdim=True)
     return (decay * momentum).add_(gradient.div_(norm.clamp_min(TINY)))
-
-
-def _check(size: float, decay: float) -> None:
-    if not (size >= 0 and decay >= 0):
-        raise TwinlatentError(f"step size {size} and decay {decay} must be at least 0")

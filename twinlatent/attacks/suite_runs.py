@@ -16,15 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, own_random_state, run
+from twinlatent.arguments import whole
+from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, run
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.models import Attackable, as_model, frozen
 from twinlatent.code_digest import code_identity
 from twinlatent.criteria import Criterion
+from twinlatent.data.split import checked_seed
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing, write_json
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import differentiable, own_random_state
 
 SLACK = 1e-5
 """By so much, relatively, a perturbation may leave the ball through rounding."""
@@ -81,6 +84,7 @@ class SuiteResult:
         return stacked[picked, torch.arange(len(picked), device=picked.device)]
 
 
+@differentiable()
 def run_suite(
     attacks: Mapping[str, Attack],
     model: Attackable,
@@ -122,8 +126,8 @@ def run_suite(
     """
     if not attacks:
         raise TwinlatentError("0 attacks; give at least one")
-    ball_of(norm, epsilon)
-    images, labels, _ = checked_inputs(model, images, labels, None, batch_size, seed)
+    epsilon, batch_size, seed = ball_of(norm, epsilon).epsilon, whole("batch_size", batch_size), checked_seed(seed)
+    images, labels, _ = checked_inputs(model, images, labels, None)
     folder = None if folder is None else Path(folder)
     if folder is not None:
         made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels,
@@ -199,6 +203,7 @@ def _untouched(images: Tensor) -> AttackResult:
     return AttackResult(images, number - 1, no, zero, zero, number, number, torch.full_like(zero, torch.nan), no)
 
 
+@differentiable()
 @torch.no_grad()
 def _answers(model: Attackable, images: Tensor, seed: int) -> list[Tensor | None]:
     with frozen(model), own_random_state(images.device, seed):

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from twinlatent.arguments import understood, whole
 from twinlatent.attacks.attack import Attack
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.budgets import preset
@@ -72,9 +73,8 @@ class Suite:
     def __post_init__(self) -> None:
         if self.name not in get_args(SuiteName):
             raise TwinlatentError(f"suite {self.name!r} is unknown; choose from {', '.join(get_args(SuiteName))}")
-        if self.steps is not None and self.steps < 1:
-            raise TwinlatentError(f"steps is {self.steps}; give at least 1")
-        ball_of(self.norm, self.epsilon)
+        steps = None if self.steps is None else whole("steps", self.steps)
+        understood(self, steps=steps, epsilon=ball_of(self.norm, self.epsilon).epsilon)
         if self.name == "paper" and (self.steps is not None or self.norm != "linf"):
             raise TwinlatentError(f"suite paper has the paper's steps and its linf steps; steps {self.steps} and norm "
                                   f"{self.norm} are for the other suites")  # fmt: skip
@@ -99,17 +99,18 @@ class Suite:
         found["mim"] = self._iterative(Ascent(), steps, decay=0.9)
         if self.substitute is not None:
             found["transfer"] = Transfer(self.substitute, self._iterative(Ascent(), steps, decay=0.9, early_stop=False))
-        found |= self._knowing(steps) if self.level is not None else {"targets": self._targets(Ascent(), steps)}
+        found |= (
+            self._knowing(steps, self.level) if self.level is not None else {"targets": self._targets(Ascent(), steps)}
+        )
         if self.norm == "linf":
             raised = Margin() if self.level is None else Margin(0.0) + Bypass(self.level)
             found["square"] = Square(self.epsilon, 10 * steps, raised)
         return found
 
-    def _knowing(self, steps: int) -> dict[str, Attack]:
+    def _knowing(self, steps: int, level: Tensor) -> dict[str, Attack]:
         """Attacks that know the detector."""
-        assert self.level is not None
         quieter, towards = -1.0 * Suspicion(), -1.0 * Suspicion("target")
-        bypass, bypass_there = Bypass(self.level), Bypass(self.level, at="target")
+        bypass, bypass_there = Bypass(level), Bypass(level, at="target")
         found: dict[str, Attack] = {
             "pgd_w": GammaSearch(self._iterative(Ascent(Margin(0.0) + bypass), steps, random_start=True)),
             "mim_w": GammaSearch(self._iterative(Ascent(Margin(0.0) + bypass), steps, decay=0.9)),

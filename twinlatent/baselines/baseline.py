@@ -20,6 +20,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.outputs import Outputs
+from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
 
 KIND = "baseline"
 """What its file is, see `load_tensors`."""
@@ -40,6 +41,7 @@ class Baseline(CalibratedDetector):
         benign: by score, what it says of the calibration images.
     """
 
+    @fresh_torch()
     def __init__(
         self,
         name: str,
@@ -90,9 +92,11 @@ class Baseline(CalibratedDetector):
     def essence(self) -> tuple[Any, ...]:
         return self._name, self._score, self.module, {score: vars(table) for score, table in self.benign.items()}
 
+    @full_precision()
     def outputs(self, images: Tensor) -> Outputs:
         return self.module.outputs(images, self._score)
 
+    @full_precision()
     def outputs_by_score(self, images: Tensor) -> dict[str, Outputs]:
         return {score: self.module.outputs(images, score) for score in self.scores}
 
@@ -101,8 +105,9 @@ class Baseline(CalibratedDetector):
             raise unknown_score(score, self.scores)
         return self._with(self.module, score)
 
-    def to(self, device: str | torch.device) -> "Baseline":
-        return self._with(copy.deepcopy(self.module).to(device), self._score)
+    @fresh_torch()
+    def to(self, device: Device) -> "Baseline":
+        return self._with(copy.deepcopy(self.module).to(check_device(device)), self._score)
 
     def save(self, path: str | Path) -> None:
         """Write network and calibration images' suspicion under each score."""
@@ -115,6 +120,7 @@ class Baseline(CalibratedDetector):
         save_tensors(path, KIND, tensors, description)
 
     @classmethod
+    @fresh_torch()
     def load(cls, path: str | Path) -> "Baseline":
         """Read a baseline's file onto the CPU.
 
@@ -160,6 +166,7 @@ def new_network(method: str, spec: str, image_shape: tuple[int, ...], classes: i
     return ClassDetectors(spec, image_shape, classes) if kind is ClassDetectors else kind(spec, image_shape)
 
 
+@fresh_torch()
 @torch.no_grad()
 def build_baseline(
     method: str,

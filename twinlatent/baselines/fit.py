@@ -18,7 +18,7 @@ from twinlatent.baselines.settings import ATTACKS, BaselineSettings, baseline_se
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.augmentation import augmented
-from twinlatent.data.split import seeded
+from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
@@ -31,13 +31,13 @@ from twinlatent.method.training import (
     TOTAL,
     Keeping,
     TrainingState,
-    check_device,
     refuse_earlier,
     share_of_rate,
     train_rounds,
     training_card,
 )
 from twinlatent.provenance import provenance
+from twinlatent.torch_state import CPU, Device, check_device, fresh_torch, own_random_state
 
 CLASSIFIER, ATTACKED = "classifier", "attacked"
 """Folders of what Gong et al.'s binary detector needs first."""
@@ -55,7 +55,7 @@ class _Work:
     settings: BaselineSettings
     seed: int
     keeping: Keeping
-    device: str
+    device: torch.device
 
     def within(self, folder: str) -> "_Work":
         """Kept in a folder below; a part that was never begun is begun where a whole is resumed."""
@@ -64,6 +64,7 @@ class _Work:
         return replace(self, keeping=replace(self.keeping, folder=below, resume=self.keeping.resume and begun))
 
 
+@fresh_torch()
 def fit_baseline(
     method: str,
     split: Split,
@@ -74,7 +75,7 @@ def fit_baseline(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: Device = "cpu",
     progress: bool = True,
 ) -> Baseline:
     """Train a baseline on the training part of a split and calibrate it on the calibration part.
@@ -89,30 +90,30 @@ def fit_baseline(
         seed: of weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
         resume: go on from the state in `folder`.
-        device: such as "cpu" or "cuda".
+        device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show bars.
 
     Raises:
         TwinlatentError: unknown method, attack, preset or device, a folder that holds a training, or one that diverges.
     """
+    seed = checked_seed(seed)
     if settings is None or method not in ATTACKS:  # which complains
         settings = baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
     check_settings(method, settings)
     fewest = int(split.train.labels.bincount(minlength=split.classes).min())
     if method == "rce" and fewest <= NEAREST:
         raise TwinlatentError(f"{fewest} training images of a class; rce needs at least {NEAREST + 1} of each")
-    check_device(device)
+    place = check_device(device)
     origin = provenance()
     folder = Path(folder) if folder is not None else None
     if folder is not None:
         _check_folder(folder, resume)
     identity = {"method": method, "settings": settings.model_dump(), "seed": seed, "data": split.fingerprint}
     keeping = Keeping(folder, identity, resume, settings.checkpoint_every, progress)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        module = new_network(method, settings.network, split.image_shape, split.classes).to(device)
-    seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, device))
-    card = training_card(split, settings, seed, settings.rounds, seconds, origin, device)
+    with own_random_state(CPU, seed):
+        module = new_network(method, settings.network, split.image_shape, split.classes).to(place)
+    seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, place))
+    card = training_card(split, settings, seed, settings.rounds, seconds, origin, place)
     made = build_baseline(method, module.cpu(), split.calibration, split.class_names, card)
     if folder is not None:
         made.save(folder / DETECTOR_FILE)
@@ -195,7 +196,7 @@ def _rce(module: ReverseCrossEntropy, work: _Work) -> float:
 def _gat(module: ClassDetectors, work: _Work) -> float:
     """Each class's detector: its own images against attacked images of the others."""
     settings, split = work.settings, work.split
-    deal = Dealer(split.train, split.classes, settings.batch, torch.device(work.device), settings.augment)
+    deal = Dealer(split.train, split.classes, settings.batch, work.device, settings.augment)
     spared = int(settings.unattacked * settings.batch)
 
     def turn(state: TrainingState) -> dict[str, Any]:

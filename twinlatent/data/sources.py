@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from twinlatent.arguments import whole
 from twinlatent.data.catalogue import CAT_DOG_FACES, FASHION_MNIST, MNIST, Collection
 from twinlatent.data.downloads import locate, obtain
 from twinlatent.data.faces import SPECIES, read_faces
@@ -20,8 +21,9 @@ from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
 from twinlatent.data.limits import check_size
 from twinlatent.data.prepared import find, prepared_names, read_made_with, read_prepared
-from twinlatent.data.split import LabelledImages, Split, split_calibration, split_three_ways
+from twinlatent.data.split import LabelledImages, Split, checked_seed, split_calibration, split_three_ways
 from twinlatent.errors import TwinlatentError
+from twinlatent.torch_state import fresh_torch
 
 CATS_DOGS = "cats-dogs"
 FOLDER = "folder:"
@@ -106,6 +108,7 @@ def names() -> tuple[str, ...]:
     return (*SOURCES, *(name for name in prepared_names() if name not in SOURCES))
 
 
+@fresh_torch()
 def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = True, progress: bool = True) -> Split:
     """Load a data set by name, in three parts.
 
@@ -131,6 +134,7 @@ def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = Tru
         TwinlatentError: unknown name, wrong size or seed, or files that are missing, damaged or not what their
             names say.
     """
+    seed, size = checked_seed(seed), None if size is None else whole("size", size, least=0, wanted="pixels")
     if name.startswith(FOLDER):
         return _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
     prepared = _prepared(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from twinlatent.arguments import real, whole
 from twinlatent.errors import TwinlatentError
 
 HASHED_AT_ONCE = 4096
@@ -100,7 +101,7 @@ def _image_bytes(images: Tensor) -> Iterator[bytes]:
     for start in range(0, len(images), HASHED_AT_ONCE):
         block = images[start : start + HASHED_AT_ONCE].cpu()
         bytewise = block.mul(255).round().to(torch.uint8)
-        exact = torch.equal(bytewise / 255, block)
+        exact = torch.equal(bytewise.float() / 255, block)
         yield b"uint8" if exact else b"float32"
         yield (bytewise.numpy() if exact else block.numpy().astype("<f4")).tobytes()
 
@@ -138,15 +139,17 @@ def split_three_ways(
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator of its own from a seed, at least 0 and below 2**63; `TwinlatentError` otherwise."""
-    if not 0 <= seed < SEED_LIMIT:
-        raise TwinlatentError(f"seed is {seed}; give a whole number from 0 to 2**63 - 1")
-    return torch.Generator().manual_seed(seed)
+    """A generator of its own, on the CPU, from a seed as `checked_seed` takes it."""
+    return torch.Generator().manual_seed(checked_seed(seed))
+
+
+def checked_seed(seed: object) -> int:
+    """The seed as Python's number, at least 0 and below 2⁶³; `TwinlatentError` otherwise."""
+    return whole("seed", seed, least=0, most=SEED_LIMIT - 1, wanted="a whole number from 0 to 2⁶³ − 1")
 
 
 def _split_off(data: LabelledImages, share: float, generator: torch.Generator) -> tuple[LabelledImages, LabelledImages]:
-    if not 0 < share < 1:
-        raise TwinlatentError(f"share is {share}; give a number between 0 and 1")
+    share = real("share", share, above=0, below=1, wanted="a number between 0 and 1")
     labels = data.labels.cpu()
     taken = torch.zeros(len(labels), dtype=torch.bool)
     for label, count in enumerate(_counts_to_take(labels, share)):

@@ -39,36 +39,67 @@ def check_images(
     Raises:
         TwinlatentError: anything is otherwise.
     """
-    checked = _checked_images(images, channels)
+    labelled = len(labels) if getattr(labels, "ndim", 0) else None  # type: ignore[arg-type]
+    checked = _checked_images(images, channels, shape, labelled)
+    if channels is None and len(checked) == 1 and labelled == checked.shape[1] > 1:
+        raise TwinlatentError(f"1 image of {labelled} channels but {labelled} labels; give images.transpose(0, 1) if "
+                              "each of these is an image")  # fmt: skip
     if shape is not None and tuple(checked.shape[1:]) != tuple(shape):
         found = tuple(checked.shape[1:])
         raise TwinlatentError(f"images are {found} each, {tuple(shape)} is expected; resize or crop them")
     return checked, None if labels is None else _checked_labels(labels, len(checked))
 
 
-def _checked_images(images: Array, channels: int | None) -> Tensor:
+def check_numbering(labels: Tensor) -> None:
+    """Raise `TwinlatentError` unless every class from 0 to the largest of labels (n,) occurs."""
+    counts = labels.bincount()
+    missing = (counts == 0).nonzero()[:, 0].tolist()
+    if missing == [0]:
+        raise TwinlatentError(f"labels go from 1 to {len(counts) - 1}; number the classes from 0: labels - 1")
+    if missing:
+        raise TwinlatentError(f"class {missing[0]} has no images, though labels go up to {len(counts) - 1}; number the "
+                              "classes that there are 0, 1, ...")  # fmt: skip
+
+
+def _checked_images(images: Array, channels: int | None, shape: tuple[int, ...] | None, labelled: int | None) -> Tensor:
     _check_type("images", images)
     if not _is_floating(images):
         mend = "divide by 255" if _dtype(images) == "uint8" else "convert to float32 in [0, 1]"
         raise TwinlatentError(f"images are {_dtype(images)}, not floating; {mend}")
     if images.ndim != 4 or channels not in (None, images.shape[1]) or 0 in images.shape:
         wanted = f"(n, {'channels' if channels is None else channels}, H, W)"
-        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not {wanted}; {_shape_mend(images, channels)}")
+        mend = _shape_mend(images, channels, shape, labelled)
+        raise TwinlatentError(f"images have shape {tuple(images.shape)}, not {wanted}; {mend}")
     checked = _tensor(images, np.float32, torch.float32)
     _check_range(checked)
     return checked
 
 
-def _shape_mend(images: Array, channels: int | None) -> str:
+def _shape_mend(images: Array, channels: int | None, shape: tuple[int, ...] | None, labelled: int | None) -> str:
+    """How images of that shape become what is expected; `labelled` is how many labels there are."""
     if 0 in images.shape:
         return "give at least one image of at least one pixel"
     if images.ndim == 3:
-        return "add the channel axis: images[:, None]" if channels == 1 else "add the batch axis: images[None]"
+        return _missing_axis(images, channels, shape, labelled)
+    if images.ndim == 2:
+        side = "H, W" if shape is None else ", ".join(map(str, shape[1:]))
+        rows, image = f"images.reshape(-1, 1, {side})", "images[None, None]"
+        return f"for rows of pixels give {rows}" if labelled == len(images) else f"give {image}, or for rows {rows}"
     if images.ndim == 4 and images.shape[3] == 1:
         return "move the channel axis forward: images[..., 0][:, None]"
     if images.ndim == 4:
         return "convert them to one grey channel"
     return "reshape them"
+
+
+def _missing_axis(images: Array, channels: int | None, shape: tuple[int, ...] | None, labelled: int | None) -> str:
+    """Of (n, H, W) the channels', of (channels, H, W) the batch's."""
+    channel, batch = "add the channel axis: images[:, None]", "add the batch axis: images[None]"
+    n = images.shape[0]
+    one = tuple(images.shape) == shape or n == channels or labelled == 1
+    if labelled == n or (channels == 1 and not one):
+        return channel
+    return batch if one else f"for {n} grey images {channel}; for one image of {n} channels {batch}"
 
 
 def _check_range(images: Tensor) -> None:

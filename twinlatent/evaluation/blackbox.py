@@ -17,6 +17,7 @@ from torch import Tensor
 from twinlatent import attacks
 from twinlatent.attacks.budgets import Budget
 from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import checked_seed
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.kept import reused
 from twinlatent.evaluation.measured import RATES, Measured, check_fit, drawn_rows, records_of
@@ -25,6 +26,7 @@ from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 from twinlatent.evaluation.substitutes import SUBSTITUTES, Substitute, attack_substitute, train_substitute
 from twinlatent.method.calibrated import CalibratedDetector, Scored, Verdict
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import fresh_torch
 
 EXAMPLES_PER_ATTACK = 6
 MISREAD_ONLY = ", misread only"
@@ -42,6 +44,7 @@ def at_epsilon(epsilon: float) -> tuple[Budget, ...]:
     return tuple(budget if budget.epsilon is None else budget.at(epsilon) for budget in BLACK_BOX)
 
 
+@fresh_torch()
 def evaluate_blackbox(
     detector: CalibratedDetector,
     split: Split,
@@ -76,6 +79,7 @@ def evaluate_blackbox(
     Raises:
         TwinlatentError: the detector was made for images or classes of another kind, or `folder` holds other work.
     """
+    seed = checked_seed(seed)
     check_fit(detector, split)
     _check_budgets(budgets)
     began, origin = time.monotonic(), provenance()

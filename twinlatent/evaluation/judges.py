@@ -23,7 +23,7 @@ from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
 from twinlatent.attacks.steps import SignStep
 from twinlatent.data import LabelledImages, Split
-from twinlatent.data.split import seeded
+from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.findings import JudgeCase, JudgedAttack
 from twinlatent.evaluation.measured import draw
@@ -32,6 +32,7 @@ from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import CPU, fresh_torch, own_random_state
 
 KNN, CNN, AGREEMENT = "knn", "cnn", "agreement"
 KIND, FILE = "judge", "judge.safetensors"
@@ -98,6 +99,7 @@ class Judges:
 # --- making judges ------------------------------------------------------------------------------------------------
 
 
+@fresh_torch()
 def train_judges(
     split: Split,
     *,
@@ -119,7 +121,7 @@ def train_judges(
     Raises:
         TwinlatentError: the folder holds a network of other images, seed or settings, or a damaged one.
     """
-    settings = _completed(settings or JudgeSettings(), split)
+    seed, settings = checked_seed(seed), _completed(settings or JudgeSettings(), split)
     remembered = draw(split.train, min(settings.remembered, len(split.train)), seed)
     knn = KNeighborsClassifier(min(settings.neighbours, len(remembered)), algorithm="brute")
     knn.fit(_shrunk(remembered.images, settings.side), remembered.labels.numpy())
@@ -169,8 +171,7 @@ def _network(split: Split, settings: JudgeSettings) -> nn.Module:
 def _trained(split: Split, settings: JudgeSettings, seed: int, progress: bool) -> nn.Module:
     """Adam on cross-entropy of attacked training images, as A. Madry et al. 2018, with a growing radius."""
     generator, epsilon = seeded(seed), settings.epsilon or 0.0
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with own_random_state(CPU, seed):
         network = _network(split, settings)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps)

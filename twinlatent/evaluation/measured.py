@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate
 from twinlatent.evaluation.records import Record
@@ -27,7 +28,7 @@ def drawn_rows(count: int, images: int | None, seed: int) -> Tensor:
     images = count if images is None else images
     if not (images == count or 1 <= images <= count):
         raise TwinlatentError(f"{images} test images are asked for; there are {count}")
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:images]
+    return torch.randperm(count, generator=seeded(seed))[:images]
 
 
 def draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import Attack, own_random_state, run
+from twinlatent.attacks.attack import Attack, run
 from twinlatent.attacks.balls import Ball, LInf, Norm, ball_of
 from twinlatent.attacks.guides import Ascent, Guide, Selective, gradient_of
 from twinlatent.attacks.iterative import Iterative
@@ -16,6 +16,7 @@ from twinlatent.attacks.steps import step_in
 from twinlatent.attacks.suites import STEPS
 from twinlatent.criteria import Aim, Misclassified, Undetected
 from twinlatent.outputs import Bounds, Outputs
+from twinlatent.torch_state import own_random_state
 
 RESTARTS = 3
 

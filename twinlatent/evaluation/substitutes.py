@@ -18,12 +18,14 @@ from twinlatent.attacks.models import frozen
 from twinlatent.attacks.suite_runs import SuiteResult, run_suite
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import checked_seed
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.kept import keep, kept
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.presets import SMALL_SIDE, is_large, plain_classifier
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import CPU, fresh_torch, own_random_state
 
 SubstituteName = Literal["f_p", "cnn5", "cleverhans"]
 """`f_p`: the plain classifier of the paper's Table 5. `cnn5`: two 5×5 convolutions, each pooled. `cleverhans`: the
@@ -82,6 +84,7 @@ def substitute_network(split: Split, name: str = "f_p") -> PlainNetwork:
     return build_classifier(notation(split, name), split.image_shape)
 
 
+@fresh_torch()
 def train_substitute(
     split: Split, name: str = "f_p", *, seed: int = 0, folder: Path | None = None, progress: bool = True
 ) -> Substitute:
@@ -99,7 +102,7 @@ def train_substitute(
     Raises:
         TwinlatentError: an unknown name; or the folder holds a network of other images, seed, settings or code.
     """
-    layers, origin = notation(split, name), provenance()
+    seed, layers, origin = checked_seed(seed), notation(split, name), provenance()
     if folder is None:
         return Substitute(name, _trained(split, name, seed, progress), origin)
     identity = {"data": split.fingerprint, "seed": seed, "network": layers, "steps": _steps(split),
@@ -110,7 +113,7 @@ def train_substitute(
         network = _trained(split, name, seed, progress)
         keep(path, KIND, network.state_dict(), identity, origin)
         return Substitute(name, network, origin)
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state(CPU, seed):
         network = substitute_network(split, name)
     network.load_state_dict(found[0])
     return Substitute(name, network.eval(), found[1])
@@ -121,8 +124,7 @@ def _steps(split: Split) -> int:
 
 
 def _trained(split: Split, name: str, seed: int, progress: bool) -> PlainNetwork:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with own_random_state(CPU, seed):
         network = substitute_network(split, name)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(network.parameters(), SUBSTITUTE_RATE)

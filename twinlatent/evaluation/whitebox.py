@@ -35,6 +35,7 @@ from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import fresh_torch
 
 Goal = Literal["undetected", "c1c2", "misclassified"]
 """Besides being misread: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a detector
@@ -129,6 +130,7 @@ class WhiteBoxRun:
     origin: Provenance
 
 
+@fresh_torch()
 def attack_detector(
     detector: CalibratedDetector,
     split: Split,

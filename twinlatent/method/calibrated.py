@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinlatent.arguments import real
 from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibrate
 from twinlatent.outputs import Bounds, Outputs
+from twinlatent.torch_state import Device, fresh_torch
 
 DETECTOR_FILE = "detector.safetensors"
 """Name of the detector file in a training folder."""
@@ -162,8 +164,12 @@ class CalibratedDetector(ABC):
         """
 
     @abstractmethod
-    def to(self, device: str | torch.device) -> Self:
-        """A copy of the detector on another device; its thresholds stay those that were measured on the CPU."""
+    def to(self, device: Device) -> Self:
+        """A copy of the detector on another device; its thresholds stay those that were measured on the CPU.
+
+        Raises:
+            TwinlatentError: PyTorch cannot compute there.
+        """
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
@@ -188,6 +194,7 @@ class CalibratedDetector(ABC):
         """How many benign images it was calibrated on."""
         return len(self._answers.labels)
 
+    @fresh_torch()
     @torch.no_grad()
     def detect(self, images: Array, fpr: float = 0.05) -> Verdict:
         """Classify images and say which are adversarial.
@@ -202,25 +209,29 @@ class CalibratedDetector(ABC):
         Raises:
             TwinlatentError: images of another shape or range or with NaN; fpr finer than the calibration can tell.
         """
-        self.calibration.check(fpr)
+        self.calibration.check(real("fpr", fpr))
         return self.verdict(self._scored(images, lambda chunk: {self.score: self.outputs(chunk)})[self.score], fpr)
 
+    @fresh_torch()
     @torch.no_grad()
     def scored(self, images: Array) -> dict[str, Scored]:
         """Labels and suspicion under each of its `scores`; images, answers and errors as in `detect`."""
         return self._scored(images, self.outputs_by_score)
 
+    @fresh_torch()
     def verdict(self, scored: Scored, fpr: float) -> Verdict:
         """What `detect` says, of images that were `scored` under its own score.
 
         Raises:
             TwinlatentError: fpr finer than the calibration can tell.
         """
+        fpr = real("fpr", fpr)
         thresholds = self.calibration.thresholds(fpr)
         p_value = self.calibration.p_values(scored.suspicion, scored.label, fpr)
         flagged = ~(scored.suspicion <= thresholds[scored.label])  # so that NaN is flagged
         return Verdict(scored.label, flagged, scored.suspicion, p_value)
 
+    @fresh_torch()
     def bounds(self, *fprs: float) -> Bounds:
         """Benign levels by predicted class, for criteria and objectives (C1, C2, undetected at a rate)."""
         benign, device = self._answers, self.device
@@ -228,7 +239,7 @@ class CalibratedDetector(ABC):
         return Bounds(
             suspicion_mean=mean_by_label(benign.suspicion, benign.labels, self.classes).to(device),
             robust_mean=robust,
-            thresholds={fpr: self.calibration.thresholds(fpr).to(device) for fpr in fprs},
+            thresholds={fpr: self.calibration.thresholds(fpr).to(device) for fpr in (real("fpr", f) for f in fprs)},
         )
 
     def _checked(self, images: Array) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from twinlatent.method.fourier import fourier_conv
+from twinlatent.torch_state import full_precision
 
 THIN_CHANNELS = 8
 """Below this many input channels a group, libraries compute the input gradient of a convolution slowly if it has a
@@ -60,6 +61,7 @@ class _ThinConv(torch.autograd.Function):
         return _padded_conv(x, weight, bias, stride, padding, groups)
 
     @staticmethod
+    @full_precision()  # a caller may be elsewhere by then
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding, groups = ctx.settings

@@ -28,6 +28,7 @@ from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.networks import plan as network_plan
 from twinlatent.outputs import Outputs, at_label
+from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
 
 LabelRule = Literal["nearest_mean", "density", "ratio"]
 Score = Literal["vulnerable", "joint", "ratio"]
@@ -71,6 +72,7 @@ class Detector(CalibratedDetector):
         card: where it comes from: training settings, data, provenance (JSON-able).
     """
 
+    @fresh_torch()
     def __init__(
         self,
         encoders: ClassEncoders,
@@ -127,9 +129,11 @@ class Detector(CalibratedDetector):
     def essence(self) -> tuple[Any, ...]:
         return self.settings, self.encoders, self.class_means, self.benign
 
-    def to(self, device: str | torch.device) -> "Detector":
-        encoders = copy.deepcopy(self.encoders).to(device)
-        return Detector(encoders, self.class_means.to(device), self.benign, self.class_names, self.settings, self.card)
+    @fresh_torch()
+    def to(self, device: Device) -> "Detector":
+        place = check_device(device)
+        encoders = copy.deepcopy(self.encoders).to(place)
+        return Detector(encoders, self.class_means.to(place), self.benign, self.class_names, self.settings, self.card)
 
     def save(self, path: str | Path) -> None:
         """Write encoders, class means and calibration images' log-densities, no decoder.
@@ -146,6 +150,7 @@ class Detector(CalibratedDetector):
         save_tensors(path, "detector", tensors, description)
 
     @classmethod
+    @fresh_torch()
     def load(cls, path: str | Path) -> "Detector":
         """Read a detector file onto the CPU.
 
@@ -184,6 +189,7 @@ class Detector(CalibratedDetector):
             raise unknown_score(score, self.scores)
         return self.using(score=score)  # type: ignore[arg-type]
 
+    @full_precision()
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, suspicion, robust log-density and latents (μ_r, then μ_v), differentiable with respect to the images.
 
@@ -192,6 +198,7 @@ class Detector(CalibratedDetector):
         """
         return self._outputs(images, (self.settings.score,))[self.settings.score]
 
+    @full_precision()
     def outputs_by_score(self, images: Tensor) -> dict[str, Outputs]:
         return self._outputs(images, get_args(Score))
 
@@ -262,6 +269,7 @@ def _levels(table: BenignTable, classes: int) -> Tensor:
     return torch.stack(rows)
 
 
+@fresh_torch()
 @torch.no_grad()
 def build_detector(
     encoders: ClassEncoders,
@@ -291,6 +299,7 @@ def build_detector(
     return Detector(encoders, class_means, tables, class_names, settings, card)
 
 
+@fresh_torch()
 def rounded(detector: Detector, train: LabelledImages, calibration: LabelledImages) -> Detector:
     """The detector with weights rounded to float16 numbers, which it still computes with in float32, calibrated again.
 

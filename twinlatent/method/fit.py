@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from twinlatent.data import LabelledImages, Split, split_calibration
-from twinlatent.data.validation import Array, check_images
+from twinlatent.data.split import checked_seed
+from twinlatent.data.validation import Array, check_images, check_numbering
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
@@ -14,16 +15,17 @@ from twinlatent.method.training import (
     LOG_FILE,
     SETTINGS_FILE,
     STATE_FILE,
-    check_device,
     refuse_earlier,
     training_card,
 )
 from twinlatent.provenance import provenance
+from twinlatent.torch_state import Device, check_device, fresh_torch
 
 TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
 """All that a training leaves in its folder."""
 
 
+@fresh_torch()
 def fit(
     images: Array,
     labels: Array,
@@ -36,7 +38,7 @@ def fit(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: Device = "cpu",
     progress: bool = True,
 ) -> Detector:
     """Train a detector on benign labelled images.
@@ -52,13 +54,15 @@ def fit(
         seed: of the hold-out, weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
         resume: go on from the state in `folder`.
-        device: such as "cpu" or "cuda".
+        device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show a bar.
 
     Raises:
         TwinlatentError: bad images, labels, names, preset or device, or a training that diverges.
     """
+    place, seed = check_device(device), checked_seed(seed)
     checked, of_class = (values.cpu() for values in check_images(images, labels))
+    check_numbering(of_class)
     classes = int(of_class.max()) + 1
     names = class_names or tuple(map(str, range(classes)))
     if len(names) != classes:
@@ -66,9 +70,10 @@ def fit(
     train, calibration = split_calibration(LabelledImages(checked, of_class), share=calibration_share, seed=seed)
     split = Split("arrays", train, calibration, calibration.subset(slice(0)), names)
     return fit_split(split, preset=preset, settings=settings, detector=detector, seed=seed, folder=folder,
-                     resume=resume, device=device, progress=progress)  # fmt: skip
+                     resume=resume, device=place, progress=progress)  # fmt: skip
 
 
+@fresh_torch()
 def fit_split(
     split: Split,
     *,
@@ -78,20 +83,20 @@ def fit_split(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: Device = "cpu",
     progress: bool = True,
 ) -> Detector:
     """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`."""
     settings = settings or preset_settings(preset, split.image_shape, split.name)
     detector = detector or preset_detector(preset)
-    check_device(device)
+    place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
     folder = Path(folder) if folder is not None else None
     if folder is not None and not resume:
         refuse_earlier(folder)
     state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
-                 fingerprint=split.fingerprint, device=device, progress=progress)  # fmt: skip
-    card = training_card(split, settings, seed, state.round, state.seconds, origin, device)
+                 fingerprint=split.fingerprint, device=place, progress=progress)  # fmt: skip
+    card = training_card(split, settings, seed, state.round, state.seconds, origin, place)
     made = build_detector(state.vaes.encoders.cpu(), split.train, split.calibration, split.class_names, detector, card)
     if folder is not None:
         made.save(folder / DETECTOR_FILE)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from twinlatent.torch_state import fresh_torch, full_precision
+
 
 def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int], groups: int) -> Tensor:
     """Grouped convolution of stride 1 with 'same' padding, what `conv2d` gives up to rounding.
@@ -58,6 +60,7 @@ class _Correlation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @full_precision()
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kernels, *kept = ctx.saved_tensors
         before, size, taps, n = ctx.sizes
@@ -100,6 +103,7 @@ def _product(x: Tensor, y: Tensor, *, conjugate: bool) -> Tensor:
 
 
 @lru_cache(maxsize=32)
+@fresh_torch()  # they are kept
 def _forward_matrices(size: int, n: int) -> tuple[Tensor, Tensor]:
     """First axis, of real numbers: (m·2, H). Second axis, of complex ones: (n·2, 2·H); parts are counted by the 2."""
     positions = torch.arange(size, dtype=torch.float64)
@@ -112,6 +116,7 @@ def _forward_matrices(size: int, n: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=32)
+@fresh_torch()  # they are kept
 def _backward_matrices(start: int, count: int, n: int) -> tuple[Tensor, Tensor]:
     """First axis, to real numbers: (count, m·2). Second axis, of complex ones: (2·count, n·2)."""
     positions = torch.arange(start, start + count, dtype=torch.float64)

@@ -18,7 +18,7 @@ from twinlatent.attacks.carlini_wagner import approach
 from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation
-from twinlatent.data.split import seeded
+from twinlatent.data.split import checked_seed, seeded
 from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.dealer import Dealer
 from twinlatent.method.densities import log_standard_normal
@@ -27,6 +27,7 @@ from twinlatent.method.networks import plan
 from twinlatent.method.outsider import OutsiderSettings, moved_away, new_outsider, teach
 from twinlatent.method.radii import ascend_within, drawn_shares
 from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
+from twinlatent.torch_state import Device, check_device, fresh_torch
 
 REFERENCE_MEMORY = 0.9
 """The benign levels the adversary aims at are running means that keep this much each round."""
@@ -145,6 +146,7 @@ class GameState(TrainingState):
             self.outsider.restore(own, self.outsider.counts())
 
 
+@fresh_torch()
 def play(
     data: LabelledImages,
     classes: int,
@@ -154,7 +156,7 @@ def play(
     folder: Path | None = None,
     resume: bool = False,
     fingerprint: str = "",
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     progress: bool = True,
 ) -> GameState:
     """Play the game to its end and return the last state; its `vaes` are trained.
@@ -174,9 +176,10 @@ def play(
         TwinlatentError: a class without images, a state that does not fit, or a loss that is no number any more.
         KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
-    deal = Dealer(data, classes, settings.batch, torch.device(device), settings.augment)
+    seed, place = checked_seed(seed), check_device(device)
+    deal = Dealer(data, classes, settings.batch, place, settings.augment)
     watched = _watched(data)
-    state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, device)
+    state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, place)
     identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint}
 
     def turn() -> dict[str, Any]:
@@ -209,7 +212,7 @@ def play(
 
 
 def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings, seed: int,
-              device: str | torch.device) -> GameState:  # fmt: skip
+              device: torch.device) -> GameState:  # fmt: skip
     """Fresh weights and optimiser from a seed."""
     generator = seeded(seed)
     encoder = plan(settings.encoder, image_shape, "encoder")

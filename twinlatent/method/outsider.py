@@ -25,6 +25,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.networks import build_classifier
 from twinlatent.method.radii import drawn_shares
 from twinlatent.method.training import TrainingState
+from twinlatent.torch_state import CPU, own_random_state
 
 OWN_SEED = 1_000_003
 """Added to the game's seed, so that weights are not those that an evaluation's attacker starts from."""
@@ -62,8 +63,7 @@ def new_outsider(
         TwinlatentError: layers that are none for these images.
     """
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed((seed + OWN_SEED) % SEED_LIMIT)
+        with own_random_state(CPU, (seed + OWN_SEED) % SEED_LIMIT):
             network = build_classifier(f"{settings.layers} sm({classes})", image_shape).to(device)
     except TwinlatentError as error:
         raise TwinlatentError(f"setting outsider.layers, to which sm({classes}) is added: {error}") from error

@@ -160,15 +160,6 @@ def share_of_rate(round_: int, rounds: int, schedule: Schedule) -> float:
     return 0.5 * (1 + math.cos(math.pi * (round_ - warm) / (rounds - warm)))
 
 
-def check_device(device: str) -> None:
-    """Raise `TwinlatentError` unless PyTorch can compute on `device`."""
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:80]
-        raise TwinlatentError(f"device {device!r} cannot be used ({reason}); leave it out to use the CPU") from error
-
-
 def refuse_earlier(folder: Path) -> None:
     """Raise `TwinlatentError` rather than train over an earlier training."""
     if (folder / STATE_FILE).exists():
@@ -176,12 +167,12 @@ def refuse_earlier(folder: Path) -> None:
 
 
 def training_card(
-    split: Split, settings: BaseModel, seed: int, rounds: int, seconds: float, origin: Provenance, device: str
+    split: Split, settings: BaseModel, seed: int, rounds: int, seconds: float, origin: Provenance, device: torch.device
 ) -> dict[str, Any]:
     """What a detector file says of its origin, JSON-able."""
     images = {part: len(getattr(split, part)) for part in ("train", "calibration", "test")}
     data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
-    machine = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,
             "seconds": round(seconds, 1), "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip
 

@@ -21,6 +21,7 @@ from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, train_rounds
 from twinlatent.motivation.settings import MotivationSettings, Precision
 from twinlatent.outputs import Outputs
+from twinlatent.torch_state import CPU, own_random_state
 
 UNTAUGHT = 0.6931471805599453
 """D's loss, log 2, before it learnt anything."""
@@ -57,8 +58,7 @@ def new_discriminator(settings: MotivationSettings, image_shape: tuple[int, ...]
     `random`: fresh weights, as any network's. `neutral`: its last layer is zero, so that it gives every image ½ and the
     first attack is not led by random weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.seed)
+    with own_random_state(CPU, settings.seed):
         network = build_classifier(settings.discriminator, image_shape)
     if settings.untaught == "neutral":
         for parameter in network.layers[-1].parameters():
@@ -66,7 +66,7 @@ def new_discriminator(settings: MotivationSettings, image_shape: tuple[int, ...]
     return network
 
 
-def placed(network: PlainNetwork, device: str) -> PlainNetwork:
+def placed(network: PlainNetwork, device: torch.device) -> PlainNetwork:
     """The network on a device, in channels-last memory, where attacks on it are twice as fast on a CPU."""
     moved: PlainNetwork = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
@@ -153,7 +153,7 @@ def accumulate(
     teach: bool = True,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: torch.device = CPU,
     title: str = "",
     progress: bool = True,
 ) -> VulnerableImages:
@@ -221,7 +221,7 @@ class _Work:
     benign: LabelledImages
     classes: int
     settings: MotivationSettings
-    device: str
+    device: torch.device
 
     def attack(self, iteration: int, rows: Tensor) -> None:
         """Attack the benign images `rows` and keep those that fool F_p."""

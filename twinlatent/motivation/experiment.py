@@ -21,11 +21,11 @@ from twinlatent.evaluation.records import Record, read_json, read_records, write
 from twinlatent.evaluation.substitutes import train_substitute
 from twinlatent.files import replacing, write_json
 from twinlatent.method.networks import PlainNetwork
-from twinlatent.method.training import check_device
 from twinlatent.motivation.accumulation import VulnerableImages, accumulate, new_discriminator
 from twinlatent.motivation.learning import LEARNER, labels_of, learn, lessons
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import Device, check_device, fresh_torch
 
 METHOD = "motivation"
 ASKED, RECORDS, FIGURE = "asked.json", "results.json", "figure2.npz"
@@ -52,13 +52,14 @@ class Vulnerability:
     true: NDArray[np.str_]
 
 
+@fresh_torch()
 def run_motivation(
     split: Split,
     settings: MotivationSettings,
     folder: Path,
     *,
     shared: Path | None = None,
-    device: str = "cpu",
+    device: Device = "cpu",
     progress: bool = True,
 ) -> Vulnerability:
     """Run section 3's experiment for one attack; what is in the folder already is not done again.
@@ -80,13 +81,13 @@ def run_motivation(
             on no training image.
         KeyboardInterrupt: after Ctrl-C; the same call goes on, to the same numbers.
     """
-    check_device(device)
+    place = check_device(device)
     asked = _asked(split, settings, folder)
     if (folder / RECORDS).exists():
         return read_motivation(folder)
     write_json(folder / ASKED, asked)
     origin = provenance()
-    work = _Work(split, settings, folder, asked, device, progress)
+    work = _Work(split, settings, folder, asked, place, progress)
     target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress).network
     found = work.measured(target)
     records = [_record(split, settings, origin, found.seconds, *number) for number in found.numbers]
@@ -148,7 +149,7 @@ class _Work:
     settings: MotivationSettings
     folder: Path
     identity: dict[str, Any]
-    device: str
+    device: torch.device
     progress: bool
 
     def measured(self, target: PlainNetwork) -> _Found:

@@ -18,6 +18,7 @@ from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, share_of_rate, train_rounds
 from twinlatent.motivation.accumulation import VulnerableImages, lower_precision, placed
 from twinlatent.motivation.settings import MotivationSettings
+from twinlatent.torch_state import CPU, own_random_state
 
 Sample = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """Rows (B,) of X_v and a generator → images float (B, 1, H, W) in [0, 1] and labels int64 (B,)."""
@@ -87,7 +88,7 @@ def learn(
     *,
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: torch.device = CPU,
     title: str = "",
     progress: bool = True,
 ) -> tuple[PlainNetwork, float]:
@@ -113,8 +114,7 @@ def learn(
         TwinlatentError: the folder holds other work.
         KeyboardInterrupt: after Ctrl-C.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.seed)
+    with own_random_state(CPU, settings.seed):
         network = placed(build_classifier(settings.classifier, image_shape), device)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True)
     state = TrainingState(network, optimiser, seeded(settings.seed))
@@ -139,7 +139,7 @@ def learn(
 
 
 @torch.no_grad()
-def labels_of(network: nn.Module, images: Tensor, device: str) -> Tensor:
+def labels_of(network: nn.Module, images: Tensor, device: torch.device) -> Tensor:
     """What a network takes images (n, 1, H, W) for, floats in [0, 1] or bytes in 255ths: int64 (n,), on the CPU."""
     with frozen(network):
         found = [network(chunk.to(device)).argmax(1).cpu() for chunk in _floats(images)]
