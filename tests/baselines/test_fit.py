@@ -79,7 +79,9 @@ def test_a_saved_baseline_answers_as_before(
     path, some = tmp_path / DETECTOR_FILE, digits.test.images[:40]
     for score in trained[method].scores:
         trained[method].with_score(score).save(path)
+        drawn = torch.get_rng_state()
         again = zoo.load(path)
+        assert torch.equal(torch.get_rng_state(), drawn)
         assert isinstance(again, Baseline)
         assert (again.method, again.score) == (method, score)
         before, after = trained[method].with_score(score).detect(some), again.detect(some)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from twinlatent.data.validation import check_images
+from twinlatent.data.validation import check_images, check_numbering
 from twinlatent.errors import TwinlatentError
 
 IMAGES = torch.rand(4, 1, 5, 6, generator=torch.Generator().manual_seed(0))
@@ -118,3 +118,35 @@ def test_counts_must_agree() -> None:
 def test_the_expected_shape_is_named() -> None:
     with pytest.raises(TwinlatentError, match=r"\(1, 5, 6\) each, \(1, 28, 28\) is expected"):
         check_images(IMAGES, shape=(1, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "options", "mend"),
+    [
+        (IMAGES[:, 0], LABELS, {"channels": None}, r"add the channel axis: images\[:, None\]"),
+        (IMAGES[:3, 0], torch.tensor([1]), {"channels": None}, r"add the batch axis: images\[None\]"),
+        (IMAGES[:3, 0], None, {"channels": None}, r"for 3 grey images .*\[:, None\]; for one image of 3 .*\[None\]"),
+        (IMAGES[:3, 0], None, {"channels": 3}, r"add the batch axis"),
+        (IMAGES[0], None, {"shape": (1, 5, 6)}, r"add the batch axis"),
+        (IMAGES[:, 0], None, {"shape": (1, 5, 6)}, r"add the channel axis"),
+        (IMAGES.flatten(1), LABELS, {"shape": (1, 5, 6)}, r"for rows of pixels give images\.reshape\(-1, 1, 5, 6\)"),
+        (IMAGES[:, 0][None], LABELS, {"channels": None}, r"1 image of 4 channels but 4 .*images\.transpose\(0, 1\)"),
+    ],
+)
+def test_the_mend_fits_what_is_given(images: torch.Tensor, labels, options: dict, mend: str) -> None:
+    with pytest.raises(TwinlatentError, match=mend):
+        check_images(images, labels, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        ([1, 2, 3], "labels go from 1 to 3; number the classes from 0: labels - 1"),
+        ([0, 3, 1], "class 2 has no images, though labels go up to 3"),
+        ([2, 3], "class 0 has no images"),
+    ],
+)
+def test_classes_are_numbered_from_0_without_a_gap(labels: list[int], line: str) -> None:
+    check_numbering(torch.tensor([2, 0, 1, 1]))
+    with pytest.raises(TwinlatentError, match=line):
+        check_numbering(torch.tensor(labels))

@@ -133,11 +133,12 @@ class Baseline(CalibratedDetector):
                 raise TwinlatentError(f"{path} holds values in {name} that are no numbers; train the baseline again")
         try:
             names, shape = tuple(description["class_names"]), tuple(description["image_shape"])
-            module = new_network(description["method"], description["network"], shape, len(names))
+            with torch.device("meta"):  # no first weights are drawn, which would move the caller's random state
+                module = new_network(description["method"], description["network"], shape, len(names))
             state = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
             for name, _ in module.named_buffers():
                 setattr(module, name, torch.empty_like(state[name]))  # takes its size from the data
-            module.load_state_dict(state)
+            module.load_state_dict(state, assign=True)
             if description.get("version", 1) != module.version:
                 raise TwinlatentError(f"{path} was calibrated under another version of its score; `train --resume` on "
                                       "its folder calibrates it again")  # fmt: skip

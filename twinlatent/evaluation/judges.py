@@ -203,7 +203,7 @@ def _loaded(path: Path, split: Split, settings: JudgeSettings, identity: Mapping
     for name, value in json.loads(json.dumps(identity)).items():
         if description.get(name) != value:
             raise TwinlatentError(f"{path} holds a judge of other {name}; give another folder, or remove the file")
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state(CPU, 0):
         network = _network(split, settings)
     network.load_state_dict(tensors)
     return network.eval()

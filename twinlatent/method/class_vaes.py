@@ -30,6 +30,7 @@ from twinlatent.method.networks import (
     activate,
     parameters_of,
 )
+from twinlatent.torch_state import CPU, own_random_state
 
 BATCH_NORM_EPS = 1e-5
 """Added to the variance, as PyTorch does."""
@@ -84,7 +85,7 @@ class ClassNetworks(nn.Module):
 
     def single(self, index: int) -> PlainNetwork:
         """Copy the network of one class out, as an ordinary module."""
-        with torch.random.fork_rng(devices=[]):  # its first weights are drawn and thrown away
+        with own_random_state(CPU, 0):  # its first weights are drawn and thrown away
             network = PlainNetwork(self.plan)
         state = {f"layers.{name.replace('_', '.', 1)}": value[index] for name, value in self.state_dict().items()}
         network.load_state_dict(state, strict=False)
