@@ -27,10 +27,10 @@ def shelf(tmp_path: Path, trained_detector: Detector, monkeypatch: pytest.Monkey
 
 def test_names_and_cards(shelf: Path) -> None:
     assert zoo.names() == ("a-digits", "b-digits")
-    assert zoo.card("b-digits") == "# b-digits\nε\n"
+    assert zoo.card("b-digits") == zoo.card("zoo:b-digits") == "# b-digits\nε\n"
 
 
-@pytest.mark.parametrize("how", ["name", "file", "text of a file", "folder"])
+@pytest.mark.parametrize("how", ["name", "name with zoo", "file", "text of a file", "folder"])
 def test_ways_to_name_a_detector(how: str, shelf: Path, trained_detector: Detector, digits: Split) -> None:
     folder = Path("trained")
     trained_detector.save(folder / "detector.safetensors")
@@ -39,6 +39,7 @@ def test_ways_to_name_a_detector(how: str, shelf: Path, trained_detector: Detect
         "file": shelf / "b-digits.safetensors",
         "text of a file": str(folder / "detector.safetensors"),
         "folder": folder,
+        "name with zoo": "zoo:a-digits",
     }[how]
     loaded = zoo.load(given)
     images = digits.test.images[:20]
@@ -70,6 +71,28 @@ def test_a_file_that_is_no_detector_is_refused(shelf: Path) -> None:
 def test_a_folder_that_happens_to_have_the_name_does_not_hide_a_shipped_detector(shelf: Path) -> None:
     Path("a-digits").mkdir()
     assert zoo.load("a-digits").classes == 10
+
+
+@pytest.mark.parametrize("here", ["training", "file", "unfinished", "unfinished part"])
+def test_a_name_that_means_two_detectors_is_refused(here: str, shelf: Path, trained_detector: Detector, digits) -> None:
+    place = Path("a-digits") / {"file": "", "training": "detector.safetensors", "unfinished": "state.safetensors",
+                                "unfinished part": "classifier/state.safetensors"}[here]  # fmt: skip
+    other = trained_detector.using(score="joint")
+    other.save(place)
+    with pytest.raises(
+        TwinlatentError, match=r"is a shipped detector, and one of yours .* zoo:a-digits or \./a-digits$"
+    ):
+        zoo.load("a-digits")
+    assert zoo.load("zoo:a-digits").score == trained_detector.score
+    if not here.startswith("unfinished"):
+        for path in ("./a-digits", Path("a-digits"), Path("a-digits").resolve()):
+            assert zoo.load(path).score == "joint"
+
+
+@pytest.mark.parametrize("name", ["A-Digits", "a-digit", "zoo:a_digits", "./a-digits", Path("a-digits")])
+def test_a_name_that_is_nearly_right_is_told_the_right_one(name: str | Path, shelf: Path) -> None:
+    with pytest.raises(TwinlatentError, match=r"; did you mean zoo:a-digits\? \(shipped: a-digits, b-digits\)"):
+        zoo.load(name)
 
 
 def test_what_is_shipped_can_be_loaded_and_has_a_card() -> None:

@@ -52,7 +52,7 @@ DEFAULT_IMAGES = 200
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
 Threads = Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)]
-Model = Annotated[str, typer.Argument(help="Name in the zoo, detector file, or training folder.")]
+Model = Annotated[str, typer.Argument(help="Name in the zoo (or zoo:NAME), detector file, or training folder.")]
 DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")]
 Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
 Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
@@ -210,7 +210,7 @@ def evaluate(
     _set_threads(threads)
     check_device(device)
     detector = _loaded(model, label_rule, score).to(device)
-    split = split_of(detector, data, size=size, progress=progress)
+    split = split_of(detector, data, size=size, progress=progress, say=_say_aside)
     if max(images or 0, blackbox_images or 0) > len(split.test):
         asked_for = max(images or 0, blackbox_images or 0)
         raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
@@ -221,9 +221,8 @@ def evaluate(
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        run = evaluate_to_folder(
-            detector, split, settings, folder, log=Path(model) / LOG_FILE, shared=shared, progress=progress
-        )
+        run = evaluate_to_folder(detector, split, settings, folder, log=zoo.locate(model).with_name(LOG_FILE),
+                                 shared=shared, progress=progress)  # fmt: skip
     except KeyboardInterrupt:
         _fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
     print_run(run)
@@ -359,7 +358,7 @@ def attack(
     if records is not None:
         records.parent.mkdir(parents=True, exist_ok=True)
     detector = _loaded(model, label_rule, score).to(device)
-    split = split_of(detector, data, size=size, progress=progress)
+    split = split_of(detector, data, size=size, progress=progress, say=_say_aside)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
     try:

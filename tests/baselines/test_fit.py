@@ -86,6 +86,10 @@ def test_a_saved_baseline_answers_as_before(
         assert (again.method, again.score) == (method, score)
         before, after = trained[method].with_score(score).detect(some), again.detect(some)
         assert all(torch.equal(a, b) for a, b in zip(vars(before).values(), vars(after).values(), strict=True))
+        assert again.seen is not None
+        parts = (digits.train, digits.calibration, digits.test)
+        shares = [[some.double().mean().item() for some in again.seen.among(part.images)] for part in parts]
+        assert shares == [[1, 0], [0, 1], [0, 0]]
 
 
 def test_an_image_has_the_same_verdict_in_any_company(trained: dict[str, Baseline], digits: Split) -> None:

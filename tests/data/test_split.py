@@ -104,6 +104,53 @@ def test_shape_and_classes() -> None:
     assert split.classes == 2
 
 
+def test_two_classes_of_one_name_are_refused() -> None:
+    with pytest.raises(TwinlatentError, match="class name 'a' is given twice"):
+        dataclasses.replace(small_split(), class_names=("a", "b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "moved"),
+    [
+        (("b", "a", "c"), ("a", "b", "c"), [1, 0, 2]),
+        (("c", "a", "b"), ("a", "b", "c"), [2, 0, 1]),
+        (("A", "C", "b"), ("a", "b", "c"), [0, 2, 1]),
+        (("a", "A", "b"), ("A", "b", "a"), [2, 0, 1]),  # exactly the same names come before any likeness
+        (("10", "2", "1"), ("1", "2", "10"), [2, 1, 0]),
+        (("cafe\u0301", "tea", "stra\u00dfe"), ("STRASSE", "caf\u00e9", "tea"), [1, 2, 0]),
+    ],
+)
+def test_classes_are_told_by_name(names: tuple[str, ...], wanted: tuple[str, ...], moved: list[int]) -> None:
+    parts = (numbered(4, 3, 2), numbered(2, 2, 2), numbered(1, 2, 3))
+    split = Split("some", *parts, names).with_classes(wanted)
+    assert (split.name, split.class_names) == ("some", wanted)
+    for before, after in zip(parts, (split.train, split.calibration, split.test), strict=True):
+        assert torch.equal(after.images, before.images)
+        assert after.labels.tolist() == [moved[label] for label in before.labels.tolist()]
+    assert split.with_classes(wanted) is split
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "line"),
+    [
+        (
+            ("a", "b", "d"),
+            ("a", "b", "c"),
+            "has the classes a, b, d, not a, b, c: 'd' is unknown and 'c' missing; name",
+        ),
+        (("a", "A", "b"), ("A", "b", "B"), "'a' is unknown and 'B' missing"),
+        (("a", "A", "b"), ("\u00c1", "a", "b"), "'A' is unknown and '\u00c1' missing"),
+        (("0", "1", "2"), ("zero", "one", "two"), "'0' is unknown and 'zero' missing"),
+        (("a", "b"), ("a", "b", "c"), "none is unknown and 'c' missing"),
+        (tuple("abcdefghijkl"), tuple("abcdefghijkx"), "h, i, j, ..., not a, .* 'l' is unknown and 'x' missing"),
+    ],
+)
+def test_other_classes_are_named(names: tuple[str, ...], wanted: tuple[str, ...], line: str) -> None:
+    data = numbered(*[1] * len(names))
+    with pytest.raises(TwinlatentError, match=line):
+        Split("some", data, data, data, names).with_classes(wanted)
+
+
 def bumped(data: LabelledImages, field: str, amount: float) -> LabelledImages:
     """The same with the first image or label changed by `amount`."""
     changed = getattr(data, field).clone()

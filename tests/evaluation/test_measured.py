@@ -1,13 +1,11 @@
 """What every evaluation does first and last: drawing images, refusing what does not fit, making records."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.measured import check_fit, draw, records_of
+from twinlatent.evaluation.measured import draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.method.detector import Detector
 from twinlatent.provenance import provenance
@@ -52,15 +50,6 @@ def test_a_draw_leaves_the_global_generator_as_it_was(numbered: LabelledImages) 
 def test_images_that_are_not_there_are_refused(images: int, numbered: LabelledImages) -> None:
     with pytest.raises(TwinlatentError, match=rf"^{images} test images are asked for; there are 20$"):
         draw(numbered, images, 0)
-
-
-def test_a_detector_fits_the_data_it_was_made_for(trained_detector: Detector, digits: Split) -> None:
-    check_fit(trained_detector, digits)
-    wide = LabelledImages(torch.zeros(10, 1, 8, 9), torch.arange(10))
-    with pytest.raises(TwinlatentError, match=r"takes \(1, 8, 8\) images of 10 classes; wide has \(1, 8, 9\) of 10"):
-        check_fit(trained_detector, Split("wide", wide, wide, wide, digits.class_names))
-    with pytest.raises(TwinlatentError, match=r"digits has \(1, 8, 8\) of 9: evaluate on the data it was trained for"):
-        check_fit(trained_detector, replace(digits, class_names=digits.class_names[:9]))
 
 
 def test_records_say_what_was_measured_and_where_from(trained_detector: Detector, digits: Split) -> None:

@@ -328,6 +328,8 @@ def test_a_loaded_detector_is_the_same(rule, score, trained_detector: Detector, 
     assert (loaded.settings, loaded.card, tuple(loaded.class_names), loaded.image_shape) == (
         *(detector.settings, detector.card, detector.class_names, detector.image_shape),
     )
+    for relative in (loaded, loaded.to("cpu"), loaded.using(score="joint"), loaded.with_score("ratio")):
+        assert made_with(relative, digits)
     for other_rule, other_score in SETTINGS:  # what another rule needs is kept too
         other = loaded.using(label_rule=other_rule, score=other_score)
         expected = trained_detector.using(label_rule=other_rule, score=other_score)
@@ -446,6 +448,14 @@ def test_calibration_images_are_needed(digits: Split, generator) -> None:
         build_detector(encoders, digits.train, digits.calibration.subset(slice(0)), digits.class_names)
 
 
+def made_with(detector: Detector, split: Split) -> bool:
+    """Whether it knows the images that it was made with, and no others."""
+    assert detector.seen is not None
+    parts = (split.train, split.calibration, split.test)
+    shares = [[some.double().mean().item() for some in detector.seen.among(part.images)] for part in parts]
+    return shares == [[1, 0], [0, 1], [0, 0]]
+
+
 def test_a_rounded_detector_is_stored_in_half_the_room_and_loses_nothing_more(
     trained_detector: Detector, digits: Split, tmp_path: Path
 ) -> None:
@@ -468,3 +478,4 @@ def test_a_rounded_detector_is_stored_in_half_the_room_and_loses_nothing_more(
     again = build_detector(loaded.encoders, digits.train, digits.calibration, made.class_names, made.settings)
     assert all(torch.equal(again.benign[rule].vulnerable, made.benign[rule].vulnerable) for rule in RULES)
     assert made.card["weights"] == "float16"
+    assert made_with(loaded, digits)

@@ -16,6 +16,7 @@ from twinlatent.baselines.networks import (
     ReverseCrossEntropy,
 )
 from twinlatent.data import LabelledImages
+from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
 from twinlatent.method.checkpoints import load_tensors, save_tensors
@@ -51,10 +52,11 @@ class Baseline(CalibratedDetector):
         image_shape: tuple[int, ...],
         card: Mapping[str, Any] | None = None,
         score: str | None = None,
+        seen: Seen | None = None,
     ) -> None:
         self.module, self.benign = module.requires_grad_(False).eval(), dict(benign)
         self._name, self._score = name, score or module.scores[0]
-        super().__init__(class_names, image_shape, self.benign[self._score], card or {})
+        super().__init__(class_names, image_shape, self.benign[self._score], card or {}, seen)
 
     @property
     def method(self) -> str:
@@ -110,10 +112,11 @@ class Baseline(CalibratedDetector):
         return self._with(copy.deepcopy(self.module).to(check_device(device)), self._score)
 
     def save(self, path: str | Path) -> None:
-        """Write network and calibration images' suspicion under each score."""
+        """Write network, calibration images' suspicion under each score, and hashes of the images it was made with."""
         tensors = {f"network.{name}": tensor for name, tensor in self.module.state_dict().items()}
         for score, table in self.benign.items():
             tensors |= {f"labels.{score}": table.labels.int(), f"suspicion.{score}": table.suspicion}
+        tensors |= self.seen.tensors() if self.seen else {}
         description = {"method": self._name, "network": self.network, "image_shape": self.image_shape,
                        "class_names": self.class_names, "score": self._score, "version": self.module.version,
                        "card": self.card}  # fmt: skip
@@ -144,7 +147,8 @@ class Baseline(CalibratedDetector):
                                       "its folder calibrates it again")  # fmt: skip
             benign = {score: BenignAnswers(tensors[f"labels.{score}"].long(), tensors[f"suspicion.{score}"])
                       for score in module.scores}  # fmt: skip
-            return cls(description["method"], module, benign, names, shape, description["card"], description["score"])
+            card, score = description["card"], description["score"]
+            return cls(description["method"], module, benign, names, shape, card, score, Seen.kept_in(tensors))
         except (KeyError, TypeError, RuntimeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise TwinlatentError(
@@ -152,7 +156,9 @@ class Baseline(CalibratedDetector):
             ) from error
 
     def _with(self, module: BaselineNetwork, score: str) -> "Baseline":
-        return Baseline(self._name, module, self.benign, self.class_names, self.image_shape, self.card, score)
+        return Baseline(
+            self._name, module, self.benign, self.class_names, self.image_shape, self.card, score, self.seen
+        )
 
 
 def new_network(method: str, spec: str, image_shape: tuple[int, ...], classes: int) -> BaselineNetwork:
@@ -172,6 +178,7 @@ def new_network(method: str, spec: str, image_shape: tuple[int, ...], classes: i
 def build_baseline(
     method: str,
     module: BaselineNetwork,
+    train: LabelledImages,
     calibration: LabelledImages,
     class_names: tuple[str, ...],
     card: Mapping[str, Any] | None = None,
@@ -181,6 +188,7 @@ def build_baseline(
     Args:
         method: name of the baseline.
         module: trained; frozen by this call.
+        train: benign images it was trained on, by whose hashes it will know them.
         calibration: benign images that were held out from training.
         class_names: one a class.
         card: kept in the baseline.
@@ -195,4 +203,5 @@ def build_baseline(
             labels.append(answers.labels[:n].cpu())
             suspicion.append(answers.suspicion_of_label[:n].cpu())
         benign[score] = BenignAnswers(torch.cat(labels), torch.cat(suspicion))
-    return Baseline(method, module, benign, class_names, tuple(calibration.images.shape[1:]), card)
+    seen = Seen.of(train.images, calibration.images)
+    return Baseline(method, module, benign, class_names, tuple(calibration.images.shape[1:]), card, seen=seen)

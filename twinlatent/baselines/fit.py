@@ -114,7 +114,7 @@ def fit_baseline(
         module = new_network(method, settings.network, split.image_shape, split.classes).to(place)
     seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, place))
     card = training_card(split, settings, seed, settings.rounds, seconds, origin, place)
-    made = build_baseline(method, module.cpu(), split.calibration, split.class_names, card)
+    made = build_baseline(method, module.cpu(), split.train, split.calibration, split.class_names, card)
     if folder is not None:
         made.save(folder / DETECTOR_FILE)
         write_json(folder / SETTINGS_FILE, made.card)

@@ -4,7 +4,8 @@ Letters: n images, H and W height and width in pixels. Images are grey, one chan
 """
 
 import hashlib
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from twinlatent.errors import TwinlatentError
 
 HASHED_AT_ONCE = 4096
 SEED_LIMIT = 2**63
+LISTED = 10
+"""So many class names fit into a line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,9 @@ class Split:
         calibration: benign images held out of training, for thresholds.
         test: what results are reported on.
         class_names: one name a class, in the order of the labels 0, 1, ...
+
+    Raises:
+        TwinlatentError: two classes have one name.
     """
 
     name: str
@@ -63,6 +69,11 @@ class Split:
     calibration: LabelledImages
     test: LabelledImages
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        twice = next((name for name in self.class_names if self.class_names.count(name) > 1), None)
+        if twice is not None:
+            raise TwinlatentError(f"class name {twice!r} is given twice; give each class a name of its own")
 
     @property
     def short_name(self) -> str:
@@ -81,6 +92,31 @@ class Split:
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
+    def with_classes(self, class_names: Sequence[str]) -> "Split":
+        """The same images, with the classes in the order of `class_names` and called as there.
+
+        A class is known by its name: exactly, or whatever its case and Unicode form where that leaves no doubt.
+
+        Raises:
+            TwinlatentError: the names are not those of the same classes; the line gives the first that differ.
+        """
+        wanted = tuple(class_names)
+        if wanted == tuple(self.class_names):
+            return self
+        places = _places(self.class_names, wanted)
+        if places is None:
+            unknown, gone = _first_beyond(self.class_names, wanted), _first_beyond(wanted, self.class_names)
+            raise TwinlatentError(
+                f"{self.name} has the classes {_listed(self.class_names)}, not {_listed(wanted)}: {unknown} is unknown "
+                f"and {gone} missing; name the same classes alike, or give images of these"
+            )
+        new = torch.tensor(places)
+        train, calibration, test = (
+            LabelledImages(part.images, new.to(part.labels.device)[part.labels])
+            for part in (self.train, self.calibration, self.test)
+        )
+        return Split(self.name, train, calibration, test, wanted)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all images, labels and class names; the name of the set is left out.
@@ -94,6 +130,30 @@ class Split:
                 digest.update(block)
             digest.update(part.labels.cpu().numpy().astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def _places(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+    """Where in `wanted` each of `names` stands; None where they are not the same names or it cannot be told."""
+    for form in (str, _plain):
+        mine, theirs = ([form(name) for name in some] for some in (names, wanted))
+        if len(set(mine)) == len(mine) and sorted(mine) == sorted(theirs):
+            return [theirs.index(name) for name in mine]
+    return None
+
+
+def _plain(name: str) -> str:
+    """A name without regard to case and Unicode form."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _first_beyond(names: Sequence[str], others: Sequence[str]) -> str:
+    """The first of `names`, quoted, that is none of `others` in any case, or else as it is written."""
+    return next((repr(name) for form in (_plain, str) for name in names if form(name) not in map(form, others)), "none")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names."""
+    return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
 
 
 def _image_bytes(images: Tensor) -> Iterator[bytes]:

@@ -20,9 +20,10 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.kept import reused
-from twinlatent.evaluation.measured import RATES, Measured, check_fit, drawn_rows, records_of
+from twinlatent.evaluation.measured import RATES, Measured, drawn_rows, records_of
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
+from twinlatent.evaluation.split_of import fitted
 from twinlatent.evaluation.substitutes import SUBSTITUTES, Substitute, attack_substitute, train_substitute
 from twinlatent.method.calibrated import CalibratedDetector, Scored, Verdict
 from twinlatent.provenance import Provenance, provenance
@@ -80,7 +81,7 @@ def evaluate_blackbox(
         TwinlatentError: the detector was made for images or classes of another kind, or `folder` holds other work.
     """
     seed = checked_seed(seed)
-    check_fit(detector, split)
+    split = fitted(detector, split)
     _check_budgets(budgets)
     began, origin = time.monotonic(), provenance()
     rows = drawn_rows(len(split.test), images, seed)

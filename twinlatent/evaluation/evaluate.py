@@ -35,11 +35,12 @@ from twinlatent.evaluation.conditions import measured as measured_conditions
 from twinlatent.evaluation.findings import Check, JudgeReport
 from twinlatent.evaluation.judges import Judges, JudgeSettings, judge, own_accuracy, shows_true, train_judges
 from twinlatent.evaluation.kept import reused
-from twinlatent.evaluation.measured import Measured, check_fit, draw, records_of
+from twinlatent.evaluation.measured import Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
 from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
+from twinlatent.evaluation.split_of import fitted
 from twinlatent.evaluation.substitutes import SUBSTITUTES, SubstituteName, train_substitute
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.files import write_json
@@ -153,7 +154,7 @@ def evaluate(
         TwinlatentError: the detector was made for other images, or has too few calibration images, or the folder holds
             unfinished work of another kind.
     """
-    check_fit(detector, split)
+    split = fitted(detector, split)
     finest = detector.calibration.finest_fpr
     if settings.suite != "none" and finest > settings.fpr:
         raise TwinlatentError(

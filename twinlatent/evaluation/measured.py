@@ -1,4 +1,4 @@
-"""From measured numbers to records, and what every evaluation does first."""
+"""From measured numbers to records, and which test images are measured."""
 
 from collections.abc import Sequence
 
@@ -34,19 +34,6 @@ def drawn_rows(count: int, images: int | None, seed: int) -> Tensor:
 def draw(data: LabelledImages, images: int | None, seed: int) -> LabelledImages:
     """So many of the images, see `drawn_rows`: any first few of them are a random sample, too."""
     return data.subset(drawn_rows(len(data), images, seed))
-
-
-def check_fit(detector: CalibratedDetector, split: Split) -> None:
-    """Refuse a detector that was made for images or classes of another kind.
-
-    Raises:
-        TwinlatentError: saying both shapes.
-    """
-    if detector.image_shape != split.image_shape or detector.classes != split.classes:
-        raise TwinlatentError(
-            f"the detector takes {detector.image_shape} images of {detector.classes} classes; {split.name} has "
-            f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for"
-        )
 
 
 def records_of(

@@ -1,24 +1,41 @@
-"""The data set that a detector was trained on, divided as it was then."""
+"""Which images a detector may be judged on: of its classes and not made with, whatever they are called."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 
 from twinlatent.data import Split, load, names
+from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import CalibratedDetector
 
+FEW = 0.01
+"""Share of the test images of other data that may be left out; beyond it the data are refused."""
+Say = Callable[[str], None]
+"""Takes a line that people should see."""
+
 
 def split_of(
-    detector: CalibratedDetector, data: str | None = None, *, size: int | None = None, progress: bool = True
+    detector: CalibratedDetector,
+    data: str | None = None,
+    *,
+    size: int | None = None,
+    progress: bool = True,
+    say: Say = warnings.warn,
 ) -> Split:
-    """Load the split a detector was trained on, so that its training images are never taken for test images.
+    """Load the split a detector was trained on, divided as it was then, or another set to judge it on; see `fitted`.
 
     Args:
         detector: with the card it got in training.
-        data: name of the set; None for the one on the card. Another set than the card's is loaded as it is.
+        data: name of the set; None for the one on the card.
         size: pixels a side, for `folder:PATH`; None for the detector's.
         progress: whether to show a bar.
+        say: gets what is left out, or cannot be checked.
 
     Raises:
-        TwinlatentError: the card's set has no name that can be loaded, or a set of that name holds other images now
-            or is divided otherwise.
+        TwinlatentError: the card's set has no name that can be loaded; a set of that name holds other images now; or as
+            `fitted`.
     """
     card = detector.card.get("data", {})
     trained_on = card.get("name", "unknown")
@@ -26,9 +43,105 @@ def split_of(
         raise TwinlatentError(f"the detector was trained on {trained_on!r}, which has no name here; give the data set")
     seed, side = detector.card.get("seed", 0), size or detector.image_shape[-1]
     split = load(data or trained_on, seed=seed, size=side, progress=progress)
-    if split.short_name == trained_on and split.fingerprint != card.get("fingerprint"):
+    if not _is_own(detector, split):
+        if data is None:
+            raise TwinlatentError(
+                f"{trained_on} holds other images than the detector was trained on; put those back, or name the data "
+                f"set to judge it on these: {trained_on}"
+            )
+        _check_known(detector, split, say)
+    return fitted(detector, split, say=say)
+
+
+def fitted(detector: CalibratedDetector, split: Split, *, say: Say = warnings.warn) -> Split:
+    """The split as a detector can be judged on it: classes in its order, no test image that it was made with.
+
+    Classes are told by their names, images by what they show (`Seen`): the names of sets and files play no part. Test
+    images that the detector was trained or calibrated on are left out if they are few, or if the data are its own: then
+    they are there twice. A split that fits already is returned as it is.
+
+    Args:
+        detector: calibrated on held-out images.
+        split: labelled images, divided in any way.
+        say: gets a line if images are left out.
+
+    Raises:
+        TwinlatentError: images of another shape, other classes, or more test images that the detector was made with
+            than `FEW`.
+    """
+    if detector.image_shape != split.image_shape or detector.classes != split.classes:
+        raise TwinlatentError(
+            f"the detector takes {detector.image_shape} images of {detector.classes} classes; {split.name} has "
+            f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for"
+        )
+    own = _is_own(detector, split)
+    split = split.with_classes(detector.class_names)
+    seen = detector.seen if own else _seen_by(detector)
+    return split if seen is None else _without(seen, split, detector, own, say)
+
+
+def _without(seen: Seen, split: Split, detector: CalibratedDetector, own: bool, say: Say) -> Split:
+    """The split without test images that were seen."""
+    trained, calibrated = seen.among(split.test.images)
+    left = ~(trained | calibrated)
+    count, n = int((~left).sum()), len(left)
+    if not count:
+        return split
+    found = (
+        f"the detector was made with {count} of the {n} test images of {split.name} "
+        f"({int(trained.sum())} in training, {int(calibrated.sum())} for its thresholds)"
+    )
+    if count == n or (not own and count > FEW * n):
+        card = detector.card
+        where = f"{card.get('data', {}).get('name', 'its data')}, seed {card.get('seed', 0)}"
+        raise TwinlatentError(
+            f"{found}; judge it on the data it was trained on as they were ({where}), or on a set of new images alone"
+        )
+    say(f"{found}; they are left out")
+    return replace(split, test=split.test.subset(left.nonzero()[:, 0].to(split.test.labels.device)))
+
+
+def _is_own(detector: CalibratedDetector, split: Split) -> bool:
+    """Whether these are the data it was made with, divided as they were."""
+    known = detector.card.get("data", {}).get("fingerprint")
+    return known is not None and known == split.fingerprint
+
+
+def _check_known(detector: CalibratedDetector, split: Split, say: Say) -> None:
+    """Refuse other data of the name it was trained on, and say it of others, if nothing tells which images it saw."""
+    if _seen_by(detector) is not None:
+        return
+    if split.short_name == detector.card.get("data", {}).get("name"):
         raise TwinlatentError(
             f"{split.name} holds other images than in training, so training images could be judged as test images; "
             "put the images back, or give a set of another name"
         )
-    return split
+    say(
+        f"{split.name}: whether the detector was trained on some of these images cannot be told, since its file is of "
+        "an earlier version and the data it was trained on are not here"
+    )
+
+
+def _seen_by(detector: CalibratedDetector) -> Seen | None:
+    """What its file keeps; of a file that keeps nothing what its data set tells, if that is here; else None."""
+    if detector.seen is not None:
+        return detector.seen
+    card = detector.card.get("data", {})
+    try:
+        seed = detector.card.get("seed", 0)
+        return _seen_in(card.get("name", ""), seed, detector.image_shape[-1], card.get("fingerprint", ""))
+    except TwinlatentError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _seen_in(name: str, seed: int, size: int, fingerprint: str) -> Seen:
+    """The training and calibration images of a set that has a name.
+
+    Raises:
+        TwinlatentError: it is not here, or holds other images.
+    """
+    split = load(name if name in names() else "", seed=seed, size=size, fetch=False, progress=False)
+    if split.fingerprint != fingerprint:
+        raise TwinlatentError(f"{name} holds other images")
+    return Seen.of(split.train.images, split.calibration.images)

@@ -27,9 +27,10 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.kept import reused
-from twinlatent.evaluation.measured import RATES, Measured, check_fit, draw, records_of
+from twinlatent.evaluation.measured import RATES, Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.split_of import fitted
 from twinlatent.evaluation.substitutes import train_substitute
 from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
@@ -160,7 +161,9 @@ def attack_detector(
             few for the rate.
     """
     origin = provenance()
-    check_fit(detector, split)
+    if drawn is not None:
+        drawn = replace(split, test=drawn).with_classes(detector.class_names).test
+    split = fitted(detector, split)
     detector.calibration.check(settings.fpr)
     drawn = drawn or draw(split.test, settings.images, settings.seed)
     device = detector.device
@@ -276,7 +279,7 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
 
     It holds `benign` and `labels`; `worst`, the image of the first attack that won (the unchanged one where none did),
     and its name in `worst_attack`; for each attack NAME the fields of `AttackResult` as `NAME.images` and so on, with
-    `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of settings and origin.
+    `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of data, class names, settings and origin.
     """
     arrays: dict[str, Any] = {"benign": run.benign.images.numpy(), "labels": run.benign.labels.numpy()}
     for name, tried in run.result.by_attack.items():
@@ -285,7 +288,8 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
         arrays[f"{name}.success"], arrays[f"{name}.tried"] = run.wins[name].numpy(), tried.tried.cpu().numpy()
     worst = run.result.images.cpu().numpy()  # of the first attack, `none`, where none won
     by = np.array(["", *run.result.by_attack])[run.result.winner.cpu().numpy() + 1]
-    about = {"data": split.short_name, "asked": settings.model_dump(), "origin": run.origin.model_dump()}
+    about = {"data": split.short_name, "fingerprint": split.fingerprint, "class_names": split.class_names,
+             "asked": settings.model_dump(), "origin": run.origin.model_dump()}  # fmt: skip
     with replacing(path) as temporary:
         np.savez_compressed(temporary, worst=worst, worst_attack=by, about=json.dumps(about), **arrays)
 
@@ -304,6 +308,7 @@ def attack_to_file(
         raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
     if path.exists():
         raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
+    split = fitted(detector, split)
     unfinished = path.with_name(f"{path.name}.unfinished")
     run = attack_detector(detector, split, settings, folder=unfinished, progress=progress)
     save_run(path, run, split, settings)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinlatent.arguments import real
+from twinlatent.data.seen import Seen
 from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibrate
@@ -87,14 +88,21 @@ class CalibratedDetector(ABC):
         class_names: one a class.
         image_shape: (channels, height, width).
         card: where it comes from: training settings, data, provenance (JSON-able).
+        seen: which images it was made with; None where that was not kept.
     """
 
     def __init__(
-        self, class_names: tuple[str, ...], image_shape: tuple[int, ...], benign: BenignAnswers, card: Mapping[str, Any]
+        self,
+        class_names: tuple[str, ...],
+        image_shape: tuple[int, ...],
+        benign: BenignAnswers,
+        card: Mapping[str, Any],
+        seen: Seen | None,
     ) -> None:
         self.class_names = class_names
         self.image_shape = image_shape
         self.card = dict(card)
+        self.seen = seen
         self._answers = benign
         self._calibration = calibrate(benign.suspicion, benign.labels, len(class_names))
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from twinlatent.data import LabelledImages
+from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import (
     CHUNK,
@@ -70,6 +71,7 @@ class Detector(CalibratedDetector):
         image_shape: (channels, height, width).
         settings: label rule and score.
         card: where it comes from: training settings, data, provenance (JSON-able).
+        seen: which images it was made with; None where that was not kept.
     """
 
     @fresh_torch()
@@ -81,6 +83,7 @@ class Detector(CalibratedDetector):
         class_names: tuple[str, ...],
         settings: DetectorSettings | None = None,
         card: Mapping[str, Any] | None = None,
+        seen: Seen | None = None,
     ) -> None:
         self.encoders = encoders.requires_grad_(False).eval()
         self.class_means = class_means
@@ -91,7 +94,7 @@ class Detector(CalibratedDetector):
         of_label = self._levels[:, table.labels]
         suspicion = _suspicion(self.settings.score, table.robust, table.vulnerable, of_label)
         answers = BenignAnswers(table.labels, suspicion, table.robust)
-        super().__init__(class_names, encoders.networks.plan.input_shape, answers, card or {})
+        super().__init__(class_names, encoders.networks.plan.input_shape, answers, card or {}, seen)
 
     @property
     def method(self) -> str:
@@ -133,18 +136,21 @@ class Detector(CalibratedDetector):
     def to(self, device: Device) -> "Detector":
         place = check_device(device)
         encoders = copy.deepcopy(self.encoders).to(place)
-        return Detector(encoders, self.class_means.to(place), self.benign, self.class_names, self.settings, self.card)
+        means = self.class_means.to(place)
+        return Detector(encoders, means, self.benign, self.class_names, self.settings, self.card, self.seen)
 
     def save(self, path: str | Path) -> None:
         """Write encoders, class means and calibration images' log-densities, no decoder.
 
-        Weights that are float16 numbers, see `rounded`, take half the room.
+        Beside them stand hashes of the images it was made with, four bytes each. Weights that are float16 numbers, see
+        `rounded`, take half the room.
         """
         plan = self.encoders.networks.plan
         weights = {name: _narrow(tensor) for name, tensor in self.encoders.state_dict().items()}
         tensors = {"class_means": self.class_means, **_prefixed("encoders", weights)}
         for rule, table in self.benign.items():
             tensors |= _prefixed(f"benign.{rule}", vars(table) | {"labels": table.labels.int()})
+        tensors |= self.seen.tensors() if self.seen else {}
         description = {"encoder": str(plan.spec), "image_shape": plan.input_shape, "class_names": self.class_names,
                        "settings": self.settings.model_dump(), "card": self.card}  # fmt: skip
         save_tensors(path, "detector", tensors, description)
@@ -168,7 +174,8 @@ class Detector(CalibratedDetector):
             encoders.load_state_dict(_under("encoders", tensors))
             benign = {rule: _table(_under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
             settings = DetectorSettings(**description["settings"])
-            return cls(encoders, tensors["class_means"], benign, names, settings, description["card"])
+            seen = Seen.kept_in(tensors)
+            return cls(encoders, tensors["class_means"], benign, names, settings, description["card"], seen)
         except (KeyError, TypeError, RuntimeError, ValidationError) as error:
             reason = " ".join(str(error).split())[:120]
             raise TwinlatentError(
@@ -182,7 +189,7 @@ class Detector(CalibratedDetector):
             raise TwinlatentError(f"label rule {rule!r} or score {score!r} is unknown; rules are "
                                   f"{', '.join(get_args(LabelRule))}, scores {', '.join(get_args(Score))}")  # fmt: skip
         settings = DetectorSettings(label_rule=rule, score=score)
-        return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card)
+        return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card, self.seen)
 
     def with_score(self, score: str) -> "Detector":
         if score not in get_args(Score):
@@ -296,7 +303,8 @@ def build_detector(
     for rule in get_args(LabelRule):
         labels = label_logits(rule, robust, vulnerable, means, class_means.cpu()).argmax(1)
         tables[rule] = BenignTable(labels, at_label(robust, labels), at_label(vulnerable, labels))
-    return Detector(encoders, class_means, tables, class_names, settings, card)
+    seen = Seen.of(train.images, calibration.images)
+    return Detector(encoders, class_means, tables, class_names, settings, card, seen)
 
 
 @fresh_torch()
