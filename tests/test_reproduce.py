@@ -9,6 +9,7 @@ from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
+from twinlatent.method.detector import Detector
 from twinlatent.reproduce import CELLS, DATA, SHOWN_ON, Cell, reproduce
 
 
@@ -24,6 +25,7 @@ def test_every_table_is_part_of_all_of_them() -> None:
         ({"what": "table9"}, "'table9' is unknown; choose from table2, "),
         ({"what": "all", "preset": "paper"}, "preset 'paper' is unknown; choose from smoke, standard"),
         ({"what": "all", "data": ["nosuch"]}, "nosuch"),
+        ({"what": "all", "data": ["folder:a/pets", "folder:b/pets"]}, "two data sets are called folder:pets here"),
     ],
 )
 def test_what_is_not_there_is_refused(asked: dict, line: str, tmp_path: Path) -> None:
@@ -63,6 +65,11 @@ def test_a_figure_of_two_detectors_is_kept_and_extended(tmp_path: Path) -> None:
     assert read_records(folder / "results.json")[: len(inside[0].records)] == inside[0].records
     assert read_run(folder / Cell("twinlatent", "cw").folder / "evaluation").records == inside[1].records
     assert (folder / "comparison.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    retrained = folder / "twinlatent-mim" / "detector.safetensors"
+    Detector.load(retrained).using(score="joint").save(retrained)
+    judged = reproduce("table3", tmp_path, **options)["digits"]
+    assert judged[0].model.score == "joint", "what was kept is of another detector"
+    assert judged[1].records == inside[1].records
 
 
 @pytest.mark.slow

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from twinlatent.attacks.suite_runs import digest
 from twinlatent.baselines import BaselineSettings, baseline_settings, fit_baseline
 from twinlatent.data import Split, load
+from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
 from twinlatent.evaluation.judges import JudgeSettings
@@ -113,6 +115,7 @@ def reproduce(
         update={name: value for name, value in changes.items() if value is not None}
     )
     names = data or SHOWN_ON.get(what, DATA)
+    check_distinct(names)
     splits = [load(name, seed=seed, progress=progress) for name in names]  # what is missing stops it before any work
     found = {}
     for split in splits:
@@ -127,16 +130,18 @@ def reproduce(
 def _run(
     cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path, progress: bool
 ) -> EvaluationRun:
-    """The evaluation of a cell, from its folder if it was asked for the same, else made now."""
+    """The evaluation of a cell, from its folder if the same was asked of this detector and data, else made now."""
     training = folder / cell.folder
     _train(cell, split, preset, settings.seed, training, progress)
-    evaluation, asked = training / "evaluation", json.loads(settings.model_dump_json())
+    evaluation, detector = training / "evaluation", load_detector(training)
+    made_of = {"detector": digest(list(detector.essence)), "data": split.fingerprint}
+    asked = json.loads(settings.model_dump_json()) | made_of
     if (evaluation / ASKED).exists() and _covers(json.loads((evaluation / ASKED).read_text()), asked):
         return read_run(evaluation)
     (evaluation / ASKED).unlink(missing_ok=True)
     title = f"{cell.method} on {split.short_name}, trained with {cell.attack}"
-    run = evaluate_to_folder(load_detector(training), split, settings, evaluation, log=training / LOG_FILE,
-                             shared=folder / SHARED, title=title, progress=progress)  # fmt: skip
+    run = evaluate_to_folder(detector, split, settings, evaluation, log=training / LOG_FILE, shared=folder / SHARED,
+                             title=title, progress=progress)  # fmt: skip
     write_page(evaluation)
     write_json(evaluation / ASKED, asked)
     return run
@@ -144,7 +149,8 @@ def _run(
 
 def _covers(done: dict[str, object], asked: dict[str, object]) -> bool:
     """Whether what was done is what is asked; a black box alone depends on a few settings only."""
-    decisive = ("blackbox_images", "epsilon", "seed") if asked["suite"] == "none" else tuple(asked)
+    outside = ("blackbox_images", "substitutes", "epsilon", "seed", "detector", "data")
+    decisive = outside if asked["suite"] == "none" else tuple(asked)
     return all(done.get(name) == asked[name] for name in decisive)
 
 

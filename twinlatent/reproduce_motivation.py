@@ -5,6 +5,7 @@ from pathlib import Path
 
 from twinlatent.attacks.budgets import ATTACKS
 from twinlatent.data import Split, load
+from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import write_records
 from twinlatent.motivation.experiment import Vulnerability, run_motivation
@@ -48,6 +49,7 @@ def reproduce_motivation(
     if what not in CELLS:
         raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")
     check_names(CELLS[what][0], preset)
+    check_distinct(data)
     cells = []
     for name in data:
         split = load(name, seed=seed, progress=progress)

@@ -3,14 +3,19 @@
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import torch
 from typer.testing import CliRunner
 
 from twinlatent import cli
-from twinlatent.data import Split
+from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation import evaluate
+from twinlatent.evaluation import split_of as module
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
 from twinlatent.evaluation.substitutes import SUBSTITUTES
@@ -146,6 +151,24 @@ def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path
 def untouched(kept: dict[Path, int]) -> bool:
     """Whether all kept batches are as they were."""
     return all(path.stat().st_mtime_ns == time for path, time in kept.items())
+
+
+@pytest.mark.parametrize("command", ["evaluate", "attack"])
+@pytest.mark.parametrize("shared", [1, 40])
+def test_images_it_was_trained_on_are_told_in_one_line(command, shared: int, trained, digits, program, monkeypatch):
+    """A few are left out, and the work begins; of many it does not."""
+    test = LabelledImages(*(torch.cat([getattr(digits.test, field), getattr(digits.train, field)[:shared]])
+                            for field in ("images", "labels")))  # fmt: skip
+    monkeypatch.setattr(module, "load", lambda *_, **__: replace(digits, name="folder:/new/pictures", test=test))
+    begun = []
+    for function in ("evaluate_to_folder", "attack_to_file"):
+        monkeypatch.setattr(cli, function, lambda made, split, *_, **__: begun.append(split) or sys.exit(0))
+    done = program(command, trained, "folder:pictures", "--no-progress")
+    line = f"the detector was made with {shared} of the {359 + shared} test images of folder:/new/pictures ({shared} in"
+    assert line in done.err
+    assert done.err.count("\n") == 1
+    assert (done.status, len(begun)) == ((0, 1) if shared == 1 else (1, 0))
+    assert all(torch.equal(split.test.images, digits.test.images) for split in begun)
 
 
 # --- report and reproduce -------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ def test_the_data_folder_comes_before_the_cache(cache: Path, pets: Prepared, tmp
     write_prepared(path_of("pets", tmp_path / "mine"), pets)
     assert find("pets") == tmp_path / "mine" / "prepared" / "pets.npz"
     assert names().count("pets") == 1
+    assert where("pets") == f"{find('pets')}, which hides {cache / 'prepared' / 'pets.npz'}"
 
 
 def test_a_file_that_would_hide_a_built_in_set_is_not_seen(cache: Path, pets: Prepared) -> None:

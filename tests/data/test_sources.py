@@ -146,6 +146,7 @@ def test_a_folder_takes_any_size(own_folder) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "complaint"),
     [
+        (".", {}, "no data set is called '[.]'; write folder:[.] for the folder"),
         ("minst", {}, "no data set is called 'minst'; did you mean mnist[?] Known are digits, .* and folder:PATH"),
         ("", {}, "no data set is called ''; known are digits"),
         ("digits", {"size": 28}, "size is 28, but digits is 8x8; leave size out"),

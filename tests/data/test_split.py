@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from twinlatent.data.split import LabelledImages, Split, split_calibration, split_three_ways
+from twinlatent.data.split import LabelledImages, Split, check_distinct, split_calibration, split_three_ways
 from twinlatent.errors import TwinlatentError
 
 
@@ -149,6 +149,13 @@ def test_other_classes_are_named(names: tuple[str, ...], wanted: tuple[str, ...]
     data = numbered(*[1] * len(names))
     with pytest.raises(TwinlatentError, match=line):
         Split("some", data, data, data, names).with_classes(wanted)
+
+
+def test_results_of_two_sets_have_two_names() -> None:
+    check_distinct(["mnist", "folder:a/mnist", "folder:a/pets"])
+    for names in (["folder:a/pets", "mnist", "folder:/b/pets"], ["mnist", "mnist"]):
+        with pytest.raises(TwinlatentError, match=f"two data sets are called {names[-1].replace('/b/', '')} here"):
+            check_distinct(names)
 
 
 def bumped(data: LabelledImages, field: str, amount: float) -> LabelledImages:

@@ -11,13 +11,15 @@ from PIL import Image
 from twinlatent.attacks.budgets import Budget
 from twinlatent.data import LabelledImages, Split, load
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import evaluate_blackbox, substitute_network
+from twinlatent.evaluation.blackbox import evaluate_blackbox
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate
 from twinlatent.evaluation.split_of import fitted, split_of
+from twinlatent.evaluation.substitutes import Substitute, substitute_network
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_detector
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import Detector, build_detector
 from twinlatent.method.networks import plan
+from twinlatent.provenance import provenance
 
 NAMES = ("zero", "one", "two")
 
@@ -82,8 +84,9 @@ def test_classes_in_another_order_give_the_same_numbers(trained_detector: Detect
     attacked = WhiteBoxSettings(suite="quick", steps=1, images=20, epsilon=0)
     accuracies, wins = [], []
     for split in (digits, reversed_classes(digits)):
+        substitute = Substitute("f_p", substitute_network(split), provenance())
         run = evaluate_blackbox(trained_detector, split, budgets=(Budget("fgsm", 0.1),), images=2,
-                                substitute=substitute_network(split), progress=False)  # fmt: skip
+                                substitutes=[substitute], progress=False)  # fmt: skip
         accuracies += [record.value for record in run.records if record.metric == "accuracy"]
         for drawn in (None, split.test.subset(slice(20))):
             found = attack_detector(trained_detector, split, attacked, drawn=drawn, only=["none"], progress=False)

@@ -161,6 +161,16 @@ def test_the_training_time_is_readable(make_run: Make, seconds: float, text: str
     assert f"<dd>{text}</dd>" in page(replace(run, model=run.model.model_copy(update={"seconds": seconds})))
 
 
+def test_data_that_were_judged_are_told_from_those_it_was_trained_on(make_run: Make, read_page: Any) -> None:
+    run = make_run(k=0)
+    assert "judged on" not in page(run)
+    model = run.model.model_copy(update={"judged_on": "folder:other"})
+    text = page(replace(run, model=model))
+    assert "Adversarial-example detector on folder:other" in text
+    assert f"On {N} folder:other test images" in text
+    assert "<dt>judged on</dt><dd>folder:other</dd>" in text.replace("\n", "")
+
+
 def test_each_detector_and_score_has_its_place(
     make_run: Make, make_record: Callable[..., Record], read_page: Any
 ) -> None:

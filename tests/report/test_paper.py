@@ -30,7 +30,7 @@ def asked(**fields: Any) -> float | None:
         ({"data": "fashion-mnist5", "attack": "pgd", "method": "gong", "score": "binary"}, 0.79),
         ({"data": "fashion-mnist5", "attack": "mim", "trained_with": "cw"}, 0.99),
         ({"metric": "accuracy", "attack": "none", "score": None}, 0.97),
-        ({"metric": "accuracy", "attack": "none", "score": None, "data": "folder:cats-dogs"}, 0.96),
+        ({"metric": "accuracy", "attack": "none", "score": None, "data": "cats-dogs"}, 0.96),
         ({"metric": "accuracy", "attack": "none", "score": None, "method": "plain", "trained_with": "none"}, 0.99),
         ({"metric": "sr_c1c2", "attack": "cw_w", "budget": "standard"}, 0.32),
         ({"metric": "l2_rms255", "attack": "cw_w", "budget": "paper", "data": "fashion-mnist5"}, 43.34),
@@ -47,6 +47,7 @@ def test_a_record_finds_its_printed_number(fields: dict[str, Any], printed: floa
     "fields",
     [
         {"score": "ratio"},
+        {"data": "folder:mnist"},
         {"method": "gong", "score": "confidence"},
         {"method": "rce", "score": "non-me", "trained_with": "none"},
         {"budget": "blackbox at 0.3"},

@@ -64,6 +64,11 @@ def find(name: str) -> Path | None:
     return {path.stem: path for path in reversed(_all())}.get(name)
 
 
+def hidden(name: str) -> list[Path]:
+    """Further files of prepared sets called `name`, which are not found since another comes first."""
+    return [path for path in _all() if path.stem == name][1:]
+
+
 def prepared_names() -> tuple[str, ...]:
     """Names of the prepared sets on this machine, sorted."""
     return tuple(sorted({path.stem for path in _all()}))

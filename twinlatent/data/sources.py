@@ -20,7 +20,7 @@ from twinlatent.data.faces import SPECIES, read_faces
 from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
 from twinlatent.data.limits import check_size
-from twinlatent.data.prepared import find, prepared_names, read_made_with, read_prepared
+from twinlatent.data.prepared import find, hidden, prepared_names, read_made_with, read_prepared
 from twinlatent.data.split import LabelledImages, Split, checked_seed, split_calibration, split_three_ways
 from twinlatent.errors import TwinlatentError
 from twinlatent.torch_state import fresh_torch
@@ -211,7 +211,7 @@ def where(name: str) -> str:
     """One line that says where the files of the data set lie, what is wrong with them, or how to get them."""
     prepared = _prepared(name)
     if prepared is not None:
-        return str(prepared)
+        return ", which hides ".join(map(str, (prepared, *hidden(name))))
     collection = _source(name).collection
     if collection is None:
         return "comes with scikit-learn"
@@ -230,6 +230,8 @@ def where(name: str) -> str:
 def _source(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
+    if name and Path(name).is_dir():
+        raise TwinlatentError(f"no data set is called {name!r}; write {FOLDER}{name} for the folder")
     near = difflib.get_close_matches(name, names(), n=1)
     meant = f"did you mean {near[0]}? Known are " if near else "known are "
     raise TwinlatentError(f"no data set is called {name!r}; {meant}{', '.join(names())} and {FOLDER}PATH")

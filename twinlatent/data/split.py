@@ -77,9 +77,8 @@ class Split:
 
     @property
     def short_name(self) -> str:
-        """`name` for results and cards: of a folder's path only the last part, since the rest is one machine's own."""
-        kind, colon, path = self.name.partition(":")
-        return kind + colon + Path(path).name if colon else self.name
+        """`name` for results and cards, see `short_name`."""
+        return short_name(self.name)
 
     @property
     def classes(self) -> int:
@@ -130,6 +129,20 @@ class Split:
                 digest.update(block)
             digest.update(part.labels.cpu().numpy().astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def short_name(name: str) -> str:
+    """A data set's name without what is one machine's own: of a folder's path only the last part."""
+    kind, colon, path = name.partition(":")
+    return kind + colon + Path(path).name if colon else name
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Raise a `TwinlatentError` if results of two of these data sets would go by the same name."""
+    short = list(map(short_name, names))
+    twice = next((name for name in short if short.count(name) > 1), None)
+    if twice is not None:
+        raise TwinlatentError(f"two data sets are called {twice} here; rename one, or take them one at a time")
 
 
 def _places(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:

@@ -99,7 +99,7 @@ def evaluate_blackbox(
                        reused(part.origins, origin), part.asked) for part in parts]  # fmt: skip
     return EvaluationRun(
         records=tuple(record for records in made for record in records),
-        model=model_card(detector, title or f"Detector for {split.short_name}", len(split.test), seen.fpr),
+        model=model_card(detector, title or f"Detector for {split.short_name}", split, seen.fpr),
         benign_suspicion=seen.benign.suspicion.numpy(),
         suspicion={name: torch.cat([one.verdicts[name].suspicion for one in attacked]).numpy()
                    for name in attacked[0].verdicts},
@@ -264,8 +264,8 @@ def _check_budgets(budgets: Sequence[Budget]) -> None:
         raise TwinlatentError(f"attack {twice!r} is given twice; evaluate each budget of an attack by itself")
 
 
-def model_card(detector: CalibratedDetector, title: str, test_images: int, fpr: float) -> ModelCard:
-    """What the report says of the detector, from its card."""
+def model_card(detector: CalibratedDetector, title: str, split: Split, fpr: float) -> ModelCard:
+    """What the report says of the detector, from its card, and of the split it was judged on."""
     card = detector.card
     training, counts = card.get("training", {}), card.get("data", {}).get("images", {})
     return ModelCard(
@@ -276,7 +276,7 @@ def model_card(detector: CalibratedDetector, title: str, test_images: int, fpr: 
         class_names=detector.class_names,
         training_images=counts.get("train", 0),
         calibration_images=detector.calibration_images,
-        test_images=test_images,
+        test_images=len(split.test),
         network=detector.network,
         decoder=training.get("decoder"),
         parameters=detector.parameters,
@@ -285,6 +285,7 @@ def model_card(detector: CalibratedDetector, title: str, test_images: int, fpr: 
         fpr=fpr,
         seconds=card.get("seconds", 0.0),
         settings=training,
+        judged_on=split.short_name,
     )
 
 

@@ -47,7 +47,7 @@ class ModelCard(BaseModel):
         title: heading of the report.
         method: whose detector it is, as in records.
         trained_with: the training attack, "none" where there was none.
-        data: name of the data set.
+        data: name of the data set it was trained on.
         class_names: one name a class.
         training_images, calibration_images, test_images: how many of each were used.
         network: in the paper's notation, such as "3(c(4,16)) z(8,8)".
@@ -58,6 +58,7 @@ class ModelCard(BaseModel):
         fpr: share of benign images the detector was set to flag, in (0, 1).
         seconds: training time.
         settings: the training settings, nested as they are in the settings file.
+        judged_on: name of the data set whose test images were judged; empty in folders of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +79,12 @@ class ModelCard(BaseModel):
     fpr: Annotated[FiniteFloat, Field(gt=0, lt=1)]
     seconds: Annotated[FiniteFloat, Field(ge=0)]
     settings: dict[str, Any]
+    judged_on: str = ""
+
+    @property
+    def test_data(self) -> str:
+        """Name of the data set whose test images were judged."""
+        return self.judged_on or self.data
 
 
 @dataclass(frozen=True, eq=False)

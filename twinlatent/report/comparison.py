@@ -66,7 +66,7 @@ def comparison(runs: Sequence[EvaluationRun]) -> str:
     """Return the page that compares `runs`, each with a detector of its own. All text of theirs is escaped."""
     if not runs:
         raise TwinlatentError("there are no runs to compare: give at least one")
-    data = list(dict.fromkeys(run.model.data for run in runs))
+    data = list(dict.fromkeys(run.model.test_data for run in runs))
     if len(data) > 1:
         raise TwinlatentError(f"runs of {', '.join(data)} cannot be compared: give runs of one data set")
     named = _named(runs)

@@ -50,7 +50,7 @@ def page(run: EvaluationRun) -> str:
     )
     return framed(
         run.model.title,
-        eyebrow=f"Adversarial-example detector on {run.model.data}",
+        eyebrow=f"Adversarial-example detector on {run.model.test_data}",
         lead=page_summary.lead(run),
         summary=page_summary.tiles(run) + page_summary.findings(run.checks),
         sections=(*tables, *drawn, meaning(run), trained(run.model), provenance(run.records)),

@@ -15,6 +15,7 @@ def trained(model: ModelCard) -> str:
     counts = f"{model.training_images:,} training, {model.calibration_images:,} calibration, {model.test_images:,} test"
     rows = [
         ("data", f"{escape(model.data)}, {len(model.class_names)} classes: {escape(', '.join(model.class_names))}"),
+        *([("judged on", escape(model.judged_on))] if model.test_data != model.data else []),
         ("images", counts),
         ("network, one a class" if model.decoder else "network", f"<code>{escape(model.network)}</code>"),
         *([("decoder, one a class", f"<code>{escape(model.decoder)}</code>")] if model.decoder else []),

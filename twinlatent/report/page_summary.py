@@ -46,7 +46,7 @@ def headline(run: EvaluationRun) -> Headline:
 
 def lead(run: EvaluationRun) -> str:
     """What was found, in a few sentences."""
-    head, said, data = headline(run), [], escape(run.model.data)
+    head, said, data = headline(run), [], escape(run.model.test_data)
     if head.accuracy:
         right = percent(head.accuracy)
         said.append(f"On {head.accuracy.n:,} {data} test images the detector reads {right} correctly.")

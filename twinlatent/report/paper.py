@@ -76,12 +76,11 @@ def paper_value(record: Record) -> float | None:
     """The paper's number for what `record` measures; None where it gives none.
 
     An AUC has one only under the score of its method's paper (`PAPER_SCORES`) and with the paper's attacks (`BUDGET`,
-    all attacked images); C1 and C2 only under that score. The name of a folder stands for the data set in it.
+    all attacked images); C1 and C2 only under that score. What a folder holds is not told by its name.
     """
     scored = record.metric in ("auc", "sr_c1c2", "l2_rms255")
     if scored and record.score != PAPER_SCORES.get(record.method):
         return None
     if record.metric == "auc" and record.budget != BUDGET:
         return None
-    data = record.data.rpartition(":")[2]
-    return PAPER.get((data, record.method, record.trained_with, record.attack, record.metric))
+    return PAPER.get((record.data, record.method, record.trained_with, record.attack, record.metric))
