@@ -68,12 +68,19 @@ def adaptive(records: list[Record], score: str) -> list[str]:
     before = find(records, metric="sr@5", attack="none", score=score)
     known = [r for r in records if (r.metric, r.attack, r.score) == ("sr@5", WORST, score)]
     conditions = [r for r in records if (r.metric, r.attack) == ("sr_c1c2", WORST)]
+    third = {r.epsilon: r for r in records if (r.metric, r.attack) == ("sr_c1c2c3", WORST)}
     cw, passed = find(records, metric="sr_c1c2", attack=CW), find(records, metric="benign_pass_c1c2")
+    met = find(records, metric="benign_c3")
     return [
         f"- no attack: {share(before)} of {before.n if before else 0} images",
         *(f"- ε {r.epsilon:g}: **{share(r)}** of {r.n} images" for r in known),
         f"- C1 and C2 by CW-L2_W, which has no radius: {share(cw)}; benign images that pass: {share(passed)}",
-        *(f"- C1 and C2 by the worst attack, ε {r.epsilon:g}: **{share(r)}** of {r.n} images" for r in conditions),
+        *(
+            f"- C1 and C2 by the worst attack, ε {r.epsilon:g}: **{share(r)}** of {r.n} images; the judges still see "
+            f"its true class (C3): {share(third.get(r.epsilon))}"
+            for r in conditions
+        ),
+        f"- C3 can be at most about the share of benign images that meet it: {share(met) if met else 'not measured'}",
     ]
 
 

@@ -29,13 +29,20 @@ def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(trained: P
     done = ok("evaluate", trained, *INSIDE)
     run = read_run("judged")
     records = [r for r in run.records if r.budget == "standard, 2 steps"]
-    assert {r.metric for r in records} >= {"sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3", "benign_pass_c1c2"}
+    assert {r.metric for r in records} >= {"sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3", "benign_pass_c1c2", "benign_c3"}
     assert {r.score for r in records if r.metric == "sr@5"} == {"ratio", "vulnerable"}
     assert {r.n for r in records if r.metric == "sr@5"} == {6, 3}
     assert {r.budget for r in run.records if r.attack == "cw_w"} == {"standard, 2 steps; CW-L2_W: 3 steps, 4 c, 3 γ"}
     assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 12
     assert run.judges is not None
     assert {case.judge for case in run.judges.cases} == {"knn", "cnn", "agreement"}
+    (ceiling,) = (r for r in records if r.metric == "benign_c3")
+    (benign,) = (c for c in run.judges.cases if (c.judge, c.cases) == ("agreement", "benign"))
+    assert (ceiling.value, ceiling.n, ceiling.score) == (benign.value, benign.n, None)
+    assert f"C3 alone is met by {ceiling.value:.3f}" in done.out
+    worst = {r.epsilon: r for r in records if (r.metric, r.attack) == ("sr_c1c2c3", "worst")}
+    counts = {s.epsilon: s.shows_true for s in run.judges.attacks if (s.attack, s.goal) == ("worst", "c1c2")}
+    assert {epsilon: round(r.value * r.n) for epsilon, r in worst.items()} == counts
     assert run.grid is not None
     assert {path.name for path in Path("judged").iterdir()} == {
         *("results.json", "model.json", "evaluation.npz", "training-log.jsonl", "checks.json", "judges.json"),

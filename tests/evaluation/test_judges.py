@@ -46,8 +46,8 @@ MADE_UP = Judges(ReadsSecond(), Reads())  # type: ignore[arg-type]
 
 
 def test_neighbours_are_those_of_brute_force(judges: Judges, digits: Split) -> None:
-    known = torch.as_tensor(judges.knn._fit_X)
-    classes = torch.as_tensor(judges.knn._y)
+    known = torch.as_tensor(judges.classifier._fit_X)
+    classes = torch.as_tensor(judges.classifier._y)
     some = digits.test.images[:100].flatten(1)
     nearest = torch.cdist(some.double(), known.double()).topk(5, largest=False).indices
     votes = nn.functional.one_hot(classes[nearest], 10).sum(1)
@@ -60,7 +60,7 @@ def test_neighbours_of_images_averaged_down_are_those_of_their_means(digits: Spl
     judges = train_judges(digits, seed=0, settings=settings, progress=False)
     images = digits.test.images[:100]
     means = torch.stack([images[..., y : y + 4, x : x + 4].mean((1, 2, 3)) for y in (0, 4) for x in (0, 4)], 1)
-    found = judges.knn.predict(means.numpy())
+    found = judges.classifier.predict(means.numpy())
     assert torch.equal(judges.labels(images)["knn"], torch.as_tensor(found))
     assert (found == digits.test.labels[:100].numpy()).mean() > 0.3
 

@@ -125,6 +125,7 @@ def white_box(successes: dict[str, int], score: str, **fields: Any) -> list[Reco
     by_cw = about | {"budget": f"{about['budget']}{BESIDE}CW-L2_W: 150 steps"}
     found += [record("sr_c1c2", rate(27, FEW), "cw_w", **by_cw), record("sr_c1c2c3", rate(13, FEW), "cw_w", **by_cw)]
     found.append(record("l2_rms255", Rate(41.25, 27, 39.5, 43.0), "cw_w", **by_cw))
+    found.append(record("benign_c3", rate(350, 400), **about | {"score": None}))
     return [*found, record("benign_pass_c1c2", rate(2900, 10_000), **about)]
 
 

@@ -79,7 +79,7 @@ def test_radii_and_conditions_have_a_column_a_detector(tables: dict[str, list[li
     assert [row[0] for row in member[1:]] == ["benign images", "0.1", "0.2", "0.3"]
     assert member[1][1].startswith("29.0 %")
     change = tables["CW-L2_W: the smallest change"]
-    assert [(row[2], row[6]) for row in change[1:]] == [("32 %", "45.08"), ("28 %", "48.25"), ("–", "–")]
+    assert [(row[2], row[7]) for row in change[1:]] == [("32 %", "45.08"), ("28 %", "48.25"), ("–", "–")]
 
 
 def test_another_score_than_the_papers_has_a_table_of_its_own(runs: list[EvaluationRun], read_page: Any) -> None:

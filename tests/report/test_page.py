@@ -242,7 +242,7 @@ def test_tables_stand_beside_the_papers_numbers(full: str, read_page: Any) -> No
     assert [row[:5:4] for row in areas[1:]] == [["PGD", "0.99"], ["FGSM", "0.99"]]
     change = tables["Smallest change, standard; CW-L2_W: 150 steps, vulnerable score"]
     assert change[0] == ["attack", "C1, C2", "paper", "C1, C2, C3", "size of change", "images"]
-    assert change[2] == ["CW-L2_W", "27.0 % [19.3, 36.4]", "32 %", "13.0 % [7.8, 21.0]",
+    assert change[3] == ["CW-L2_W", "27.0 % [19.3, 36.4]", "32 %", "13.0 % [7.8, 21.0]",
                          "41.2 [39.5, 43.0] n 27 paper 45.08", "100"]  # fmt: skip
 
 
@@ -279,13 +279,24 @@ def test_benign_images_that_pass_stand_beside_the_conditions(full: str, read_pag
     tables = read_page(full).tables
     over = tables["Success over radii, standard, vulnerable score"]
     assert over[1] == ["benign images", "–", "29.0 % [28.1, 29.9]", "–", "10,000"]
-    assert [row[:2] for row in over[2:]] == [
+    assert over[2] == ["benign images, C3 alone", "–", "–", "87.5 % [83.9, 90.4]", "400"]
+    assert [row[:2] for row in over[3:]] == [
         [a, e] for a in ("FGSM_W", "PGD_W", "MIM_W", "worst of all") for e in ("0.1", "0.2", "0.3")
     ]
     assert over[-1][2:4] == ["30.0 % [21.9, 39.6]", "15.0 % [9.3, 23.3]"]
     alone = tables["Smallest change, standard; CW-L2_W: 150 steps, vulnerable score"]
-    assert [row[0] for row in alone[1:]] == ["benign images", "CW-L2_W"]
+    assert [row[0] for row in alone[1:]] == ["benign images", "benign images, C3 alone", "CW-L2_W"]
     assert alone[1][1] == "29.0 % [28.1, 29.9]"
+
+
+def test_c3_of_older_results_says_that_its_ceiling_was_not_measured(make_full_run: Make, read_page: Any) -> None:
+    run = make_full_run()
+    older = replace(run, records=tuple(r for r in run.records if r.metric != "benign_c3"))
+    over = read_page(page(older)).tables["Success over radii, standard, vulnerable score"]
+    assert over[2] == ["benign images, C3 alone", "–", "–", "not measured", "–"]
+    judged = [r for r in run.records if r.metric not in ("benign_c3", "sr_c1c2c3")]
+    over = read_page(page(replace(run, records=tuple(judged)))).tables["Success over radii, standard, vulnerable score"]
+    assert not [row for row in over if row[0] == "benign images, C3 alone"]
 
 
 def test_judges_say_what_they_see_and_what_they_are_worth(full: str, read_page: Any) -> None:

@@ -5,7 +5,7 @@ log-density above (C2; a detector without one is asked for C1 alone). Many benig
 them that meets both stands beside every number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twinlatent.attacks.attack import AttackResult
 from twinlatent.attacks.budgets import Budget
 from twinlatent.attacks.objectives import Bypass, Margin
 from twinlatent.attacks.search import GammaSearch
-from twinlatent.attacks.suite_runs import digest, run_suite
+from twinlatent.attacks.suite_runs import SuiteResult, digest, run_suite
 from twinlatent.attacks.suites import STEPS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.measured import Measured
@@ -50,6 +51,7 @@ class Won:
         predicted: int64 (n,), their labels ŷ.
         wins: bool (n,).
         origins: of the runs that attacked.
+        shows_true: bool (n,), condition C3: whether all judges see the true class; None where none was asked.
     """
 
     attack: str
@@ -57,6 +59,7 @@ class Won:
     images: Tensor
     predicted: Tensor
     wins: Tensor
+    shows_true: Tensor | None = None
     origins: tuple[Provenance, ...] = ()
 
 
@@ -68,6 +71,7 @@ def attack_conditions(
     *,
     drawn: LabelledImages,
     cw: Budget | None = STANDARD_CW,
+    shows_true: Callable[[Tensor], Tensor] | None = None,
     folder: Path | None = None,
     progress: bool = True,
 ) -> list[Won]:
@@ -80,6 +84,7 @@ def attack_conditions(
         epsilons: L∞ radii.
         drawn: test images to attack.
         cw: budget of CW-L2_W; None leaves it out.
+        shows_true: C3, what was made of `drawn` → bool (n,); None asks no judges.
         folder: keeps what is done, one folder a radius.
         progress: whether to show bars.
     """
@@ -94,19 +99,39 @@ def attack_conditions(
             kept = folder and folder / f"{called}-{epsilon:g}"
             run = attack_detector(detector, split, there, drawn=drawn, only=only, folder=kept, progress=progress)
             for name, tried in run.result.by_attack.items():
-                here.append(Won(name, epsilon, tried.result.images.cpu(), tried.result.labels.cpu(), run.wins[name],
-                                run.result.origins))  # fmt: skip
+                here.append(_won(name, epsilon, tried.result, run.wins[name], run.result.origins, shows_true))
         found += [*here, _worst(here)]
-    return found if cw is None else [*found, _carlini_wagner(detector, drawn, cw, settings, folder, progress)]
+    if cw is not None:
+        of_cw = _carlini_wagner(detector, drawn, cw, settings, folder, progress)
+        by = of_cw.by_attack[CW]
+        found.append(_won(CW, None, by.result, by.wins.cpu(), of_cw.origins, shows_true))
+    return found
+
+
+def _won(
+    name: str,
+    epsilon: float | None,
+    result: AttackResult,
+    wins: Tensor,
+    origins: tuple[Provenance, ...],
+    shows_true: Callable[[Tensor], Tensor] | None,
+) -> Won:
+    images = result.images.cpu()
+    return Won(name, epsilon, images, result.labels.cpu(), wins, shows_true and shows_true(images), origins)
 
 
 def _worst(found: Sequence[Won]) -> Won:
-    """What the first attack that won made of each image; where none did, the first."""
-    wins = torch.stack([won.wins for won in found])
-    images, predicted = (torch.stack([getattr(won, name) for won in found]) for name in ("images", "predicted"))
-    first, rows = wins.int().argmax(0), torch.arange(wins.shape[1])
+    """Of each image what the first attack that won with C3 made; where none did, the first that won, or the first."""
+    shown = [won.wins if won.shows_true is None else won.wins & won.shows_true for won in found]
+    rank = torch.stack([won.wins.int() + met.int() for won, met in zip(found, shown, strict=True)])
+    first = [found[number] for number in rank.argmax(0).tolist()]
+
+    def picked(name: str) -> Tensor:
+        return torch.stack([getattr(won, name)[row] for row, won in enumerate(first)])
+
+    shows_true = None if found[0].shows_true is None else picked("shows_true")
     origins = tuple(origin for won in found for origin in won.origins)
-    return Won(WORST, found[0].epsilon, images[first, rows], predicted[first, rows], wins.any(0), origins)
+    return Won(WORST, found[0].epsilon, picked("images"), picked("predicted"), picked("wins"), shows_true, origins)
 
 
 def _carlini_wagner(
@@ -116,11 +141,11 @@ def _carlini_wagner(
     settings: WhiteBoxSettings,
     folder: Path | None,
     progress: bool,
-) -> Won:
+) -> SuiteResult:
     """CW-L2_W for C1 and C2; every success counts, however large its change."""
     bounds = detector.bounds()
     attack = GammaSearch(budget.build(Margin(budget.confidence) + Bypass(bounds.suspicion_mean)), CW_GAMMAS)
-    result = run_suite(
+    return run_suite(
         {CW: attack},
         detector,
         drawn.images.to(detector.device),
@@ -134,9 +159,6 @@ def _carlini_wagner(
         identity={"detector": digest(list(detector.essence))},
         progress=progress,
     )
-    tried = result.by_attack[CW]
-    images, labels = tried.result.images.cpu(), tried.result.labels.cpu()
-    return Won(CW, None, images, labels, tried.wins.cpu(), result.origins)
 
 
 @torch.no_grad()
@@ -152,26 +174,19 @@ def benign_pass(detector: CalibratedDetector, images: Tensor) -> Rate:
     return rate(int(torch.cat(met).sum()), len(images))
 
 
-def measured(
-    found: Sequence[Won], drawn: LabelledImages, score: str, shows_true: Mapping[int, Tensor] | None = None
-) -> list[Measured]:
+def measured(found: Sequence[Won], drawn: LabelledImages, score: str) -> list[Measured]:
     """Success by C1 and C2 of each attack, with C3 where judges have said which images still show their class.
 
     Args:
         found: what the attacks did.
         drawn: the images they began with.
         score: of the detector.
-        shows_true: number in `found` → bool (n,), condition C3.
     """
     rows: list[Measured] = []
-    for number, won in enumerate(found):
+    for won in found:
         rows.append(("sr_c1c2", won.attack, won.epsilon, score, _share(won.wins)))
-        if shows_true is not None:
-            third = won.wins & shows_true[number]
-            if won.attack == WORST:  # of the attacks at this radius, any that meets all three
-                same = [n for n, other in enumerate(found) if other.epsilon == won.epsilon]
-                third = torch.stack([found[n].wins & shows_true[n] for n in same]).any(0)
-            rows.append(("sr_c1c2c3", won.attack, won.epsilon, score, _share(third)))
+        if won.shows_true is not None:
+            rows.append(("sr_c1c2c3", won.attack, won.epsilon, score, _share(won.wins & won.shows_true)))
         if won.attack == CW and won.wins.any():
             rows.append(("l2_rms255", CW, None, score, _size(won, drawn)))
     return rows

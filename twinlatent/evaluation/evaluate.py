@@ -33,7 +33,15 @@ from twinlatent.evaluation.conditions import (
 )
 from twinlatent.evaluation.conditions import measured as measured_conditions
 from twinlatent.evaluation.findings import Check, JudgeReport
-from twinlatent.evaluation.judges import Judges, JudgeSettings, judge, own_accuracy, shows_true, train_judges
+from twinlatent.evaluation.judges import (
+    Judges,
+    JudgeSettings,
+    benign_agreement,
+    judge,
+    own_accuracy,
+    shows_true,
+    train_judges,
+)
 from twinlatent.evaluation.kept import reused
 from twinlatent.evaluation.measured import Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
@@ -245,7 +253,7 @@ def _white_box(work: _Work, run: EvaluationRun, so_far: Callable[[], float]) -> 
     origin = provenance()
     judges = train_judges(work.split, seed=work.settings.seed, folder=work.shared, settings=work.settings.judges,
                           progress=work.progress)  # fmt: skip
-    points, won = _points(work, work.detector, work.drawn), _conditions(work)
+    points, won = _points(work, work.detector, work.drawn), _conditions(work, judges)
     found = [(row, points.origins) for row in points.measured(work.detector.score)]
     if work.as_published.score != work.detector.score:
         published = _points(work, work.as_published, work.few)
@@ -276,18 +284,20 @@ def _points(work: _Work, detector: CalibratedDetector, drawn: LabelledImages) ->
                             progress=work.progress)  # fmt: skip
 
 
-def _conditions(work: _Work) -> list[Won]:
+def _conditions(work: _Work, judges: Judges) -> list[Won]:
     return attack_conditions(work.as_published, work.split, work.settings.main, work.settings.condition_radii,
                              drawn=work.few, cw=work.settings.cw, folder=work.unfinished / "conditions",
+                             shows_true=lambda images: shows_true(judges, images, work.few.labels),
                              progress=work.progress)  # fmt: skip
 
 
 def _about_conditions(work: _Work, judges: Judges, won: Sequence[Won]) -> list[Measured]:
-    """Success by C1 and C2, with C3, and the share of benign images that meet C1 and C2."""
-    score, few = work.as_published.score, work.few
-    shown = {number: shows_true(judges, w.images, few.labels) for number, w in enumerate(won)}
+    """Success by C1 and C2, with C3, and the shares of benign images that meet C1 and C2, and C3."""
+    score = work.as_published.score
     passed = benign_pass(work.as_published, work.split.test.images)
-    return [*measured_conditions(won, few, score, shown), ("benign_pass_c1c2", "none", None, score, passed)]
+    ceiling = benign_agreement(judges, work.split, work.settings.seed)
+    return [*measured_conditions(won, work.few, score), ("benign_pass_c1c2", "none", None, score, passed),
+            ("benign_c3", "none", None, None, ceiling)]  # fmt: skip
 
 
 def _checks(work: _Work, points: OperatingPoints, won: Sequence[Won]) -> tuple[Check, ...]:

@@ -54,7 +54,7 @@ class JudgedAttack(_Finding):
         shows_true: images in which all judges see the true class: condition C3.
         shows_predicted: images in which all see the class that the detector predicts.
         neither: images in which all see one and the same third class.
-        disagree: images on which they differ.
+        disagree: images on which they differ, which count as no longer showing the true class.
     """
 
     attack: str

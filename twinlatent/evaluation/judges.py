@@ -1,20 +1,23 @@
 """Condition C3, measured: judges that never saw a detector say which class an attacked image shows.
 
-There are two, made in different ways from training images alone: nearest neighbours in pixel space, and a convolutional
-network trained against attacks. An image shows a class if both see it. Letters: n images, C classes.
+There are two, made in different ways from training images alone: one that compares pixels (nearest neighbours, or
+support vectors), and a convolutional network trained against attacks. An image shows a class if both see it; one on
+which they differ shows none. Some benign images are among these, so a C3 rate can be at most about `benign_agreement`.
+Letters: n images, C classes.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,19 +30,25 @@ from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.findings import JudgeCase, JudgedAttack
 from twinlatent.evaluation.measured import draw
-from twinlatent.evaluation.metrics import rate
+from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
 from twinlatent.torch_state import CPU, fresh_torch, own_random_state
 
-KNN, CNN, AGREEMENT = "knn", "cnn", "agreement"
+Compared = Literal["knn", "svm"]
+CNN, AGREEMENT = "cnn", "agreement"
 KIND, FILE = "judge", "judge.safetensors"
 CHUNK = 500
 BENIGN_IMAGES = 1000
 """How many test images the judges' own accuracy is taken over, at most."""
 NOISE, FAINT, OTHER_SHARE = 0.1, 0.7, 0.85
+FLAT = 0.05
+"""An image that is evened out keeps less than deviation 1 where its own is about this or less: a blank one stays blank.
+"""
+_LARGE = {"compared": "svm", "side": 16, "network_side": 32, "evened": True, "epsilon": 0.1}
+"""`JudgeSettings` of images of `LARGE_SIDE` and more. Chosen on the calibration images of cats and dogs."""
 
 
 class JudgeSettings(BaseModel):
@@ -47,12 +56,19 @@ class JudgeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    compared: Compared | None = None
+    """How one judge compares pixels: nearest neighbours, or support vectors with Gaussian kernels, as scikit-learn has
+    them by default; None: support vectors for images of `LARGE_SIDE` and more, else neighbours."""
     neighbours: int = Field(5, ge=1)
     remembered: int = Field(10_000, ge=1)
-    """Training images to look for neighbours among, at most."""
+    """Training images to compare with, at most."""
     side: int | None = Field(None, ge=1)
-    """Pixels a side that images are averaged down to before neighbours are looked for; None: 8 for images of
-    `LARGE_SIDE` and more, others as they are."""
+    """Pixels a side that images are averaged down to before they are compared; None: 16 for images of `LARGE_SIDE` and
+    more, others as they are."""
+    network_side: int | None = Field(None, ge=4)
+    """The same for the network; None: 32 for images of `LARGE_SIDE` and more, others as they are."""
+    evened: bool | None = None
+    """Whether both judges see each image with mean 0 and deviation 1; None: images of `LARGE_SIDE` and more."""
     filters: tuple[int, int] = (16, 32)
     """Of the network's two 5×5 convolutions."""
     hidden: int = Field(128, ge=1)
@@ -70,30 +86,55 @@ class JudgeSettings(BaseModel):
     learning_rate: float = Field(4e-3, gt=0)
 
 
+class Classifier(Protocol):
+    """One of scikit-learn's, fitted."""
+
+    def predict(self, rows: npt.NDArray[np.float32], /) -> npt.NDArray[np.int64]:
+        """Rows (n, features) → labels (n,)."""
+
+
+class Seen(nn.Module):
+    """What a judge sees of images (n, 1, H, W): side × side means where a side is given, evened out where asked."""
+
+    def __init__(self, side: int | None, evened: bool) -> None:
+        super().__init__()
+        self.side, self.evened = side, evened
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 1, H, W) → (n, 1, side, side) or (n, 1, H, W)."""
+        seen = images if self.side is None else F.adaptive_avg_pool2d(images, self.side)
+        if not self.evened:
+            return seen
+        variance, mean = torch.var_mean(seen, (1, 2, 3), correction=0, keepdim=True)
+        return (seen - mean) / (variance + FLAT**2).sqrt()
+
+
 @dataclass(frozen=True)
 class Judges:
     """Two classifiers that never saw a detector.
 
     Attributes:
-        knn: fitted scikit-learn classifier of images averaged down and flattened.
+        classifier: of images as `seen` shows them, flattened.
         network: images (n, 1, H, W) → logits (n, C), on the CPU.
-        side: pixels a side that `knn` sees; None: the images as they are, H·W pixels.
+        seen: what `classifier` sees.
+        compared: how it compares.
     """
 
-    knn: KNeighborsClassifier
+    classifier: Classifier
     network: nn.Module
-    side: int | None = None
+    seen: Seen = field(default_factory=lambda: Seen(None, evened=False))
+    compared: Compared = "knn"
     origin: Provenance = field(default_factory=provenance)
 
     @torch.no_grad()
     def labels(self, images: Tensor) -> dict[str, Tensor]:
-        """The class each judge sees in images (n, 1, H, W) in [0, 1] on the CPU: `knn` and `cnn` → int64 (n,)."""
+        """The class each judge sees in images (n, 1, H, W) in [0, 1] on the CPU: `compared` and `cnn` → int64 (n,)."""
         chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
         nothing = torch.empty(0, dtype=torch.int64)
         with frozen(self.network):
             cnn = [self.network(chunk).argmax(1) for chunk in chunks]
-        knn = [torch.as_tensor(self.knn.predict(_shrunk(chunk, self.side))) for chunk in chunks]
-        return {KNN: torch.cat([nothing, *knn]), CNN: torch.cat([nothing, *cnn])}
+        compared = [torch.as_tensor(self.classifier.predict(_rows(self.seen, chunk))) for chunk in chunks]
+        return {self.compared: torch.cat([nothing, *compared]), CNN: torch.cat([nothing, *cnn])}
 
 
 # --- making judges ------------------------------------------------------------------------------------------------
@@ -122,37 +163,49 @@ def train_judges(
         TwinlatentError: the folder holds a network of other images, seed or settings, or a damaged one.
     """
     seed, settings = checked_seed(seed), _completed(settings or JudgeSettings(), split)
-    remembered = draw(split.train, min(settings.remembered, len(split.train)), seed)
-    knn = KNeighborsClassifier(min(settings.neighbours, len(remembered)), algorithm="brute")
-    knn.fit(_shrunk(remembered.images, settings.side), remembered.labels.numpy())
+    seen = Seen(settings.side, bool(settings.evened))
+    classifier = _classifier(draw(split.train, min(settings.remembered, len(split.train)), seed), seen, settings)
     identity = {"data": split.fingerprint, "seed": seed, "settings": settings.model_dump()}
     path = folder / FILE if folder else None
     if path is not None and path.exists():
-        return Judges(knn, _loaded(path, split, settings, identity), settings.side)
-    network = _trained(split, settings, seed, progress)
-    if path is not None:
-        save_tensors(path, KIND, network.state_dict(), identity)
-    return Judges(knn, network, settings.side)
+        network = _loaded(path, split, settings, identity)
+    else:
+        network = _trained(split, settings, seed, progress)
+        if path is not None:
+            save_tensors(path, KIND, network.state_dict(), identity)
+    return Judges(classifier, network, seen, settings.compared or "knn")
 
 
 def _completed(settings: JudgeSettings, split: Split) -> JudgeSettings:
-    """With the radius and the side that suit the images."""
+    """With what suits the images where nothing is said."""
     large, small = is_large(split.image_shape), split.image_shape[-1] <= SMALL_SIDE
-    usual = {"epsilon": 0.1 if large else 0.2 if small else 0.3, "side": 8 if large else None}
+    usual = _LARGE if large else {"compared": "knn", "evened": False, "epsilon": 0.2 if small else 0.3}
     return settings.model_copy(update={k: v for k, v in usual.items() if getattr(settings, k) is None})
 
 
-def _shrunk(images: Tensor, side: int | None) -> npt.NDArray[np.float32]:
-    """Images (n, 1, H, W) as rows of side × side means, or of their pixels."""
-    small = images if side is None else F.adaptive_avg_pool2d(images, side)
-    return small.flatten(1).numpy()
+def _rows(seen: Seen, images: Tensor) -> npt.NDArray[np.float32]:
+    """Images (n, 1, H, W) as rows of what is seen of them."""
+    rows: npt.NDArray[np.float32] = seen(images).flatten(1).numpy()
+    return rows
+
+
+def _classifier(remembered: LabelledImages, seen: Seen, settings: JudgeSettings) -> Classifier:
+    if settings.compared == "svm" and len(remembered.labels.unique()) < 2:
+        raise TwinlatentError(f"the {len(remembered)} training images that a judge remembers are of one class; "
+                              "let it remember more")  # fmt: skip
+    neighbours = KNeighborsClassifier(min(settings.neighbours, len(remembered)), algorithm="brute")
+    classifier: SVC | KNeighborsClassifier = SVC() if settings.compared == "svm" else neighbours
+    fitted: Classifier = classifier.fit(_rows(seen, remembered.images), remembered.labels.numpy())
+    return fitted
 
 
 def _network(split: Split, settings: JudgeSettings) -> nn.Module:
     """Pooling stands before each ReLU, which is the same and faster; channels-last memory is a third faster."""
-    channels, height, width = split.image_shape
+    side = settings.network_side
+    channels, height, width = split.image_shape if side is None else (split.image_shape[0], side, side)
     first, second = settings.filters
     network = nn.Sequential(
+        Seen(side, bool(settings.evened)),
         nn.Conv2d(channels, first, 5, padding=2),
         nn.MaxPool2d(2),
         nn.ReLU(),
@@ -217,6 +270,13 @@ def shows_true(judges: Judges, images: Tensor, labels: Tensor) -> Tensor:
     return _seen(judges, images) == labels.cpu()
 
 
+def benign_agreement(judges: Judges, split: Split, seed: int) -> Rate:
+    """Share of up to 1,000 test images, drawn by seed, that meet C3 as they are: what C3 can reach when attacked."""
+    benign = _benign(split, seed)
+    met = shows_true(judges, benign.images, benign.labels)
+    return rate(int(met.sum()), len(met))
+
+
 def judge(
     judges: Judges,
     attack: str,
@@ -279,9 +339,13 @@ def own_accuracy(judges: Judges, split: Split, seed: int) -> tuple[JudgeCase, ..
     return tuple(cases)
 
 
+def _benign(split: Split, seed: int) -> LabelledImages:
+    return draw(split.test, min(BENIGN_IMAGES, len(split.test)), seed)
+
+
 def _cases(split: Split, seed: int) -> Iterator[tuple[str, LabelledImages]]:
     generator = seeded(seed)
-    benign = draw(split.test, min(BENIGN_IMAGES, len(split.test)), seed)
+    benign = _benign(split, seed)
     images, labels = benign.images, benign.labels
     signs = 2.0 * torch.randint(2, images.shape, generator=generator) - 1
     yield "benign", benign

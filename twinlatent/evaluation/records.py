@@ -16,9 +16,9 @@ Score = Literal["vulnerable", "joint", "ratio", "confidence", "binary", "non-me"
 """Ours, then of the baselines: `confidence` of plain and adversarially trained classifiers, `binary` of Gong et al.,
 `non-me` and `k-density` of Pang et al., `class-detector` of Yin et al."""
 Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3",
-                 "benign_pass_c1c2", "l2_rms255", "substitute_accuracy", "attack_success", "test_attack_success",
-                 "test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy", "control_noise_accuracy",
-                 "control_unattacked_accuracy"]  # fmt: skip
+                 "benign_pass_c1c2", "benign_c3", "l2_rms255", "substitute_accuracy", "attack_success",
+                 "test_attack_success", "test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy",
+                 "control_noise_accuracy", "control_unattacked_accuracy"]  # fmt: skip
 UNBOUNDED_METRICS = frozenset({"l2_rms255"})  # every other metric is a share, in [0, 1]
 
 Name = Annotated[str, Field(min_length=1)]
@@ -36,7 +36,8 @@ class Record(BaseModel):
         score: which suspicion score; None where the metric does not use one.
         metric: what was measured. "fpr" and "tpr@k", "sr@k" (attack success rate) are taken at thresholds fixed
             beforehand on held-out benign images, k in percent of benign images flagged; "attack_success" is the
-            share of attacked images the substitute misreads; "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
+            share of attacked images the substitute misreads; "benign_c3" is the share of benign images that meet C3,
+            which bounds "sr_c1c2c3"; "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
             of section 3's experiment, see `motivation`; "l2_rms255" is 255·‖δ‖₂/√d averaged over successes.
         value: the number, finite; in [0, 1] unless it is "l2_rms255".
         n: how many images it was taken over, at least 1.

@@ -214,10 +214,12 @@ def _smallest(runs: Runs) -> str:
             picks.find(group, metric=metric, attack="cw_w") for metric in (*picks.CONDITIONS, picks.SIZE)
         )
         if two:
-            passed = picks.find(group, metric=picks.BENIGN_PASS)
+            passed, met = (picks.find(group, metric=metric) for metric in (picks.BENIGN_PASS, picks.BENIGN_C3))
+            ceiling = share_cell(met, n=True) if met or not three else "not measured"
             rows.append((escape(name), share_cell(two, n=True), paper_cell(two), share_cell(three, n=True),
-                         share_cell(passed, n=True), size_cell(size), paper_cell(size)))  # fmt: skip
-    headings = ("detector", "C1, C2", "paper", "C1, C2, C3", "benign images that pass", "size of change", "paper")
+                         ceiling, share_cell(passed, n=True), size_cell(size), paper_cell(size)))  # fmt: skip
+    headings = ("detector", "C1, C2", "paper", "C1, C2, C3", "benign images, C3 alone",
+                "benign images that pass", "size of change", "paper")  # fmt: skip
     return table(f"{attack('cw_w')}: the smallest change", *without_empty(headings, rows))
 
 

@@ -12,7 +12,7 @@ from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
 from twinlatent.report.paper import PAPER_SCORES, paper_value
-from twinlatent.report.picks import find, main_white_box, misread_only, overall, substitutes
+from twinlatent.report.picks import BENIGN_C3, find, main_white_box, misread_only, overall, substitutes
 
 DEAD_STEPS = 0.01
 """Above this share of steps without a gradient an attack is called out."""
@@ -103,16 +103,36 @@ def _print_white_box(run: EvaluationRun) -> None:
             counts = " ".join(str(found[rate].n) for rate in rates if rate in found)
             table.add_row(score, f"{epsilon:g}", *cells, counts)
         out.print(table)
-    conditions = [r for r in run.records if r.metric == "sr_c1c2"]
-    if conditions:
-        print("Misread, C1 and C2, and with C3 by the judges:")
-        table = _table("attack", "ε", "C1 C2", "C1 C2 C3", "n")
-        with_judges = {(r.attack, r.epsilon): r for r in run.records if r.metric == "sr_c1c2c3"}
-        for r in conditions:
-            third = with_judges.get((r.attack, r.epsilon))
-            table.add_row(r.attack, _radius(r), f"{r.value:.3f}", f"{third.value:.3f}" if third else "", str(r.n))
-        out.print(table)
+    _print_conditions(run)
     print_checks(run.checks)
+
+
+def _print_conditions(run: EvaluationRun) -> None:
+    """Success by C1 and C2, divided by what the judges see, and how many benign images meet C3."""
+    conditions = [r for r in run.records if r.metric == "sr_c1c2"]
+    if not conditions:
+        return
+    print("Misread, C1 and C2; of these: the judges see the true class (C3), agree on another, differ:")
+    table = _table("attack", "ε", "C1 C2", "C1 C2 C3", "another", "differ", "n")
+    judged = {(s.attack, s.epsilon): s for s in (run.judges.attacks if run.judges else ()) if s.goal == "c1c2"}
+    for r in conditions:
+        third = find(run.records, metric="sr_c1c2c3", attack=r.attack, epsilon=r.epsilon)
+        seen = judged.get((r.attack, r.epsilon))
+        counts = (seen.shows_predicted + seen.neither, seen.disagree) if seen else ()
+        cells = [f"{third.value:.3f}" if third else "", *([f"{count / r.n:.3f}" for count in counts] or ["", ""])]
+        table.add_row(r.attack, _radius(r), f"{r.value:.3f}", *cells, str(r.n))
+    out.print(table)
+    _print_ceiling(run)
+
+
+def _print_ceiling(run: EvaluationRun) -> None:
+    met = find(run.records, metric=BENIGN_C3)
+    if met is not None:
+        print(f"C3 alone is met by {met.value:.3f} [{met.low:.2f}, {met.high:.2f}] of {met.n} benign images, since an "
+              "image on which the judges differ counts as no longer showing its class: with C3 a rate can be at most "
+              "about that")  # fmt: skip
+    elif find(run.records, metric="sr_c1c2c3"):
+        print("How many benign images meet C3 was not measured: with C3 a rate can be at most about that")
 
 
 def print_checks(checks: Sequence[Check]) -> None:

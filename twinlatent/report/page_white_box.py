@@ -38,13 +38,16 @@ CONDITIONS_NOTE = (
     "The paper counts an attack as successful when the image is misread as ŷ, is less suspicious than the mean benign "
     "image of ŷ (<b>C1</b>), more probable by its robust features than the mean benign image of ŷ (<b>C2</b>), and "
     "still shows its true class (<b>C3</b>, decided here by judges that never saw the detector). The mean is no "
-    "operating point: many benign images fail C1 or C2, too, so the first row says how many of them pass. <b>Size of "
-    "change</b>: root mean square a pixel, of 255, averaged over the successes."
+    "operating point: many benign images fail C1 or C2, too, so the first row says how many of them pass. An image "
+    "on which the judges differ counts as no longer showing its class; some benign images are such, so a C3 rate can "
+    "be at most about the share of benign images that meet C3 alone, in the second row. <b>Size of change</b>: root "
+    "mean square a pixel, of 255, averaged over the successes."
 )
 JUDGES_NOTE = (
     "A high success rate is no fault of the detector where the change has turned the image into another class. Judges "
     "that never saw the detector look at the images that won; they are believed where all of them agree, and as far as "
-    "they are right on images whose class is beyond doubt."
+    "they are right on images whose class is beyond doubt. An image on which they differ counts as no longer showing "
+    "its class; <b>all of them together</b> says, under benign, how many they agree on where nothing was changed."
 )
 CHECKS_NOTE = (
     "Checks of the evaluation by itself, not of the detector. <b>fail</b>: do not believe the numbers; <b>warn</b>: "
@@ -140,10 +143,7 @@ def _points(box: WhiteBox) -> str:
 
 
 def _conditions(group: Records) -> str:
-    passed = next((r for r in group if r.metric == picks.BENIGN_PASS), None)
-    benign: list[tuple[str, ...]] = []
-    if passed is not None:
-        benign = [("benign images", NOTHING, share_cell(passed), NOTHING, NOTHING, NOTHING, f"{passed.n:,}")]
+    benign = _benign(group)
     by_attack = picks.grouped((r for r in group if r.metric in CONDITIONS), lambda r: r.attack)
     first = {(r.attack, r.epsilon): r for own in by_attack for r in sorted(own, key=lambda r: r.epsilon or 0)}
     over, alone = ([r for r in first.values() if (r.epsilon is None) == free] for free in (False, True))
@@ -155,6 +155,18 @@ def _conditions(group: Records) -> str:
             rows = benign + [_condition(group, r.attack, r.epsilon) for r in found]
             tables += table(f"{caption}, {_under(found[0])}", *without_empty(headings, rows), kind)
     return tables
+
+
+def _benign(group: Records) -> list[tuple[str, ...]]:
+    """What benign images make of C1 and C2, and of C3 where judges were asked."""
+    passed, met = (picks.find(group, metric=metric) for metric in (picks.BENIGN_PASS, picks.BENIGN_C3))
+    rows: list[tuple[str, ...]] = []
+    if passed is not None:
+        rows.append(("benign images", NOTHING, share_cell(passed), NOTHING, NOTHING, NOTHING, count_cell([passed])))
+    if any(r.metric == CONDITIONS[1] for r in group):
+        cell = "not measured" if met is None else share_cell(met)
+        rows.append(("benign images, C3 alone", NOTHING, NOTHING, NOTHING, cell, NOTHING, count_cell([met])))
+    return rows
 
 
 def _condition(group: Records, name: str, epsilon: float | None) -> tuple[str, ...]:

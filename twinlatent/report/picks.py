@@ -14,7 +14,7 @@ from twinlatent.report.curves import Interval, SuccessCurve
 
 Records = tuple[Record, ...]
 SUITE, CONDITIONS, HEADLINE = "sr@", ("sr_c1c2", "sr_c1c2c3"), "sr@5"
-BENIGN_PASS, SIZE = "benign_pass_c1c2", "l2_rms255"
+BENIGN_PASS, BENIGN_C3, SIZE = "benign_pass_c1c2", "benign_c3", "l2_rms255"
 
 
 def grouped(records: Iterable[Record], key: Callable[[Record], Hashable]) -> list[Records]:
@@ -119,10 +119,20 @@ def _white_box(group: Records) -> WhiteBox:
 
 
 def conditions(records: Iterable[Record]) -> list[Records]:
-    """C1, C2 and C3: a group a suite and score, with the size of changes and the share of benign images that pass."""
+    """C1, C2 and C3: a group a suite and score, with the size of changes and the shares of benign images that pass.
+
+    C3 asks for no score, so the benign images that meet it are in each group of their suite.
+    """
+    records = list(records)
     wanted = (*CONDITIONS, BENIGN_PASS, SIZE)
-    groups = grouped((r for r in records if r.metric in wanted), lambda r: (r.budget.partition(BESIDE)[0], r.score))
-    return [group for group in groups if any(r.metric in CONDITIONS for r in group)]
+    groups = grouped((r for r in records if r.metric in wanted), lambda r: (_suite(r), r.score))
+    ceilings = [r for r in records if r.metric == BENIGN_C3]
+    return [(*group, *(r for r in ceilings if _suite(r) == _suite(group[0])))
+            for group in groups if any(r.metric in CONDITIONS for r in group)]  # fmt: skip
+
+
+def _suite(record: Record) -> str:
+    return record.budget.partition(BESIDE)[0]
 
 
 def find(records: Iterable[Record], **fields: object) -> Record | None:

@@ -28,7 +28,10 @@ CHECKS = {
     "counts": "enough images stand behind every rate",
 }
 """What each check asks for."""
-JUDGE_NAMES = {"knn": "nearest neighbours", "cnn": "convolutional network", "agreement": "all of them together"}
+JUDGE_NAMES = {
+    "knn": "nearest neighbours", "svm": "support vectors", "cnn": "convolutional network",
+    "agreement": "all of them together",
+}  # fmt: skip
 LONGEST = 12
 """Letters of a name that fit under a small picture."""
 
