@@ -1,5 +1,6 @@
 """Judges: nearest neighbours by brute force, counts on judges made to order, what is kept and what refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,18 @@ from torch import Tensor, nn
 
 from twinlatent.attacks import pgd
 from twinlatent.criteria import Misclassified
-from twinlatent.data import Split
+from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.judges import Judges, JudgeSettings, judge, own_accuracy, shows_true, train_judges
+from twinlatent.evaluation.judges import (
+    Judges,
+    JudgeSettings,
+    benign_agreement,
+    judge,
+    own_accuracy,
+    shows_true,
+    train_judges,
+)
+from twinlatent.evaluation.metrics import Rate
 
 QUICK = JudgeSettings(steps=250, remembered=700)
 
@@ -65,6 +75,39 @@ def test_neighbours_of_images_averaged_down_are_those_of_their_means(digits: Spl
     assert (found == digits.test.labels[:100].numpy()).mean() > 0.3
 
 
+def test_support_vectors_judge_in_their_place(digits: Split) -> None:
+    settings = QUICK.model_copy(update={"compared": "svm", "steps": 1})
+    seen = train_judges(digits, seed=0, settings=settings, progress=False).labels(digits.test.images)
+    assert list(seen) == ["svm", "cnn"]
+    assert (seen["svm"] == digits.test.labels).double().mean() > 0.9
+    few = digits.train.subset(digits.train.labels == 3)
+    with pytest.raises(TwinlatentError, match=rf"the {len(few)} training images .* are of one class"):
+        train_judges(replace(digits, train=few), seed=0, settings=settings, progress=False)
+
+
+def test_evened_out_brightness_and_contrast_are_nothing_to_judges(digits: Split) -> None:
+    settings = JudgeSettings(compared="svm", evened=True, side=4, network_side=4, steps=60)
+    judges = train_judges(digits, seed=0, settings=settings, progress=False)
+    images = digits.test.images[:100]
+    before, after = judges.labels(images), judges.labels(0.6 * images + 0.3)
+    means = torch.nn.functional.avg_pool2d(images, 2)
+    blocks = judges.labels(means.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    for name, seen in before.items():
+        assert (after[name] == seen).double().mean() > 0.95, name
+        assert (blocks[name] == seen).double().mean() > 0.98, name  # what is averaged away is not seen either
+        assert seen.unique().numel() > 3, name
+    blank = judges.labels(torch.zeros(1, 1, 8, 8))
+    assert all(0 <= int(label) < 10 for label in blank.values())
+
+
+def test_large_images_have_judges_that_suit_them(digits: Split) -> None:
+    larger = {part: LabelledImages(torch.kron(getattr(digits, part).images[:60], torch.ones(6, 6)),
+                                   getattr(digits, part).labels[:60])
+              for part in ("train", "calibration", "test")}  # fmt: skip
+    judges = train_judges(replace(digits, **larger), seed=0, settings=JudgeSettings(steps=1), progress=False)
+    assert (judges.compared, judges.seen.side, judges.seen.evened) == ("svm", 16, True)
+
+
 def test_what_judges_see_is_counted_once() -> None:
     #          true   predicted  a third  differ  true and predicted
     cnn, knn = [1, 2, 3, 1, 4], [1, 2, 3, 2, 4]
@@ -96,6 +139,10 @@ def test_judges_read_digits_and_what_beyond_doubt_is_one(judges: Judges, digits:
         if kind in ("benign", "fainter", "replaced"):
             assert case.value > 0.75, (who, kind)
         assert cases["agreement", kind].value <= cases["knn", kind].value
+    ceiling, benign = benign_agreement(judges, digits, seed=0), cases["agreement", "benign"]
+    assert ceiling == Rate(benign.value, benign.n, benign.low, benign.high)
+    test = digits.test
+    assert ceiling.value == shows_true(judges, test.images, test.labels).double().mean().item()
 
 
 def test_a_judge_is_right_only_if_it_sees_what_was_pasted_over(digits: Split) -> None:
