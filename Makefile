@@ -9,7 +9,7 @@ PEERS := $(VENV)/.installed-peers
 SETTINGS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fix bench coverage
+.PHONY: help install demo test test-all check fix bench coverage cases
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: $(PEERS)  ## run every file of benchmarks/
 
 coverage: $(INSTALLED)  ## fast tests with coverage; the method's core must reach 95 %
 	@scripts/coverage
+
+cases: $(INSTALLED)  ## run the small inputs of a folder, DIR=folder, and say which fail
+	@scripts/cases "$(DIR)"
 
 $(INSTALLED): $(SETTINGS)
 	@scripts/install dev

@@ -1,5 +1,6 @@
 """twinlatent.files: a reader sees the old file or the new one, never a part."""
 
+import errno
 import json
 import os
 import stat
@@ -102,3 +103,37 @@ def test_json_refuses_what_is_no_number(tmp_path, value) -> None:
         write_json(path, {"deep": [1.0, value]})
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["r.json"]
+
+
+def test_an_error_of_the_system_names_the_file_that_was_to_be_written(tmp_path) -> None:
+    path = tmp_path / "r.json"
+    with pytest.raises(OSError, match="No space") as caught, replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, replacing(path) as temporary:
+        temporary.unlink()
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, replacing(path):
+        (tmp_path / "other").read_text()
+    assert caught.value.filename == str(tmp_path / "other")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_scrap_of_a_dead_writer_of_this_file_is_removed(tmp_path) -> None:
+    dead = 2**31 - 9
+    names = [f".r.json.twinlatent-{dead}-abcd1234.json", f".other.json.twinlatent-{dead}-abcd1234.json"]
+    for name in names:
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "r.json", "whole")
+    assert sorted(os.listdir(tmp_path)) == [names[1], "r.json"]
+
+
+def test_a_long_name_is_written_too(tmp_path) -> None:
+    path = tmp_path / ("ε" * 120 + ".json")
+    write_text(path, "x")
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_names_of_files_that_are_no_text_are_escaped(tmp_path) -> None:
+    write_text(tmp_path / "t.txt", "caf\udce9")
+    assert (tmp_path / "t.txt").read_text(encoding="utf-8") == "caf\\udce9"

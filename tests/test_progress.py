@@ -116,3 +116,24 @@ def test_on_a_terminal_an_error_goes_through_and_the_cursor_comes_back(terminal)
         raise KeyboardInterrupt
     hidden, shown = terminal.getvalue().rfind("\x1b[?25l"), terminal.getvalue().rfind("\x1b[?25h")
     assert 0 <= hidden < shown
+
+
+def test_without_standard_error_nothing_is_shown_and_nothing_breaks(monkeypatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for missing in (None, closed):
+        monkeypatch.setattr(progress.sys, "stderr", missing)
+        with bar("training", 2) as counter:
+            counter.advance(2)
+        assert counter.done == 2
+
+
+def test_a_reader_that_is_gone_does_not_stop_the_work(monkeypatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(progress.sys, "stderr", Gone())
+    with bar("training", 2) as counter:
+        counter.advance(2)
+    assert counter.done == 2

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import types
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 
@@ -84,11 +85,39 @@ def test_a_library_that_is_not_installed_has_an_unknown_version(monkeypatch) -> 
         (["twinlatent", "train", "a folder", "3(c(4,16)) z(8,8)"], "twinlatent train 'a folder' '3(c(4,16)) z(8,8)'"),
         (["-c"], "python -c"),
         ([""], "python"),
+        (["-"], "python -"),
+        (
+            ["/home/someone/work/mine.py", "--out=/home/someone/x", "-o/home/someone/y", "C:\\Users\\me\\z"],
+            "mine.py --out=x -oy z",
+        ),
+        (["/usr/lib/ipykernel_launcher.py", "-f", "/home/someone/kernel-7.json"], "interactive Python"),
+        (["/usr/lib/ipykernel/__main__.py", "-f", "/home/someone/kernel-7.json"], "interactive Python"),
+        (["/opt/colab_kernel_launcher.py", "-f", "/root/k.json"], "interactive Python"),
+        (["twinlatent", "train", "folder:caf\udce9"], "twinlatent train 'folder:caf\\udce9'"),
     ],
 )
 def test_the_command_can_be_typed_again_and_names_no_folder_of_the_program(monkeypatch, argv, command) -> None:
     monkeypatch.setattr(sys, "argv", argv)
     assert provenance().command == command
+
+
+def test_at_a_prompt_there_is_no_command(monkeypatch) -> None:
+    for name, shell in (("ps1", ">>> "), ("argv", ["x.py"])):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, shell, raising=False)
+            kernel = types.ModuleType("IPython")
+            kernel.get_ipython = lambda here=name: object() if here == "argv" else None
+            patch.setitem(sys.modules, "IPython", kernel)
+            assert provenance().command == "interactive Python"
+
+
+def test_a_module_is_called_by_its_name(monkeypatch) -> None:
+    spec = types.SimpleNamespace(name="mine.tool", origin="/home/someone/mine/tool.py")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    monkeypatch.setattr(sys, "argv", ["/home/someone/mine/tool.py", "x"])
+    assert provenance().command == "python -m mine.tool x"
+    monkeypatch.setattr(sys, "argv", ["/home/someone/other.py"])
+    assert provenance().command == "other.py"
 
 
 @needs_git

@@ -1,14 +1,16 @@
 """The command line. Thin: every command is a call into the library and a table of what it returned."""
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 import twinlatent as tl
 from twinlatent import zoo
@@ -20,11 +22,12 @@ from twinlatent.evaluation.evaluate import FEW, IMAGES, EvaluationSettings, eval
 from twinlatent.evaluation.records import write_records
 from twinlatent.evaluation.split_of import split_of
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
+from twinlatent.failures import INTERRUPTED, fail, last_resort, safe_streams
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE
 from twinlatent.motivation.settings import check_names, motivation_settings
-from twinlatent.report.console import out, print_attacks, print_comparison, print_motivation, print_run
+from twinlatent.report.console import print_attacks, print_comparison, print_motivation, print_run, show
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
 from twinlatent.reproduce import CELLS, COMPARISON, reproduce
@@ -33,14 +36,26 @@ from twinlatent.reproduce_motivation import DATA as MOTIVATION_DATA
 from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
 from twinlatent.torch_state import check_device
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+
+class _Commands(TyperGroup):
+    """All of them; Ctrl-C in any ends in a line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the words name."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            fail(str(stopped) or "stopped", INTERRUPTED)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Train, judge and use adversarial-example detectors.")  # fmt: skip
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, fetch, prepare, show.")
 zoo_app = typer.Typer(no_args_is_help=True, help="Detectors that ship with the package.")
 app.add_typer(data_app, name="data")
 app.add_typer(zoo_app, name="zoo")
 
-INTERRUPTED = 130
+DEBUG, DEBUG_VARIABLE = "--debug", "TWINLATENT_DEBUG"
 OURS = "twinlatent"
 FILES_OF_IMAGES = (
     "PNG, JPEG and the like, folders of them, .npy, .npz (of an attack's file the worst images; FILE.npz:NAME for "
@@ -58,22 +73,30 @@ Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda
 Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
 Steps = Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)]
 Overruled = Annotated[str | None, typer.Option(help="Instead of the detector's own.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
 """Options that several commands share."""
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on standard error and exit status 1, Ctrl-C with 130."""
-    try:
-        app()
-    except TwinlatentError as error:
-        _fail(str(error), 1)
-    except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+    """Run the command line; whatever goes wrong ends in one line and exit status 1, Ctrl-C with 130.
+
+    `--debug` among the words, or 1 in $TWINLATENT_DEBUG, shows the traceback, too.
+    """
+    safe_streams()
+    words = [word for word in sys.argv[1:] if word != DEBUG]
+    debug = len(words) < len(sys.argv[1:]) or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    with last_resort(debug):
+        try:
+            app(words)
+        finally:
+            sys.stdout.flush()
 
 
-def _fail(line: str, status: int) -> None:
-    print(f"twinlatent: {line}", file=sys.stderr)
-    raise SystemExit(status)
+@app.callback()
+def everywhere(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of what goes wrong.")] = False,
+) -> None:
+    """Train, judge and use adversarial-example detectors."""
 
 
 @app.command()
@@ -105,6 +128,7 @@ def train(
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
     size: Size = None,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted training in --out.")] = False,
+    force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 0,
@@ -115,7 +139,8 @@ def train(
     if method != OURS and (label_rule or score):
         raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
-    keep = {"seed": seed, "folder": folder, "resume": resume, "device": device, "progress": progress}
+    keep = {"seed": seed, "folder": folder, "resume": resume, "overwrite": force, "device": device,
+            "progress": progress}  # fmt: skip
     try:
         made: CalibratedDetector
         if method == OURS:
@@ -127,7 +152,7 @@ def train(
             made = fit_baseline(method, split, settings=override(own, change or []), **keep)  # type: ignore[arg-type]
     except KeyboardInterrupt as stopped:
         saved = f"{stopped}, saved; the same command with --resume goes on" if str(stopped) else "stopped at once"
-        _fail(saved, INTERRUPTED)
+        fail(saved, INTERRUPTED)
     fpr = max(0.05, made.calibration.finest_fpr)
     verdict = made.detect(split.test.images, fpr)
     accuracy = (verdict.label == split.test.labels).double().mean().item()
@@ -169,7 +194,7 @@ def detect(
         said = "[bold]adversarial[/bold]" if row["adversarial"] else "benign"
         table.add_row(escape(str(row["image"])), escape(str(row["label"])), said, f"{row['p_value']:.4f}",
                       f"{row['suspicion']:.2f}")  # fmt: skip
-    out.print(table)
+    show(table)
 
 
 @app.command()
@@ -198,6 +223,7 @@ def evaluate(
     shared: Annotated[
         Path | None, typer.Option(help="Folder of what does not depend on the detector, for several.")
     ] = None,
+    force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 0,
@@ -219,14 +245,13 @@ def evaluate(
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES, "few": few,
              "epsilon": epsilon, "steps": steps, "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         run = evaluate_to_folder(detector, split, settings, folder, log=zoo.locate(model).with_name(LOG_FILE),
-                                 shared=shared, progress=progress)  # fmt: skip
+                                 shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
     except KeyboardInterrupt:
-        _fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
     print_run(run)
-    print(f"Page with pictures: {write_page(folder)}")
+    print(f"Page with pictures: {folder / PAGE}")
 
 
 @app.command()
@@ -268,7 +293,7 @@ def reproduce_(
         found = reproduce(what, folder, preset=preset, data=data, images=images, few=few, seed=seed,
                           progress=progress)  # fmt: skip
     except KeyboardInterrupt:
-        _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
     for name, runs in found.items():
         print_comparison(name, runs)
         print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")
@@ -308,7 +333,7 @@ def motivation(
     try:
         found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
     except KeyboardInterrupt:
-        _fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
     print_motivation(found.records)
     print(f"Page with pictures: {folder / PAGE}")
 
@@ -338,6 +363,7 @@ def attack(
         bool,
         typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
     ] = False,
+    force: Force = False,
     label_rule: Overruled = None,
     score: Overruled = None,
     size: Size = None,
@@ -355,16 +381,16 @@ def attack(
              "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))
     check_device(device)
-    if records is not None:
-        records.parent.mkdir(parents=True, exist_ok=True)
+    if records is not None and records.exists() and not (force and records.is_file()):
+        raise TwinlatentError(f"{records} is there already; remove it or write the records elsewhere")
     detector = _loaded(model, label_rule, score).to(device)
     split = split_of(detector, data, size=size, progress=progress, say=_say_aside)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
     try:
-        run = attack_to_file(detector, split, settings, path, progress=progress)
+        run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
     except KeyboardInterrupt:
-        _fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
     if records is not None:
         write_records(records, run.records)
     print_attacks(run, settings)
@@ -378,7 +404,7 @@ def data_list() -> None:
     for name in tl.data.names():
         table.add_row(name, tl.data.describe(name), tl.data.where(name))
     table.add_row("folder:PATH", "your own images, a folder a class", "")
-    out.print(table)
+    show(table)
 
 
 @data_app.command("fetch")
@@ -414,7 +440,7 @@ def data_prepare(
     try:
         made = tl.data.prepare(name, photos, boxes=boxes, size=size, folder=folder, progress=progress, say=_say_aside)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on", INTERRUPTED)
+        fail("stopped; the same command goes on", INTERRUPTED)
     counts = ", ".join(f"{count} {class_name}" for class_name, count in made.counts.items())
     print(f"{made.path}: {sum(made.counts.values())} images of shape {(1, made.size, made.size)}: {counts}")
 
@@ -432,6 +458,8 @@ def data_show(
     progress: Progress = True,
 ) -> None:
     """Write a contact sheet of the training images and print the sizes of the parts."""
+    if path.is_dir():
+        raise TwinlatentError(f"{path} is a folder; name a PNG file, such as {path / 'contact-sheet.png'}")
     split = tl.data.load(name, seed=seed, size=size, progress=progress)
     contact_sheet(split.train, split.class_names, path, rows_per_class=2)
     parts = ", ".join(f"{len(getattr(split, part))} {part}" for part in ("train", "calibration", "test"))
@@ -445,7 +473,7 @@ def zoo_list() -> None:
     for name in zoo.names():
         shipped = tl.load(name)
         table.add_row(name, shipped.card["data"]["name"], str(shipped.classes), shipped.trained_with)
-    out.print(table)
+    show(table)
 
 
 @zoo_app.command("show")

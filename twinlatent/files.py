@@ -2,11 +2,18 @@
 
 import json
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+SCRAP = re.compile(r"\..+\.twinlatent-(?P<process>\d+)-[a-z0-9_]{8}(\.[^.]+)?", re.DOTALL)
+"""Name of a temporary file: the target's, whose process writes it, eight letters, the target's suffix."""
+LONGEST = 40
+"""Letters of the target's name in it, at most."""
 
 
 @contextmanager
@@ -14,21 +21,65 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     If the block raises (Ctrl-C included) the temporary file is removed and whatever stood
-    at `path` before is untouched. Missing parent folders are made.
+    at `path` before is untouched. Missing parent folders are made. An `OSError` that names no file, or the temporary
+    one, names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    start = f".{path.name[:LONGEST]}.twinlatent-"
+    sweep(path.parent, start)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{start}{os.getpid()}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an `OSError` out of the block name `path` if it names nothing that a user knows: a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or SCRAP.fullmatch(Path(str(error.filename)).name)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def sweep(folder: Path, start: str = "") -> None:
+    """Remove temporary files of processes that are gone, of those only whose names have that `start`."""
+    with suppress(OSError):  # what cannot be looked through is left as it is
+        for name in os.listdir(folder):
+            scrap = SCRAP.fullmatch(name) if name.startswith(start) else None
+            if scrap and not _alive(int(scrap["process"])):
+                with suppress(OSError):
+                    (folder / name).unlink()
+
+
+def _alive(process: int) -> bool:
+    """Whether there is such a process."""
+    if sys.platform == "win32":  # where os.kill(process, 0) would end it
+        import ctypes
+
+        synchronize = 0x00100000
+        handle = ctypes.windll.kernel32.OpenProcess(synchronize, False, process)
+        if handle:
+            ctypes.windll.kernel32.CloseHandle(handle)
+        return bool(handle)
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _umask() -> int:
@@ -39,9 +90,9 @@ def _umask() -> int:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 `text` to `path`, whole or not at all."""
+    """Write UTF-8 `text` to `path`, whole or not at all. What is no text, as in some names of files, is escaped."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class _PlainBar(Bar):
         left = (self._said - self._start) / counted * (self.total - self.done) if counted > 0 else None
         time_left = f", {left:.0f} s left" if left is not None else ""
         line = f"{self._description}: {self.done}/{self.total}{time_left} {self.note}"
-        print(line.rstrip(), file=self._stream, flush=True)
+        with suppress(OSError, ValueError):  # a reader that is gone or a full disk is no reason to stop the work
+            print(line.rstrip(), file=self._stream, flush=True)
 
 
 @contextmanager
@@ -63,15 +64,16 @@ def bar(description: str, total: int, *, show: bool = True, done: int = 0) -> It
     """Show progress towards `total` on standard error while the block runs.
 
     A terminal gets a bar with the time left; anything else gets a plain line every 30 seconds
-    and one at the end; `show=False` gets nothing. `done` units count as finished beforehand.
+    and one at the end; `show=False`, or no standard error, gets nothing. `done` units count as finished beforehand.
     """
-    if not show:
+    stream = sys.stderr  # None in a process that has no such thing
+    if not show or stream is None or stream.closed:
         yield Bar(total, done)
-    elif sys.stderr.isatty():
+    elif stream.isatty():
         with _rich_progress() as progress:
             yield _RichBar(progress, description, total, done)
     else:
-        plain = _PlainBar(sys.stderr, description, total, done)
+        plain = _PlainBar(stream, description, total, done)
         try:
             yield plain
         finally:

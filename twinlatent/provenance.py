@@ -2,15 +2,18 @@
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from pydantic import BaseModel, ConfigDict
 
+INTERACTIVE = "interactive Python"
+KERNELS = ("ipykernel", "ipykernel_launcher", "colab_kernel_launcher", "xpython_launcher")
 LIBRARIES = ("twinlatent", "torch", "numpy", "scikit-learn")
 
 
@@ -36,17 +39,41 @@ def provenance() -> Provenance:
 
 
 def _command() -> str:
-    """The command line; of absolute paths only the last part, since the rest is one machine's own."""
-    program = Path(sys.argv[0])
-    name = {"-c": "python -c"}.get(program.name, program.name or "python")
-    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else name
-    return " ".join([name, *(shlex.quote(_without_folders(word)) for word in sys.argv[1:])])
+    """The command line; of absolute paths only the last part, since the rest is one machine's own.
+
+    At a prompt or in a notebook no command made the result, and the kernel's own says nothing.
+    """
+    program, *words = [str(word) for word in getattr(sys, "argv", ())] or [""]
+    if _interactive() or Path(program).stem in KERNELS or KERNELS[0] in Path(program).parts:
+        return INTERACTIVE
+    line = " ".join([_called(program), *(shlex.quote(_without_folders(word)) for word in words)])
+    return line.encode("utf-8", "backslashreplace").decode()  # names of files may be no text
+
+
+def _interactive() -> bool:
+    """Whether somebody types: at Python's prompt, or at IPython's, which is that of notebooks too."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return hasattr(sys, "ps1") or shell() is not None
+
+
+def _called(program: str) -> str:
+    """How the program is started that sys.argv[0] names."""
+    if program in ("", "-", "-c"):
+        return f"python {program}".rstrip()
+    path, module = Path(program), getattr(sys.modules["__main__"], "__spec__", None)
+    if path.name == "__main__.py":
+        return f"python -m {path.parent.name}"
+    return f"python -m {module.name}" if module is not None and module.origin == program else path.name
 
 
 def _without_folders(word: str) -> str:
     option, equals, value = word.rpartition("=")
+    if re.match(r"[A-Za-z]:[\\/]", value):
+        return option + equals + PureWindowsPath(value).name
     prefix, colon, path = value.rpartition(":")
-    return option + equals + prefix + colon + (Path(path).name if Path(path).is_absolute() else path)
+    letter = path[:2] if re.match(r"-\w/", path) else ""
+    path = path.removeprefix(letter)
+    return option + equals + prefix + colon + letter + (Path(path).name if Path(path).is_absolute() else path)
 
 
 def _commit() -> str:

@@ -8,13 +8,14 @@ from typing import Any, Literal, get_args
 
 from twinlatent.attacks.suite_runs import digest
 from twinlatent.baselines import BaselineSettings, baseline_settings, fit_baseline
+from twinlatent.claims import claimed, refuse_present
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
 from twinlatent.evaluation.judges import JudgeSettings
 from twinlatent.evaluation.records import write_records
-from twinlatent.evaluation.run_folder import EvaluationRun, read_run
+from twinlatent.evaluation.run_folder import MODEL, UNFINISHED, EvaluationRun, read_run
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.fit import fit_split
@@ -103,7 +104,8 @@ def reproduce(
         name of each data set → one run a cell.
 
     Raises:
-        TwinlatentError: unknown table, figure, preset or data set.
+        TwinlatentError: unknown table, figure, preset or data set, or a folder of something else, or one that another
+            process writes.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
     if what not in CELLS:
@@ -120,9 +122,11 @@ def reproduce(
     found = {}
     for split in splits:
         here = folder / split.short_name
-        runs = [_run(cell, split, preset, settings, here, progress) for cell in CELLS[what]]
-        write_records(here / RECORDS, [record for run in runs for record in run.records])
-        write_comparison(runs, here / COMPARISON)
+        with claimed(here):
+            refuse_present(here, [MODEL], "an evaluation")
+            runs = [_run(cell, split, preset, settings, here, progress) for cell in CELLS[what]]
+            write_records(here / RECORDS, [record for run in runs for record in run.records])
+            write_comparison(runs, here / COMPARISON)
         found[split.short_name] = tuple(runs)
     return found
 
@@ -140,9 +144,10 @@ def _run(
         return read_run(evaluation)
     (evaluation / ASKED).unlink(missing_ok=True)
     title = f"{cell.method} on {split.short_name}, trained with {cell.attack}"
-    run = evaluate_to_folder(detector, split, settings, evaluation, log=training / LOG_FILE, shared=folder / SHARED,
-                             title=title, progress=progress)  # fmt: skip
-    write_page(evaluation)
+    finished = not (evaluation / UNFINISHED).exists()  # and so of other settings: it is made anew
+    run = evaluate_to_folder(detector, split, settings, evaluation, log=training / LOG_FILE,
+                             shared=folder / SHARED, title=title, page=write_page, overwrite=finished,
+                             progress=progress)  # fmt: skip
     write_json(evaluation / ASKED, asked)
     return run
 

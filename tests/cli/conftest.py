@@ -58,7 +58,7 @@ Program = Callable[..., Done]
 
 @pytest.fixture
 def program(capsys, monkeypatch) -> Program:
-    """Call the program in this process, as `twinlatent WORDS`; any exception but an exit comes through."""
+    """Call the program in this process, as `twinlatent WORDS`; with a terminal of 160 columns."""
     monkeypatch.setenv("COLUMNS", "160")
 
     def call(*words: object) -> Done:

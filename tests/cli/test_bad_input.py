@@ -68,9 +68,10 @@ BAD = [  # words, what the line must name
     ("train digits --out x --score guess", "'guess'"),
     ("train digits --out x --device nosuch", "'nosuch'"),
     ("train digits --out x --seed 9223372036854775808", "9223372036854775808"),
-    ("train digits --out x --resume", "x/state.safetensors is no file"),
-    ("train digits --out ok.npy", "ok.npy: File exists"),
-    ("train digits --out ok.npy/x", "ok.npy/x: Not a directory"),
+    ("train digits --out x --resume", "x holds no training to resume; leave --resume out"),
+    ("train digits --out ok.npy", "ok.npy cannot be written (ok.npy is a file, no folder)"),
+    ("train digits --out ok.npy/x", "ok.npy/x cannot be written (ok.npy is a file, no folder)"),
+    ("train digits --method gong --preset smoke --out x --resume", "x holds no training to resume"),
     ("train digits --preset smoke --out copy --resume --seed 1", "copy/state.safetensors was trained with other"),
     ("train digits --preset smoke --out copy --resume --set batch=9", "other settings"),
     # detect
@@ -114,6 +115,7 @@ BAD = [  # words, what the line must name
     ("evaluate {run} --label-rule guess", "'guess'"),
     ("evaluate {run} --size 9", "size is 9"),
     ("evaluate {run} digits --suite none --images 2 --out ok.npy", "ok.npy"),
+    ("evaluate mnist-mim digits --out x", "(mnist)"),
     ("evaluate {run} --suite huge", "huge"),
     ("reproduce all --preset huge", "'huge'"),
     ("reproduce all --data nosuch", "nosuch"),
@@ -157,7 +159,8 @@ BAD = [  # words, what the line must name
     ("attack {run} --save there.npz", "there.npz is there already"),
     ("attack {run} --save a.npy", "a.npy is written as .npz; name it a.npz"),
     ("attack {run} --save a", "name it a.npz"),
-    ("attack {run} --suite quick --steps 1 --images 2 --save ok.npy/a.npz", "ok.npy"),
+    ("attack {run} --suite quick --steps 1 --images 2 --save ok.npy/a.npz", "(ok.npy is a file, no folder)"),
+    ("attack {run} --suite quick --steps 1 --images 2 --records there.npz", "there.npz is there already"),
     ("attack {run} --suite quick --steps 1 --images 2 --records ok.npy/a.json", "ok.npy"),
     ("attack {run} --suite quick --steps 1 --images 2 --records empty", "empty"),
     # demo, data and zoo
@@ -180,6 +183,7 @@ BAD = [  # words, what the line must name
     ("data show nosuch", "'nosuch'"),
     ("data show digits --size 9", "size is 9"),
     ("data show digits --out ok.npy/x.png", "ok.npy"),
+    ("data show digits --out empty", "empty is a folder; name a PNG file, such as empty/contact-sheet.png"),
     ("zoo show nosuch", "'nosuch'"),
 ]
 

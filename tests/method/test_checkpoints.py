@@ -178,3 +178,17 @@ def test_a_description_must_be_finite(tmp_path: Path, value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_tensors(tmp_path / "a", "detector", {}, {"a": value})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_takes_no_more_is_an_error_of_the_system_and_the_old_file_stays(saved: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before, limits = saved.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            save_tensors(saved, "detector", {"weight": torch.zeros(1000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(saved)
+    assert saved.read_bytes() == before
+    assert os.listdir(saved.parent) == [saved.name]

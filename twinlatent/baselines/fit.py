@@ -31,16 +31,16 @@ from twinlatent.method.training import (
     TOTAL,
     Keeping,
     TrainingState,
-    refuse_earlier,
     share_of_rate,
     train_rounds,
     training_card,
+    training_folder,
 )
 from twinlatent.provenance import provenance
 from twinlatent.torch_state import CPU, Device, check_device, fresh_torch, own_random_state
 
-CLASSIFIER, ATTACKED = "classifier", "attacked"
-"""Folders of what Gong et al.'s binary detector needs first."""
+CLASSIFIER, ATTACKED, BINARY = "classifier", "attacked", "binary"
+"""Folders of the parts of Gong et al.'s binary detector."""
 WATCH_EVERY = 20
 """Rounds between two measurements of the accuracy on the batch."""
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -75,6 +75,7 @@ def fit_baseline(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     device: Device = "cpu",
     progress: bool = True,
 ) -> Baseline:
@@ -90,6 +91,7 @@ def fit_baseline(
         seed: of weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
         resume: go on from the state in `folder`.
+        overwrite: train anew where `folder` holds a training.
         device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show bars.
 
@@ -106,28 +108,18 @@ def fit_baseline(
     place = check_device(device)
     origin = provenance()
     folder = Path(folder) if folder is not None else None
-    if folder is not None:
-        _check_folder(folder, resume)
     identity = {"method": method, "settings": settings.model_dump(), "seed": seed, "data": split.fingerprint}
     keeping = Keeping(folder, identity, resume, settings.checkpoint_every, progress)
     with own_random_state(CPU, seed):
         module = new_network(method, settings.network, split.image_shape, split.classes).to(place)
-    seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, place))
-    card = training_card(split, settings, seed, settings.rounds, seconds, origin, place)
-    made = build_baseline(method, module.cpu(), split.train, split.calibration, split.class_names, card)
-    if folder is not None:
-        made.save(folder / DETECTOR_FILE)
-        write_json(folder / SETTINGS_FILE, made.card)
+    with training_folder(folder, resume=resume, overwrite=overwrite, parts=(CLASSIFIER, ATTACKED, BINARY)):
+        seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, place))
+        card = training_card(split, settings, seed, settings.rounds, seconds, origin, place)
+        made = build_baseline(method, module.cpu(), split.train, split.calibration, split.class_names, card)
+        if folder is not None:
+            made.save(folder / DETECTOR_FILE)
+            write_json(folder / SETTINGS_FILE, made.card)
     return made
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    first = folder / CLASSIFIER
-    if not resume:
-        refuse_earlier(first)
-        refuse_earlier(folder)
-    elif not any((place / STATE_FILE).exists() for place in (first, folder)):
-        raise TwinlatentError(f"{folder} holds no training to resume; leave --resume out")
 
 
 # --- one training a method ------------------------------------------------------------------------------------------
@@ -164,7 +156,7 @@ def _gong(module: BinaryDetector, work: _Work) -> float:
     tried = found.by_attack[work.settings.attack]
     both = torch.cat([chosen.images, tried.result.images.cpu()])
     kinds = LabelledImages(both, torch.arange(2).repeat_interleave(len(chosen)))
-    later = work.within("binary")
+    later = work.within(BINARY)
     module.binary.train()
     return (
         seconds

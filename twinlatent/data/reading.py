@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from twinlatent.claims import claimed_file
 from twinlatent.data.kinds import check_file
 from twinlatent.data.photos import Piece, Taken, take
 from twinlatent.errors import TwinlatentError
@@ -67,7 +68,7 @@ def read_pieces(
     before = _kept(partial, asked) if partial.exists() else {}
     done: dict[Key, Taken] = {}
     saved = time.monotonic()
-    with deferred_interrupt() as interrupted, bar(title, len(pieces), show=progress) as shown:
+    with claimed_file(partial), deferred_interrupt() as interrupted, bar(title, len(pieces), show=progress) as shown:
         for piece in pieces:
             key = _key(piece)
             done[key] = before[key] if key in before else take(piece, size)

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from twinlatent.attacks.budgets import Budget, preset
 from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.suite_runs import digest
 from twinlatent.attacks.suites import STEPS, SuiteName
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
@@ -47,7 +47,7 @@ from twinlatent.evaluation.measured import Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
-from twinlatent.evaluation.run_folder import EvaluationRun, read_log, write_run
+from twinlatent.evaluation.run_folder import UNFINISHED, EvaluationRun, evaluation_folder, read_log, write_run
 from twinlatent.evaluation.split_of import fitted
 from twinlatent.evaluation.substitutes import SUBSTITUTES, SubstituteName, train_substitute
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
@@ -62,8 +62,6 @@ SHOWN = 6
 """Images of a figure of pairs."""
 CLOUD = 200
 """Images of each kind of the figure of latents, at most."""
-UNFINISHED = "unfinished"
-"""Folder that keeps what is done until all is."""
 
 
 class EvaluationSettings(BaseModel):
@@ -198,14 +196,22 @@ def evaluate_to_folder(
     log: Path | None = None,
     shared: Path | None = None,
     title: str = "",
+    page: Callable[[Path], object] = lambda _: None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> EvaluationRun:
-    """`evaluate`, written to `folder` as `write_run` does, with the training log of the file `log` if there is one."""
-    run = evaluate(detector, split, settings, folder, shared=shared, title=title, progress=progress)
-    if log is not None:
-        run = replace(run, log=read_log(log))
-    write_run(folder, run)
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    """`evaluate`, written to `folder` as `write_run` does, with the training log of the file `log` if there is one.
+
+    `page` is called with the folder when all is there. An earlier evaluation there is refused, or with `overwrite`
+    written over.
+    """
+    whose = {"detector": digest(list(detector.essence)), "asked": settings.model_dump(), "data": split.fingerprint}
+    with evaluation_folder(folder, whose, overwrite=overwrite):
+        run = evaluate(detector, split, settings, folder, shared=shared, title=title, progress=progress)
+        if log is not None:
+            run = replace(run, log=read_log(log))
+        write_run(folder, run)
+        page(folder)
     return run
 
 

@@ -7,7 +7,8 @@ pictures, and `training-log.jsonl` the training log, one JSON object a round.
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from twinlatent.claims import claimed, clear, refuse_present
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.findings import Check, JudgeReport
 from twinlatent.evaluation.pictures import (
@@ -35,6 +37,11 @@ from twinlatent.files import replacing, write_json, write_text
 
 RECORDS, MODEL, ARRAYS, LOG = "results.json", "model.json", "evaluation.npz", "training-log.jsonl"
 CHECKS, JUDGES, PICTURES = "checks.json", "judges.json", "pictures.npz"
+PAGE = "report.html"
+RESULTS = (RECORDS, MODEL, ARRAYS, CHECKS, JUDGES, PICTURES, LOG, PAGE)
+"""All that an evaluation leaves in its folder."""
+UNFINISHED, WHOSE = "unfinished", "evaluation.json"
+"""Folder that keeps what is done until all is, and its file that says whose that is."""
 
 Count = Annotated[int, Field(ge=0)]
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -178,6 +185,41 @@ class EvaluationRun:
         _check_scores("benign_suspicion", self.benign_suspicion)
         for attack, scores in self.suspicion.items():
             _check_scores(f"suspicion_{attack}", scores)
+
+
+@contextmanager
+def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[None]:
+    """Own the folder of an evaluation while the block runs, and remove the unfinished work when it succeeds.
+
+    Args:
+        folder: gets the results; what is done by then is in `UNFINISHED` below.
+        identity: JSON-able; unfinished work with the same one is gone on with.
+        overwrite: begin anew where it holds another evaluation; without, that is refused.
+
+    Raises:
+        TwinlatentError: it holds results, or unfinished work of another evaluation, or another process writes there.
+    """
+    unfinished = folder / UNFINISHED
+    with claimed(folder):
+        now, before = json.loads(json.dumps(identity)), None
+        if (unfinished / WHOSE).exists():
+            before = read_json(unfinished / WHOSE)
+        if before != now:
+            if overwrite:
+                clear(unfinished)
+            elif before is not None:
+                raise TwinlatentError(f"{folder} holds unfinished work of another evaluation; give another folder, or "
+                                      "begin anew (--force, overwrite=True)")  # fmt: skip
+            else:
+                refuse_present(folder, RESULTS, "an evaluation")
+            write_json(unfinished / WHOSE, now)
+        try:
+            yield
+        except BaseException:
+            if [path.name for path in unfinished.iterdir()] == [WHOSE]:  # nothing was done
+                clear(unfinished)
+            raise
+        clear(unfinished)
 
 
 def write_run(folder: str | Path, run: EvaluationRun) -> None:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from twinlatent.data import Split, load, names
 from twinlatent.data.seen import Seen
+from twinlatent.data.sources import FOLDER
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import CalibratedDetector
 
@@ -41,8 +42,9 @@ def split_of(
     trained_on = card.get("name", "unknown")
     if data is None and trained_on not in names():
         raise TwinlatentError(f"the detector was trained on {trained_on!r}, which has no name here; give the data set")
-    seed, side = detector.card.get("seed", 0), size or detector.image_shape[-1]
-    split = load(data or trained_on, seed=seed, size=side, progress=progress)
+    seed, name = detector.card.get("seed", 0), data or trained_on
+    side = size or (detector.image_shape[-1] if name.startswith(FOLDER) else None)  # others have a size of their own
+    split = load(name, seed=seed, size=side, progress=progress)
     if not _is_own(detector, split):
         if data is None:
             raise TwinlatentError(
@@ -72,7 +74,8 @@ def fitted(detector: CalibratedDetector, split: Split, *, say: Say = warnings.wa
     if detector.image_shape != split.image_shape or detector.classes != split.classes:
         raise TwinlatentError(
             f"the detector takes {detector.image_shape} images of {detector.classes} classes; {split.name} has "
-            f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for"
+            f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for "
+            f"({detector.card.get('data', {}).get('name', 'unknown')})"
         )
     own = _is_own(detector, split)
     split = split.with_classes(detector.class_names)

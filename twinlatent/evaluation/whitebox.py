@@ -5,7 +5,6 @@ The adversary has the detector, its thresholds and the calibration images. What 
 """
 
 import json
-import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LatentMatching, latent_matching
 from twinlatent.attacks.suite_runs import SuiteResult, digest, run_suite
 from twinlatent.attacks.suites import Suite, SuiteName
+from twinlatent.claims import claimed_file, clear
 from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
@@ -295,7 +295,13 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
 
 
 def attack_to_file(
-    detector: CalibratedDetector, split: Split, settings: WhiteBoxSettings, path: Path, *, progress: bool = True
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
 ) -> WhiteBoxRun:
     """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
 
@@ -306,11 +312,12 @@ def attack_to_file(
     """
     if path.suffix != ".npz":
         raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
-    if path.exists():
-        raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
-    split = fitted(detector, split)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    run = attack_detector(detector, split, settings, folder=unfinished, progress=progress)
-    save_run(path, run, split, settings)
-    shutil.rmtree(unfinished)
+    with claimed_file(path):
+        if path.exists() and not (overwrite and path.is_file()):
+            raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
+        split = fitted(detector, split)
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        run = attack_detector(detector, split, settings, folder=unfinished, progress=progress)
+        save_run(path, run, split, settings)
+        clear(unfinished)
     return run

@@ -5,6 +5,8 @@ The checksum finds damage, not malice: who can rewrite a file can recompute it.
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,21 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
         kind: what the file is, such as "detector"; `load_tensors` asks for the same.
         tensors: by name.
         description: finite numbers, text, lists, dicts.
+
+    Raises:
+        OSError: naming `path`; the disk is full, or the like.
     """
     held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     metadata = {"kind": kind, "format": FORMAT, "description": text, "sha256": _checksum(kind, text, held)}
     with replacing(path) as temporary:
-        save_file(held, temporary, metadata=metadata)
+        try:
+            save_file(held, temporary, metadata=metadata)
+        except SafetensorError as error:  # which says "I/O error: No space left on device (os error 28)"
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def kind_of(path: str | Path) -> str:

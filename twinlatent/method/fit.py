@@ -12,17 +12,12 @@ from twinlatent.method.detector import Detector, DetectorSettings, build_detecto
 from twinlatent.method.game import GameSettings, play
 from twinlatent.method.presets import preset_detector, preset_settings
 from twinlatent.method.training import (
-    LOG_FILE,
     SETTINGS_FILE,
-    STATE_FILE,
-    refuse_earlier,
     training_card,
+    training_folder,
 )
 from twinlatent.provenance import provenance
 from twinlatent.torch_state import Device, check_device, fresh_torch
-
-TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
-"""All that a training leaves in its folder."""
 
 
 @fresh_torch()
@@ -38,6 +33,7 @@ def fit(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     device: Device = "cpu",
     progress: bool = True,
 ) -> Detector:
@@ -54,11 +50,13 @@ def fit(
         seed: of the hold-out, weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
         resume: go on from the state in `folder`.
+        overwrite: train anew where `folder` holds a training.
         device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show a bar.
 
     Raises:
-        TwinlatentError: bad images, labels, names, preset or device, or a training that diverges.
+        TwinlatentError: bad images, labels, names, preset or device, a folder that holds a training or in which
+            another process trains, or a training that diverges.
     """
     place, seed = check_device(device), checked_seed(seed)
     checked, of_class = (values.cpu() for values in check_images(images, labels))
@@ -70,7 +68,7 @@ def fit(
     train, calibration = split_calibration(LabelledImages(checked, of_class), share=calibration_share, seed=seed)
     split = Split("arrays", train, calibration, calibration.subset(slice(0)), names)
     return fit_split(split, preset=preset, settings=settings, detector=detector, seed=seed, folder=folder,
-                     resume=resume, device=place, progress=progress)  # fmt: skip
+                     resume=resume, overwrite=overwrite, device=place, progress=progress)  # fmt: skip
 
 
 @fresh_torch()
@@ -83,6 +81,7 @@ def fit_split(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     device: Device = "cpu",
     progress: bool = True,
 ) -> Detector:
@@ -92,13 +91,13 @@ def fit_split(
     place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
     folder = Path(folder) if folder is not None else None
-    if folder is not None and not resume:
-        refuse_earlier(folder)
-    state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
-                 fingerprint=split.fingerprint, device=place, progress=progress)  # fmt: skip
-    card = training_card(split, settings, seed, state.round, state.seconds, origin, place)
-    made = build_detector(state.vaes.encoders.cpu(), split.train, split.calibration, split.class_names, detector, card)
-    if folder is not None:
-        made.save(folder / DETECTOR_FILE)
-        write_json(folder / SETTINGS_FILE, made.card)
+    with training_folder(folder, resume=resume, overwrite=overwrite):
+        state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
+                     fingerprint=split.fingerprint, device=place, progress=progress)  # fmt: skip
+        card = training_card(split, settings, seed, state.round, state.seconds, origin, place)
+        encoders = state.vaes.encoders.cpu()
+        made = build_detector(encoders, split.train, split.calibration, split.class_names, detector, card)
+        if folder is not None:
+            made.save(folder / DETECTOR_FILE)
+            write_json(folder / SETTINGS_FILE, made.card)
     return made

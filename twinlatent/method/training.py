@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,20 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from twinlatent.claims import claimed, clear, refuse_present
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.files import write_text
+from twinlatent.files import naming, write_text
 from twinlatent.interrupts import deferred_interrupt
+from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance
 
 Schedule = Literal["constant", "cosine"]
 STATE_FILE, LOG_FILE, SETTINGS_FILE = "state.safetensors", "log.jsonl", "training.json"
+TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
+"""All that a training leaves in its folder."""
 TOTAL = "loss_total"
 """What every round's record holds: the loss, as a number."""
 
@@ -121,7 +125,7 @@ def train_rounds(
         note: what the bar shows of a record.
 
     Raises:
-        TwinlatentError: a state that does not fit, or a loss or weight that is no number any more.
+        TwinlatentError: a state that does not fit or cannot be written, or a loss or weight that is no number any more.
         KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
     if keeping.resume:
@@ -141,10 +145,7 @@ def train_rounds(
             asked_to_stop = interrupted()
             if state.round == rounds or stopped() or asked_to_stop or state.round % keeping.every == 0:
                 _check_finite(state, keeping)
-                if keeping.folder is not None:
-                    save_tensors(
-                        keeping.state, "training state", state.tensors(), {**state.counts(), **keeping.identity}
-                    )
+                _keep(state, keeping)
             if asked_to_stop:
                 raise KeyboardInterrupt(f"stopped after round {state.round} of {rounds}")
         state.seconds = time.monotonic() - started
@@ -160,10 +161,62 @@ def share_of_rate(round_: int, rounds: int, schedule: Schedule) -> float:
     return 0.5 * (1 + math.cos(math.pi * (round_ - warm) / (rounds - warm)))
 
 
-def refuse_earlier(folder: Path) -> None:
-    """Raise `TwinlatentError` rather than train over an earlier training."""
-    if (folder / STATE_FILE).exists():
-        raise TwinlatentError(f"{folder} holds a training already; resume it, or give another folder")
+@contextmanager
+def training_folder(
+    folder: Path | None, *, resume: bool, overwrite: bool = False, parts: Sequence[str] = ()
+) -> Iterator[None]:
+    """Own the folder of a training while the block runs, and begin in it, or go on with what is there.
+
+    Args:
+        folder: None: nothing is kept.
+        resume: go on.
+        overwrite: begin anew where it holds a training; without, that is refused.
+        parts: folders below for trainings that come before.
+
+    Raises:
+        TwinlatentError: a training is there, or none to go on with, or another process trains there.
+    """
+    if folder is None:
+        yield
+        return
+    places = [folder, *(folder / part for part in parts)]
+    if resume and not any((place / STATE_FILE).exists() for place in places):
+        raise TwinlatentError(_nothing_to_resume(folder))
+    with claimed(folder):
+        if not resume:
+            _begin(folder, places, overwrite)
+        yield
+
+
+def _nothing_to_resume(folder: Path) -> str:
+    if (folder / DETECTOR_FILE).exists():
+        return f"{folder} holds a finished training without {STATE_FILE}: use it, or give another folder"
+    return f"{folder} holds no training to resume; leave --resume out"
+
+
+def _begin(folder: Path, places: Sequence[Path], overwrite: bool) -> None:
+    """Make room for a new training, or raise `TwinlatentError` rather than write over an earlier one."""
+    if overwrite:
+        for name in TRAINING_FILES:
+            (folder / name).unlink(missing_ok=True)
+        for part in places[1:]:
+            clear(part)
+        return
+    if any((place / STATE_FILE).exists() for place in places):
+        raise TwinlatentError(f"{folder} holds a training already; resume it, or give another folder, or write over it "
+                              "(--force, overwrite=True)")  # fmt: skip
+    begun = _is_log(folder / LOG_FILE)  # of a training that was killed before its first state: nothing is lost
+    refuse_present(folder, [n for n in TRAINING_FILES if n != LOG_FILE or not begun], "a detector")
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a file is a training log, by its first line."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+            return not first or TOTAL in json.loads(first)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def training_card(
@@ -202,6 +255,18 @@ def _flat(values: Any, above: str = "") -> dict[str, Any]:
     return found
 
 
+def _keep(state: TrainingState, keeping: Keeping) -> None:
+    """Write the state, where there is a folder. What stood there before is whole if that fails."""
+    if keeping.folder is None:
+        return
+    try:
+        save_tensors(keeping.state, "training state", state.tensors(), {**state.counts(), **keeping.identity})
+    except OSError as error:
+        before = "the state before it is kept: make room, then resume" if keeping.state.exists() else "make room"
+        raise TwinlatentError(f"{keeping.state} could not be written in round {state.round} "
+                              f"({error.strerror or error}); {before}") from error  # fmt: skip
+
+
 def _check_finite(state: TrainingState, keeping: Keeping) -> None:
     """Raise `TwinlatentError` if a weight, a running statistic or a moment of the optimiser is not finite."""
     for name, tensor in state.tensors().items():
@@ -229,4 +294,5 @@ def _log(folder: Path | None, rounds: int) -> Iterator[Callable[[Mapping[str, An
 
 
 def _add_line(file: TextIO, record: Mapping[str, Any]) -> None:
-    file.write(json.dumps(record) + "\n")
+    with naming(Path(file.name)):
+        file.write(json.dumps(record) + "\n")

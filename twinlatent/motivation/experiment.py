@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from twinlatent.claims import claimed, refuse_present
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.measured import draw
@@ -83,17 +84,20 @@ def run_motivation(
     """
     place = check_device(device)
     asked = _asked(split, settings, folder)
-    if (folder / RECORDS).exists():
+    with claimed(folder):
+        if not (folder / ASKED).exists():
+            refuse_present(folder, (RECORDS, FIGURE), "other work")
+        if (folder / RECORDS).exists():
+            return read_motivation(folder)
+        write_json(folder / ASKED, asked)
+        origin = provenance()
+        work = _Work(split, settings, folder, asked, place, progress)
+        target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress).network
+        found = work.measured(target)
+        records = [_record(split, settings, origin, found.seconds, *number) for number in found.numbers]
+        _write_figure(folder / FIGURE, found.vulnerable, found.benign, split.class_names)
+        write_records(folder / RECORDS, records)
         return read_motivation(folder)
-    write_json(folder / ASKED, asked)
-    origin = provenance()
-    work = _Work(split, settings, folder, asked, place, progress)
-    target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress).network
-    found = work.measured(target)
-    records = [_record(split, settings, origin, found.seconds, *number) for number in found.numbers]
-    _write_figure(folder / FIGURE, found.vulnerable, found.benign, split.class_names)
-    write_records(folder / RECORDS, records)
-    return read_motivation(folder)
 
 
 def read_motivation(folder: Path) -> Vulnerability:

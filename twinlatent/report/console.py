@@ -1,5 +1,6 @@
 """What the command line prints of an evaluation: tables and lines, made of what the library returned."""
 
+import sys
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -25,7 +26,16 @@ MOTIVATION = {
     "attack_success": "fooled",
 }
 """Columns of Table 1."""
-out = Console(soft_wrap=False)
+WIDEST = 100_000
+"""Letters of a line that goes to a file or another program: no table is that wide."""
+
+
+def show(table: Table) -> None:
+    """Print a table: as wide as a terminal is, and anywhere else as wide as it needs to be."""
+    console = Console()
+    if not sys.stdout.isatty():
+        console.width = WIDEST
+    console.print(table)
 
 
 def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
@@ -38,7 +48,7 @@ def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
         shown = [record.attack, f"{record.value:.3f}", f"{record.low:.2f}–{record.high:.2f}"]
         shown += _details(run, record.attack) if record.attack != WORST else [""] * 4
         table.add_row(*shown, str(record.n), style="bold" if record.attack == WORST else None)
-    out.print(table)
+    show(table)
     for name, tried in run.result.by_attack.items():
         dead, steps = int(tried.result.dead_steps.sum()), int(tried.result.steps.sum())
         if dead > DEAD_STEPS * steps:
@@ -71,7 +81,7 @@ def print_run(run: EvaluationRun) -> None:
         row = [by["attack_success", attack, None], *(by["auc", attack, score] for score in scores)]
         row += [by[rate, attack, own] for rate in rates]
         table.add_row(attack, _radius(row[0]), *(f"{record.value:.3f}" for record in row), str(row[0].n))
-    out.print(table)
+    show(table)
     _print_substitutes(run)
     _print_white_box(run)
 
@@ -87,7 +97,7 @@ def _print_substitutes(run: EvaluationRun) -> None:
     for attack in run.suspicion:
         areas = (find(found, attack=attack, substitute=name) for name in names)
         table.add_row(attack, *(f"{area.value:.3f}" if area else "" for area in areas))
-    out.print(table)
+    show(table)
 
 
 def _print_white_box(run: EvaluationRun) -> None:
@@ -102,7 +112,7 @@ def _print_white_box(run: EvaluationRun) -> None:
             cells = [f"{found[rate].value:.3f}" if rate in found else "" for rate in rates]
             counts = " ".join(str(found[rate].n) for rate in rates if rate in found)
             table.add_row(score, f"{epsilon:g}", *cells, counts)
-        out.print(table)
+        show(table)
     _print_conditions(run)
     print_checks(run.checks)
 
@@ -121,7 +131,7 @@ def _print_conditions(run: EvaluationRun) -> None:
         counts = (seen.shows_predicted + seen.neither, seen.disagree) if seen else ()
         cells = [f"{third.value:.3f}" if third else "", *([f"{count / r.n:.3f}" for count in counts] or ["", ""])]
         table.add_row(r.attack, _radius(r), f"{r.value:.3f}", *cells, str(r.n))
-    out.print(table)
+    show(table)
     _print_ceiling(run)
 
 
@@ -165,7 +175,7 @@ def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
         shown += [main.headline if main else None, find(run.records, metric="sr_c1c2", attack=CW)]
         shown += [find(run.records, metric="l2_rms255", attack=CW)]
         table.add_row(f"{run.model.method}, {run.model.trained_with}", *map(_beside_paper, shown))
-    out.print(table)
+    show(table)
 
 
 def _published(run: EvaluationRun) -> list[Record]:
@@ -194,6 +204,6 @@ def print_motivation(records: Sequence[Record]) -> None:
             added = round(fooled.value * fooled.n)
             spent = fooled.budget.removeprefix("section3, ")
             lines.append(f"{data}, {attack}: {spent}: {added} added to X_v, {fooled.n - added} did not fool F_p")
-    out.print(table)
+    show(table)
     for line in lines:
         print(line)

@@ -5,14 +5,13 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from twinlatent.evaluation.run_folder import EvaluationRun, read_run
+from twinlatent.evaluation.run_folder import PAGE, EvaluationRun, read_run
 from twinlatent.files import write_text
 from twinlatent.report import page_figures, page_summary, page_tables, page_white_box
 from twinlatent.report.page_about import meaning, provenance, trained
 from twinlatent.report.page_examples import example_cards
 from twinlatent.report.page_style import TEMPLATE
 
-PAGE = "report.html"
 HEADING = re.compile(r"<h2 id=(\w+)>(.*?)</h2>")
 
 
