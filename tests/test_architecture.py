@@ -24,8 +24,17 @@ import twinlatent as tl
 # has everything it needs; one that needs a higher floor than its users does not belong where it is.
 FLOORS = (
     (
-        *("arguments", "errors", "failures", "files", "claims", "interrupts", "progress", "provenance"),
-        *("code_digest", "outputs", "torch_state"),
+        "arguments",
+        "errors",
+        "failures",
+        "files",
+        "claims",
+        "interrupts",
+        "progress",
+        "provenance",
+        "code_digest",
+        "outputs",
+        "torch_state",
     ),
     (
         "data.*",

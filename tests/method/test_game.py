@@ -515,6 +515,22 @@ def test_resuming_a_finished_game_plays_no_round(three_digits, tmp_path: Path) -
     assert before == ((tmp_path / "state.safetensors").read_bytes(), (tmp_path / "log.jsonl").read_bytes())
 
 
+def test_other_code_does_not_go_on_with_half_a_game(three_digits, tmp_path: Path, monkeypatch) -> None:
+    """A finished one it may take up, to calibrate the detector again."""
+    playing(three_digits, tiny(), tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 7)
+        with pytest.raises(KeyboardInterrupt):
+            playing(three_digits, tiny(), tmp_path / "half")
+    before = (tmp_path / "half" / "state.safetensors").read_bytes()
+    other = training.code_identity(training.LEARNING) | {"code": "0" * 64}
+    monkeypatch.setattr(training, "code_identity", lambda _: other)
+    with pytest.raises(TwinlatentError, match=r"begun with other code; resume with the version that began it"):
+        playing(three_digits, tiny(), tmp_path / "half", resume=True)
+    assert (tmp_path / "half" / "state.safetensors").read_bytes() == before
+    assert playing(three_digits, tiny(), tmp_path / "whole", resume=True).round == 12
+
+
 @pytest.mark.parametrize("asked", range(1, 7))
 def test_whenever_ctrl_c_is_noticed_the_state_is_saved(asked: int, three_digits, tmp_path, monkeypatch) -> None:
     """Ctrl-C may come between any two questions whether it came."""

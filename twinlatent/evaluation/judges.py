@@ -6,11 +6,10 @@ which they differ shows none. Some benign images are among these, so a C3 rate c
 Letters: n images, C classes.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +28,9 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.findings import JudgeCase, JudgedAttack
+from twinlatent.evaluation.kept import keep, kept
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
@@ -118,6 +117,7 @@ class Judges:
         network: images (n, 1, H, W) → logits (n, C), on the CPU.
         seen: what `classifier` sees.
         compared: how it compares.
+        origin: of the run that trained the network.
     """
 
     classifier: Classifier
@@ -160,20 +160,24 @@ def train_judges(
         progress: whether to show a bar.
 
     Raises:
-        TwinlatentError: the folder holds a network of other images, seed or settings, or a damaged one.
+        TwinlatentError: the folder holds a network of other images, seed, settings or code, or a damaged one.
     """
     seed, settings = checked_seed(seed), _completed(settings or JudgeSettings(), split)
     seen = Seen(settings.side, bool(settings.evened))
     classifier = _classifier(draw(split.train, min(settings.remembered, len(split.train)), seed), seen, settings)
     identity = {"data": split.fingerprint, "seed": seed, "settings": settings.model_dump()}
-    path = folder / FILE if folder else None
-    if path is not None and path.exists():
-        network = _loaded(path, split, settings, identity)
-    else:
+    path, origin = folder and folder / FILE, provenance()
+    found = kept(path, KIND, identity) if path is not None else None
+    if found is None:
         network = _trained(split, settings, seed, progress)
         if path is not None:
-            save_tensors(path, KIND, network.state_dict(), identity)
-    return Judges(classifier, network, seen, settings.compared or "knn")
+            keep(path, KIND, network.state_dict(), identity, origin)
+    else:
+        with own_random_state(CPU, 0):
+            network = _network(split, settings).eval()
+        network.load_state_dict(found[0])
+        origin = found[1]
+    return Judges(classifier, network, seen, settings.compared or "knn", origin)
 
 
 def _completed(settings: JudgeSettings, split: Split) -> JudgeSettings:
@@ -249,17 +253,6 @@ def _attacked(
     with frozen(network):
         return ascend(lambda x: F.cross_entropy(network(x), data.labels, reduction="none"), data.images, LInf(epsilon),
                       step, settings.attack_steps, random_start=True, generator=generator)  # fmt: skip
-
-
-def _loaded(path: Path, split: Split, settings: JudgeSettings, identity: Mapping[str, Any]) -> nn.Module:
-    tensors, description = load_tensors(path, KIND)
-    for name, value in json.loads(json.dumps(identity)).items():
-        if description.get(name) != value:
-            raise TwinlatentError(f"{path} holds a judge of other {name}; give another folder, or remove the file")
-    with own_random_state(CPU, 0):
-        network = _network(split, settings)
-    network.load_state_dict(tensors)
-    return network.eval()
 
 
 # --- what judges see ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from twinlatent.claims import claimed, clear, refuse_present
+from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import naming, write_text
@@ -27,6 +28,8 @@ Schedule = Literal["constant", "cosine"]
 STATE_FILE, LOG_FILE, SETTINGS_FILE = "state.safetensors", "log.jsonl", "training.json"
 TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
 """All that a training leaves in its folder."""
+CODE = "code"
+"""What a state says of the code that wrote it."""
 TOTAL = "loss_total"
 """What every round's record holds: the loss, as a number."""
 
@@ -125,11 +128,14 @@ def train_rounds(
         note: what the bar shows of a record.
 
     Raises:
-        TwinlatentError: a state that does not fit or cannot be written, or a loss or weight that is no number any more.
+        TwinlatentError: a state that does not fit, was begun by other code or cannot be written; or a loss or weight
+            that is NaN or infinite.
         KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
     if keeping.resume:
-        _restore(state, keeping)
+        begun_by = _restore(state, keeping)
+        if state.round < rounds and not stopped():
+            _check_code(keeping.state, begun_by)
     with _log(keeping.folder, state.round) as write, deferred_interrupt() as interrupted, \
             bar(title, rounds, show=keeping.progress, done=state.round) as shown:  # fmt: skip
         started = time.monotonic() - state.seconds
@@ -230,7 +236,8 @@ def training_card(
             "seconds": round(seconds, 1), "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip
 
 
-def _restore(state: TrainingState, keeping: Keeping) -> None:
+def _restore(state: TrainingState, keeping: Keeping) -> Mapping[str, str]:
+    """Take over the kept state, and say what code wrote it; empty for states of version 0.1.0, which did not say."""
     path = keeping.state
     tensors, description = load_tensors(path, "training state")
     for name, value in json.loads(json.dumps(keeping.identity)).items():
@@ -238,6 +245,17 @@ def _restore(state: TrainingState, keeping: Keeping) -> None:
             its = _others(description.get(name), value)
             raise TwinlatentError(f"{path} was trained with other {name}{its}; resume with the same, or start anew")
     state.restore(tensors, description)
+    code: dict[str, str] = description.get(CODE, {})
+    return code
+
+
+def _check_code(path: Path, before: Mapping[str, str]) -> None:
+    """Refuse to go on with what other code began: half a training each is the result of neither."""
+    now = code_identity(LEARNING)
+    differs = [name for name in now if before.get(name) != now[name]]
+    if differs:
+        raise TwinlatentError(f"{path} was begun with other {', '.join(differs)}; resume with the version that began "
+                              "it, or train anew")  # fmt: skip
 
 
 def _others(kept: Any, asked: Any) -> str:
@@ -260,7 +278,8 @@ def _keep(state: TrainingState, keeping: Keeping) -> None:
     if keeping.folder is None:
         return
     try:
-        save_tensors(keeping.state, "training state", state.tensors(), {**state.counts(), **keeping.identity})
+        about = {**state.counts(), **keeping.identity, CODE: code_identity(LEARNING)}
+        save_tensors(keeping.state, "training state", state.tensors(), about)
     except OSError as error:
         before = "the state before it is kept: make room, then resume" if keeping.state.exists() else "make room"
         raise TwinlatentError(f"{keeping.state} could not be written in round {state.round} "
