@@ -206,6 +206,14 @@ def test_other_images_of_the_name_are_judged_if_none_was_seen(photos: Path, of_p
     assert (split.short_name, len(split.test)) == (of_photos.card["data"]["name"], 6)
 
 
+def test_another_size_is_refused_by_what_the_detector_takes(digits: Split) -> None:
+    encoders = ClassEncoders(plan("c(3,4) z(2,2)", (1, 9, 9), "encoder"), 10)
+    nines = LabelledImages(torch.zeros(10, 1, 9, 9), torch.arange(10))
+    made = build_detector(encoders, nines, nines, digits.class_names)
+    with pytest.raises(TwinlatentError, match=r"takes \(1, 9, 9\) images of 10 classes; digits has \(1, 8, 8\) of 10"):
+        split_of(made, "digits", progress=False, say=no_line)
+
+
 # --- files of earlier versions --------------------------------------------------------------------------------------
 
 

@@ -131,20 +131,19 @@ def _seen_by(detector: CalibratedDetector) -> Seen | None:
         return detector.seen
     card = detector.card.get("data", {})
     try:
-        seed = detector.card.get("seed", 0)
-        return _seen_in(card.get("name", ""), seed, detector.image_shape[-1], card.get("fingerprint", ""))
+        return _seen_in(card.get("name", ""), detector.card.get("seed", 0), card.get("fingerprint", ""))
     except TwinlatentError:
         return None
 
 
 @lru_cache(maxsize=1)
-def _seen_in(name: str, seed: int, size: int, fingerprint: str) -> Seen:
+def _seen_in(name: str, seed: int, fingerprint: str) -> Seen:
     """The training and calibration images of a set that has a name.
 
     Raises:
         TwinlatentError: it is not here, or holds other images.
     """
-    split = load(name if name in names() else "", seed=seed, size=size, fetch=False, progress=False)
+    split = load(name if name in names() else "", seed=seed, fetch=False, progress=False)
     if split.fingerprint != fingerprint:
         raise TwinlatentError(f"{name} holds other images")
     return Seen.of(split.train.images, split.calibration.images)
