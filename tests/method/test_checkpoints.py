@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,11 @@ def test_a_disk_that_takes_no_more_is_an_error_of_the_system_and_the_old_file_st
     assert caught.value.filename == str(saved)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are text there")
+def test_a_name_that_is_no_text_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
+    save_tensors(path, "detector", some_tensors(), DESCRIPTION)
+    assert load_tensors(path, "detector")[1] == DESCRIPTION
+    assert checkpoints.kind_of(path) == "detector"

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
 def kind_of(path: str | Path) -> str:
     """What kind of file `save_tensors` wrote; "" for any other file, which `load_tensors` will refuse."""
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             return str((file.metadata() or {}).get("kind", ""))
     except (SafetensorError, OSError):
         return ""
@@ -67,7 +68,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     if not path.is_file():
         raise TwinlatentError(f"{path} is no file; give the path of a {kind} file")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -79,6 +80,18 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     if metadata.get("sha256") != _checksum(kind, text, tensors):
         raise TwinlatentError(f"{path} is damaged: its checksum does not match its contents; write it again")
     return tensors, json.loads(text)
+
+
+@contextmanager
+def _name(path: str | Path) -> Iterator[str | Path]:
+    """What safetensors can open the file by: it takes no name that is not text."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield path
 
 
 def _checksum(kind: str, description: str, tensors: Mapping[str, Tensor]) -> str:
