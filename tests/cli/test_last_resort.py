@@ -1,12 +1,16 @@
 """Whatever goes wrong, and wherever the output goes: one line, no traceback, and the same files."""
 
 import io
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch import Tensor
 
 import twinlatent as tl
 from twinlatent import cli
@@ -100,3 +104,15 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before(training: list[str], 
     assert refusal == "run/state.safetensors could not be written in round 1 (File too large); make room"
     assert os.listdir("run") == ["log.jsonl"]
     assert program(*words).status == 0, "nothing stands in the way of the same command"
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are text there")
+def test_names_of_files_that_are_no_text_do_no_harm(trained: Path, images: Tensor, ok: Callable) -> None:
+    place = Path(os.fsdecode(b"caf\xe9"))
+    shutil.copytree(trained, place)
+    name = os.fsdecode(b"x\xe9\n.npy")
+    np.save(place / name, images[:1].numpy())
+    assert json.loads(ok("detect", place, place / name, "--json").out)["image"] == f"{place / name}[0]"
+    assert "caf\\udce9/x\\udce9 .npy[0]" in ok("detect", place, place / name).out
+    ok("evaluate", place, "--suite", "none", "--blackbox-images", 2, "--no-progress", "--out", place / "e")
+    assert (place / "e" / "report.html").exists()

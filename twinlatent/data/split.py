@@ -134,7 +134,8 @@ class Split:
 def short_name(name: str) -> str:
     """A data set's name without what is one machine's own: of a folder's path only the last part."""
     kind, colon, path = name.partition(":")
-    return kind + colon + Path(path).name if colon else name
+    short = kind + colon + Path(path).name if colon else name
+    return short.encode("utf-8", "backslashreplace").decode()  # a folder's name may be no text
 
 
 def check_distinct(names: Sequence[str]) -> None:
