@@ -46,7 +46,7 @@ NOISE, FAINT, OTHER_SHARE = 0.1, 0.7, 0.85
 FLAT = 0.05
 """An image that is evened out keeps less than deviation 1 where its own is about this or less: a blank one stays blank.
 """
-_LARGE = {"compared": "svm", "side": 16, "network_side": 32, "evened": True, "epsilon": 0.1}
+_LARGE = {"compared": "svm", "side": 16, "evened": True, "network_side": 16, "epsilon": 0.075}
 """`JudgeSettings` of images of `LARGE_SIDE` and more. Chosen on the calibration images of cats and dogs."""
 
 
@@ -64,17 +64,17 @@ class JudgeSettings(BaseModel):
     side: int | None = Field(None, ge=1)
     """Pixels a side that images are averaged down to before they are compared; None: 16 for images of `LARGE_SIDE` and
     more, others as they are."""
-    network_side: int | None = Field(None, ge=4)
-    """The same for the network; None: 32 for images of `LARGE_SIDE` and more, others as they are."""
     evened: bool | None = None
-    """Whether both judges see each image with mean 0 and deviation 1; None: images of `LARGE_SIDE` and more."""
+    """Whether images are given mean 0 and deviation 1 before they are compared; None: from `LARGE_SIDE` on."""
+    network_side: int | None = Field(None, ge=4)
+    """`side` for the network; None: 16 for images of `LARGE_SIDE` and more, others as they are."""
     filters: tuple[int, int] = (16, 32)
     """Of the network's two 5×5 convolutions."""
     hidden: int = Field(128, ge=1)
     """Units of its hidden layer."""
     epsilon: float | None = Field(None, ge=0, le=1)
-    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`, or 0.1 from
-    `LARGE_SIDE`."""
+    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`, or 0.075
+    from `LARGE_SIDE`."""
     attack_steps: int = Field(7, ge=1)
     stride: float = Field(2.5, gt=0)
     """An attack's step is `stride` × ε / `attack_steps`."""
@@ -209,7 +209,7 @@ def _network(split: Split, settings: JudgeSettings) -> nn.Module:
     channels, height, width = split.image_shape if side is None else (split.image_shape[0], side, side)
     first, second = settings.filters
     network = nn.Sequential(
-        Seen(side, bool(settings.evened)),
+        Seen(side, evened=False),
         nn.Conv2d(channels, first, 5, padding=2),
         nn.MaxPool2d(2),
         nn.ReLU(),
