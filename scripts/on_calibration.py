@@ -35,11 +35,13 @@ def called(detector: tl.Detector) -> str:
             f"training seed {detector.card['seed']}")  # fmt: skip
 
 
-def outside(detectors: list[tl.Detector], split: Split, drawn: LabelledImages, folder: Path) -> list[Record]:
+def outside(
+    detectors: list[tl.Detector], split: Split, drawn: LabelledImages, folder: Path, names: list[str]
+) -> list[Record]:
     """AUC of each attack on each substitute under every score, and the mean over substitutes."""
     origin, records = provenance(), []
     found: dict[tuple[int, str, str, float | None], list[Rate]] = {}
-    for name in SUBSTITUTES:
+    for name in names:
         substitute = train_substitute(split, name, folder=folder)
         result = attack_substitute(substitute.network, drawn, BLACK_BOX, folder=folder / name)
         made_by = reused([substitute.origin, *result.origins], origin)
@@ -86,12 +88,13 @@ def main(
     images: Annotated[int, typer.Option(min=2)] = 300,
     inside_images: Annotated[int, typer.Option("--inside", min=0)] = 60,
     folder: Path = Path("runs/on-calibration"),
+    substitute: Annotated[list[str] | None, typer.Option(help="Default: all three.")] = None,
 ) -> None:
     """Write the records after each step, those of other detectors and data in the file staying."""
     split = tl.data.load(data)
     detectors = [tl.load(model) for model in models]
     assert all(isinstance(detector, tl.Detector) for detector in detectors)
-    made = outside(detectors, split, draw(split.calibration, images, 0), folder / data)
+    made = outside(detectors, split, draw(split.calibration, images, 0), folder / data, substitute or list(SUBSTITUTES))
     write_records(path, _joined(path, made))
     for detector in detectors if inside_images else []:
         made += inside(detector, split, inside_images, folder / data)

@@ -111,6 +111,17 @@ def test_a_change_without_sense_is_named(change: str, complaint: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_standard_is_the_papers_game_but_where_cw_is_not_seen_without_more() -> None:
+    def share(data: str, attack: str, side: int = 28) -> float:
+        return preset_settings("standard", (1, side, side), data, attack).underway
+
+    needed = {(data, attack) for data in ("mnist", "fashion-mnist5", "fashion-mnist", "folder:mnist", "arrays", "")
+              for attack in ("mim", "cw", "pgd") if share(data, attack)}  # fmt: skip
+    assert needed == {("mnist", "cw"), ("fashion-mnist5", "mim"), ("fashion-mnist5", "cw")}
+    assert {share("mnist", "cw"), share("fashion-mnist5", "mim")} == {0.25}
+    assert share("digits", "mim", 8) == share("cats-dogs", "cw", 64) == 0
+
+
 @pytest.mark.parametrize("name", ["", "fast", "Smoke"])
 def test_unknown_presets_are_refused(name: str) -> None:
     with pytest.raises(TwinlatentError, match="unknown; choose from smoke, standard, paper") as caught:

@@ -25,13 +25,17 @@ _STANDARD: dict[str, Any] = {
     "rounds": 2000,
     "learning_rate": 5e-3,
     "loss": {"margin_weight": 200.0, "margin": 8.0, "reconstruct_every": 4},
-    "underway": 0.25,
     "underway_to": 0.4,
     "checkpoint_every": 200,
     "adversary": {"objective": "ratio", "steps": 16},
 }
-"""Under half an hour on two cores for MNIST. Learning rate and margin were chosen on the digits' calibration images,
-`underway` as the second of two tries on MNIST."""
+"""Under half an hour on two cores for MNIST. Learning rate and margin were chosen on the digits' calibration images."""
+
+_UNDERWAY: dict[str, Any] = {"underway": 0.25}
+_NEED_UNDERWAY = frozenset({("mnist", "cw"), ("fashion-mnist5", "mim"), ("fashion-mnist5", "cw")})
+"""Data set and training attack of `standard` that without `underway` see CW-L2 of ordinary substitutes less well than
+the paper does, on calibration images (docs/underway.md). MNIST with MIM_W, and all that was not measured, has the
+paper's game."""
 
 _PAPER: dict[str, Any] = {
     "schedule": "constant",
@@ -58,7 +62,6 @@ _SMALL: dict[str, Any] = {
     "rounds": 700,
     "learning_rate": 8e-3,
     "unattacked": 0.5,
-    "underway": 0.0,
     "adversary": {"objective": "ratio", "epsilon": 0.3, "steps": 5},
 }
 """`standard` for images as small as scikit-learn's 8×8 digits: under a minute. Chosen on their calibration images."""
@@ -74,7 +77,6 @@ _LARGE: dict[str, Any] = {
     "learning_rate": 4e-4,
     "loss": _STANDARD["loss"] | {"reconstruct_every": 8},
     "adversary": {"objective": "ratio", "epsilon": 0.2, "steps": 8, "smallest": 0.1},
-    "underway": 0.0,
     "outsider": {"share": 1.0},
 }
 """`standard` for images as large as the 64×64 faces of cats and dogs, of which there are few. How it was chosen, and
@@ -91,7 +93,7 @@ def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "", a
         preset: `smoke` (seconds), `standard`, or `paper` (the literal budgets: very long on a CPU).
         image_shape: decides the networks.
         data: name of the data set; Fashion MNIST's networks have twice the filters, as in the paper, and `cats-dogs` is
-            augmented by `standard`.
+            augmented by `standard`, and some trainings need `underway`.
         attack: what the game is played against.
 
     Raises:
@@ -107,7 +109,7 @@ def preset_settings(preset: str, image_shape: tuple[int, ...], data: str = "", a
     if preset == "standard":
         values = values | (_SMALL if image_shape[-1] <= SMALL_SIDE else _LARGE if is_large(image_shape) else {})
         values |= _LARGE_CW if is_large(image_shape) and attack == "cw" else {}
-        values |= augmentation_of(data)
+        values |= augmentation_of(data) | (_UNDERWAY if (data, attack) in _NEED_UNDERWAY else {})
     adversary = values["adversary"] | {"attack": attack}
     if preset == "paper" and is_large(image_shape):
         adversary |= _PAPER_LARGE
