@@ -46,7 +46,7 @@ NOISE, FAINT, OTHER_SHARE = 0.1, 0.7, 0.85
 FLAT = 0.05
 """An image that is evened out keeps less than deviation 1 where its own is about this or less: a blank one stays blank.
 """
-_LARGE = {"compared": "svm", "side": 16, "evened": True, "network_side": 16, "epsilon": 0.075}
+_LARGE = {"compared": "svm", "side": 16, "evened": True, "network_side": 16, "epsilon": 0.06}
 """`JudgeSettings` of images of `LARGE_SIDE` and more. Chosen on the calibration images of cats and dogs."""
 
 
@@ -73,7 +73,7 @@ class JudgeSettings(BaseModel):
     hidden: int = Field(128, ge=1)
     """Units of its hidden layer."""
     epsilon: float | None = Field(None, ge=0, le=1)
-    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`, or 0.075
+    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`, or 0.06
     from `LARGE_SIDE`."""
     attack_steps: int = Field(7, ge=1)
     stride: float = Field(2.5, gt=0)
