@@ -1,10 +1,13 @@
-"""Write the results tables of README.md from results/*.json, or with --check only say whether they are up to date."""
+"""Write the results tables of README.md and docs/underway.md from results/*.json, or with --check only say whether they
+are up to date."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from twinlatent.evaluation.blackbox import MEAN
 from twinlatent.evaluation.records import Record, false_alarms, read_records
+from twinlatent.evaluation.substitutes import SUBSTITUTES
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
 from twinlatent.report.paper import PAPER_SCORES, paper_value
@@ -14,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
 TABLE_1 = "table1"
-OTHER_RESULTS = {"digits-budgets", "encoder_step", "encoder_step-cats-dogs", TABLE_1}
+JUDGES = "judges"
+OTHER_RESULTS = {"digits-budgets", "encoder_step", "encoder_step-cats-dogs", TABLE_1, JUDGES}
+ON_CALIBRATION = ("underway-", "outsider-")
+"""Begin the names of what scripts/on_calibration.py wrote."""
 """Files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
 """In the names of results of our detector trained without a setting, whose name follows."""
@@ -30,7 +36,8 @@ Records = Sequence[Record]
 
 def detectors() -> dict[str, Records]:
     """The records of each detector by what the tables call it, ordered by data set and method."""
-    paths = (path for path in (ROOT / "results").glob("*.json") if path.stem not in OTHER_RESULTS)
+    paths = (path for path in (ROOT / "results").glob("*.json")
+             if path.stem not in OTHER_RESULTS and not path.stem.startswith(ON_CALIBRATION))  # fmt: skip
     found = [(path.stem.partition(WITHOUT)[2], read_records(path)) for path in paths]
     if any(find(records, metric="accuracy") is None for _, records in found):
         raise SystemExit("results/ has a file without benign accuracy: it is not of a detector")
@@ -114,6 +121,12 @@ def inside(everything: Mapping[str, Records]) -> Iterator[str]:
             yield row(title, f"`{score}`", *map(between, (*at.values(), *others)), ", ".join(counts))
 
 
+def ceiling_of(records: Records) -> Record | None:
+    """The share of benign images that meet C3: the evaluation's own, else that of the same judges measured alone."""
+    alone = read_records(ROOT / "results" / f"{JUDGES}.json")
+    return find(records, metric="benign_c3") or find(alone, metric="benign_c3", data=records[0].data)
+
+
 def conditions(everything: Mapping[str, Records]) -> Iterator[str]:
     """C1 and C2, as the paper has them, with the judges' C3, and the shares of benign images that pass."""
     yield from head("data", "detector", "CW-L2_W, C1 ∧ C2", "and C3", "size", "MIM_W, ε .4", "worst, ε .4", "and C3",
@@ -126,7 +139,7 @@ def conditions(everything: Mapping[str, Records]) -> Iterator[str]:
         worst3 = find(records, metric="sr_c1c2c3", attack=WORST, epsilon=0.4)
         size, passed = (find(records, metric=metric) for metric in ("l2_rms255", "benign_pass_c1c2"))
         rates = [few(record) for record in (cw, cw3, mim, worst, worst3, passed)]
-        ceiling = few(find(records, metric="benign_c3")) or "not measured"
+        ceiling = few(ceiling_of(records)) or "not measured"
         yield row(title, *rates[:2], short(size), *rates[2:], ceiling, cw.n)
 
 
@@ -159,18 +172,50 @@ def filled(text: str, name: str, lines: Iterator[str]) -> str:
     return f"{before}{begin}\n{chr(10).join(lines)}\n{end}{rest.split(end)[1]}"
 
 
+def calibration(_: Mapping[str, Records]) -> Iterator[str]:
+    """What was measured on calibration images to choose `underway` and the outsider."""
+    yield from head("data", "trained with", "setting", "score", *(f"CW-L2, {name}" for name in SUBSTITUTES),
+                    "mean of CW-L2", "of FGSM, PGD, MIM", "SR@5, ε .3", "SR@5, ε .1", "images")  # fmt: skip
+    for path in sorted(path for prefix in ON_CALIBRATION for path in (ROOT / "results").glob(f"{prefix}*.json")):
+        records = read_records(path)
+        keys = dict.fromkeys((r.trained_with, r.budget.partition("images, ")[2], r.score) for r in records)
+        for trained_with, made, score in sorted(keys, key=str):
+            own = [r for r in records if (r.trained_with, r.score) == (trained_with, score) and r.budget.endswith(made)]
+            areas = [next((r for r in own if (r.metric, r.attack, r.substitute) == ("auc", "cw", name)), None)
+                     for name in (*SUBSTITUTES, MEAN)]  # fmt: skip
+            if areas[-1] is None or score == "joint":
+                continue
+            rest = [r.value for r in own if (r.metric, r.substitute) == ("auc", MEAN) and r.attack != "cw"]
+            wins = [find(own, metric="sr@5", epsilon=epsilon) for epsilon in (0.3, 0.1)]
+            n = ", ".join(str(r.n) for r in (areas[-1], *[w for w in wins if w][:1]))
+            yield row(TITLES[own[0].data], trained_with, made, f"`{score}`", *map(short_area, areas),
+                      f"{min(rest):.3f} to {max(rest):.3f}", *map(between, wins), n)  # fmt: skip
+
+
+def short_area(record: Record | None) -> str:
+    """The number alone."""
+    return f"{record.value:.3f}" if record else ""
+
+
+PAGES: Mapping[Path, Sequence[Callable[[Mapping[str, Records]], Iterator[str]]]] = {
+    README: (outside, inside, conditions, vulnerable, measured),
+    ROOT / "docs" / "underway.md": (calibration,),
+}
+
+
 def main() -> int:
     """Write or check."""
-    text, everything = README.read_text(encoding="utf-8"), detectors()
-    wanted = text
-    for part in (outside, inside, conditions, vulnerable, measured):
-        wanted = filled(wanted, part.__name__, part(everything))
-    if "--check" in sys.argv[1:]:
-        if wanted != text:
-            print("README.md does not show the numbers of results/: run scripts/readme_tables.py", file=sys.stderr)
-        return int(wanted != text)
-    write_text(README, wanted)
-    return 0
+    everything, status = detectors(), 0
+    for path, parts in PAGES.items():
+        text = wanted = path.read_text(encoding="utf-8")
+        for part in parts:
+            wanted = filled(wanted, part.__name__, part(everything))
+        if "--check" not in sys.argv[1:]:
+            write_text(path, wanted)
+        elif wanted != text:
+            print(f"{path.name} does not show the numbers of results/: run scripts/readme_tables.py", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":
