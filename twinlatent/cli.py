@@ -22,7 +22,7 @@ from twinlatent.evaluation.evaluate import FEW, IMAGES, EvaluationSettings, eval
 from twinlatent.evaluation.records import write_records
 from twinlatent.evaluation.split_of import split_of
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
-from twinlatent.failures import INTERRUPTED, fail, last_resort, one_line, safe_streams
+from twinlatent.failures import INTERRUPTED, fail, last_resort, safe_streams
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE
@@ -192,7 +192,7 @@ def detect(
     table = Table("image", "label", "verdict", "p-value", "suspicion")
     for row in rows:
         said = "[bold]adversarial[/bold]" if row["adversarial"] else "benign"
-        table.add_row(escape(one_line(str(row["image"]))), escape(str(row["label"])), said, f"{row['p_value']:.4f}",
+        table.add_row(escape(str(row["image"])), escape(str(row["label"])), said, f"{row['p_value']:.4f}",
                       f"{row['suspicion']:.2f}")  # fmt: skip
     show(table)
 

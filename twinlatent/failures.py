@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, one_line
 
 FAILED, INTERRUPTED = 1, 130
 LONGEST = 300
@@ -70,20 +70,14 @@ def fail(line: str, status: int = FAILED) -> NoReturn:
 def line_of(error: Exception) -> str:
     """What went wrong, and what to do, in one line."""
     if isinstance(error, TwinlatentError):
-        return one_line(str(error))
+        return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error)
-    said = one_line(str(error))
+    said = one_line(" ".join(str(error).split()))
     said = f"{said[:LONGEST]} …" if len(said) > LONGEST else said
     if isinstance(error, MemoryError) or NO_MEMORY.search(said):
         return f"out of memory ({said or 'no more was given'}); ask for fewer or smaller images; {DEBUG}"
     return f"{type(error).__name__}{f': {said}' if said else ''}; {DEBUG}"
-
-
-def one_line(text: str) -> str:
-    """`text` in one line that any terminal can show: white space is folded, what cannot be printed escaped."""
-    folded = re.sub(r"[^\S ]+", " ", text.strip())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in folded)
 
 
 def _of_system(error: OSError) -> str:

@@ -250,7 +250,7 @@ def test_nothing_is_written_where_the_input_was_bad(bad: dict[str, Path], progra
                   "evaluate {run} nosuch --out x", "data show nosuch --out x",
                   "data prepare pets --photos one-class --out x", "data prepare cats-dogs --photos empty --out x",
                   "attack {run} nosuch --save x/a.npz", "attack {run} --suite huge --save x/a.npz",
-                  "attack {run} --images 360 --save x/a.npz", "attack {run} --fpr 0.01 --save x/a.npz"):  # fmt: skip
+                  "attack {run} --images 360 --save x/a.npz"):  # fmt: skip
         assert program(*words.format(**bad).split()).status == 1
         assert not (tmp_path / "x").exists(), words
 

@@ -271,3 +271,8 @@ def test_progress_is_said_by_our_bar_alone(cache, address, capfd, progress: bool
     said = capfd.readouterr().err.splitlines()
     expected = ["fetching tiny/big, KiB: 250/250", "fetching tiny/small, KiB: 1/1"] if progress else []
     assert [line.split(",  ")[0].rsplit(", ", 1)[0] for line in said] == expected
+
+
+def test_a_home_that_is_not_known_is_no_error(monkeypatch) -> None:
+    monkeypatch.setenv("TWINLATENT_DATA", "~no-such-user-here/data")
+    assert downloads.folders("mnist")[0] == Path("~no-such-user-here/data/mnist")

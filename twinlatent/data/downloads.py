@@ -50,7 +50,7 @@ def obtain(collection: Collection, *, fetch: bool, progress: bool) -> list[Path]
 def folders(name: str) -> list[Path]:
     """Where the files of the collection called `name` may lie, in the order of looking; the last is the cache."""
     chosen = os.environ.get(DATA_VARIABLE)
-    roots = [Path(chosen).expanduser()] if chosen else []
+    roots = [Path(os.path.expanduser(chosen))] if chosen else []
     return [root / name for root in (*roots, Path(pooch.os_cache("twinlatent")))]
 
 

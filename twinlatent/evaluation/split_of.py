@@ -45,6 +45,7 @@ def split_of(
     seed, name = detector.card.get("seed", 0), data or trained_on
     side = size or (detector.image_shape[-1] if name.startswith(FOLDER) else None)  # others have a size of their own
     split = load(name, seed=seed, size=side, progress=progress)
+    _check_shape(detector, split)
     if not _is_own(detector, split):
         if data is None:
             raise TwinlatentError(
@@ -71,16 +72,20 @@ def fitted(detector: CalibratedDetector, split: Split, *, say: Say = warnings.wa
         TwinlatentError: images of another shape, other classes, or more test images that the detector was made with
             than `FEW`.
     """
+    _check_shape(detector, split)
+    own = _is_own(detector, split)
+    split = split.with_classes(detector.class_names)
+    seen = detector.seen if own else _seen_by(detector)
+    return split if seen is None else _without(seen, split, detector, own, say)
+
+
+def _check_shape(detector: CalibratedDetector, split: Split) -> None:
     if detector.image_shape != split.image_shape or detector.classes != split.classes:
         raise TwinlatentError(
             f"the detector takes {detector.image_shape} images of {detector.classes} classes; {split.name} has "
             f"{split.image_shape} of {split.classes}: evaluate on the data it was trained for "
             f"({detector.card.get('data', {}).get('name', 'unknown')})"
         )
-    own = _is_own(detector, split)
-    split = split.with_classes(detector.class_names)
-    seen = detector.seen if own else _seen_by(detector)
-    return split if seen is None else _without(seen, split, detector, own, say)
 
 
 def _without(seen: Seen, split: Split, detector: CalibratedDetector, own: bool, say: Say) -> Split:
