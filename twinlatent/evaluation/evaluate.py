@@ -54,6 +54,7 @@ from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
+from twinlatent.torch_state import fresh_torch
 
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
 IMAGES, FEW = 1000, 100
@@ -130,6 +131,7 @@ class EvaluationSettings(BaseModel):
                                 images=self.images, seed=self.seed)  # fmt: skip
 
 
+@fresh_torch()
 def evaluate(
     detector: CalibratedDetector,
     split: Split,
@@ -187,6 +189,7 @@ def evaluate(
     return run
 
 
+@fresh_torch()
 def evaluate_to_folder(
     detector: CalibratedDetector,
     split: Split,
