@@ -10,6 +10,7 @@ import torch
 
 from twinlatent import zoo
 from twinlatent.baselines import ATTACKS, METHODS, Baseline, BaselineSettings, baseline_settings, fit_baseline
+from twinlatent.baselines.networks import ReverseCrossEntropy
 from twinlatent.criteria import Misclassified
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
@@ -190,3 +191,20 @@ def test_a_file_calibrated_under_an_earlier_score_is_refused(trained: dict[str, 
 def test_an_unknown_score_is_refused(trained: dict[str, Baseline]) -> None:
     with pytest.raises(TwinlatentError, match="score 'joint' is unknown; this detector has k-density, non-me"):
         trained["rce"].with_score("joint")
+
+
+def test_rce_remembers_images_from_all_over_a_class(digits: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the first ones: within a class images may be sorted, too."""
+    remembered: list[torch.Tensor] = []
+    real = ReverseCrossEntropy.remember
+    monkeypatch.setattr(ReverseCrossEntropy, "remember", lambda self, x: remembered.append(x) or real(self, x))
+    settings = baseline_settings("rce", "smoke", digits.image_shape, 10, "digits")
+    settings = settings.model_copy(update={"rounds": 1, "references": 20})
+    fit_baseline("rce", digits, settings=settings, progress=False)
+    (images,) = remembered
+    assert images.shape == (10, 20, 1, 8, 8)
+    for label, some in enumerate(images):
+        own = digits.train.images[digits.train.labels == label]
+        places = [int((own == image).flatten(1).all(1).nonzero()[0]) for image in some]
+        assert len(set(places)) == 20
+        assert max(places) >= len(own) // 2

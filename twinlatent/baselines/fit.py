@@ -177,11 +177,12 @@ def _rce(module: ReverseCrossEntropy, work: _Work) -> float:
         return -(log_p.sum(1) - own) / (log_p.shape[1] - 1)
 
     seconds = _train_classifier(network, work, loss, sign=-1)
-    train, count = work.split.train, work.settings.references
-    rows = [(train.labels == label).nonzero()[:count, 0] for label in range(work.split.classes)]
-    fewest = min(map(len, rows))
+    train, generator = work.split.train, seeded(work.seed)
+    members = [(train.labels == label).nonzero()[:, 0] for label in range(work.split.classes)]
+    count = min(work.settings.references, *map(len, members))
+    drawn = [own[torch.randperm(len(own), generator=generator)[:count]] for own in members]  # they may be sorted
     with frozen(network):
-        module.remember(torch.stack([train.images[own[:fewest]] for own in rows]).to(work.device))
+        module.remember(torch.stack([train.images[rows] for rows in drawn]).to(work.device))
     return seconds
 
 
