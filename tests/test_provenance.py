@@ -87,7 +87,7 @@ def test_a_library_that_is_not_installed_has_an_unknown_version(monkeypatch) -> 
         ([""], "python"),
         (["-"], "python -"),
         (
-            ["/home/someone/work/mine.py", "--out=/home/someone/x", "-o/home/someone/y", "C:\\Users\\me\\z"],
+            ["/home/someone/scripts/mine.py", "--out=/home/someone/x", "-o/home/someone/y", "C:\\Users\\me\\z"],
             "mine.py --out=x -oy z",
         ),
         (["/usr/lib/ipykernel_launcher.py", "-f", "/home/someone/kernel-7.json"], "interactive Python"),
