@@ -228,7 +228,7 @@ def test_a_folder_stands_for_the_images_in_it() -> None:
     assert names == ["set/a/10.png", "set/a/2.png", "set/b.png"]
     assert images.shape == (3, 1, 5, 5)
     Path("empty").mkdir()
-    assert refusal("set/b.png", "empty") == "empty: holds no files; give images"
+    assert refusal("set/b.png", "empty") == "empty: is a folder without files; give images, or a folder of them"
 
 
 def test_of_several_pictures_in_a_file_the_first_is_taken_and_said() -> None:

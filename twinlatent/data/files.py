@@ -51,7 +51,7 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> Named:
 def _files(given: Path) -> list[Path]:
     found = list(files_below(given, "give a folder")) if given.is_dir() else [given]
     if not found:
-        raise TwinlatentError(f"{given}: holds no files; give images")
+        raise TwinlatentError(f"{given}: is a folder without files; give images, or a folder of them")
     return found
 
 
