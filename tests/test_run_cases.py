@@ -28,6 +28,7 @@ def cases() -> ModuleType:
         ("twinlatent: x.png: ValueError: no; run again with --debug\n", {}, ""),
         ("fit: TwinlatentError: give one more\n", {}, ""),
         ("Traceback (most recent call last):\n", {}, "prints a traceback"),
+        ("Traceback (most recent call last):\n  ...\ntwinlatent.errors.TwinlatentError: give logits\n", {}, ""),
         ("detect: RuntimeError: mat1 and mat2\n", {}, "an exception that is not ours"),
         ("safetensors_rust.SafetensorError: full\n", {}, ""),
         ("twinlatent: " + "x" * 500, {}, "a line of 512 letters"),
