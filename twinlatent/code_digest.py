@@ -23,9 +23,10 @@ def code_identity(parts: tuple[str, ...] = MEASURING) -> dict[str, str]:
 def code_digest(parts: tuple[str, ...] = MEASURING, package: Path = PACKAGE) -> str:
     """SHA-256, in hex, of the statements of the modules and subpackages `parts`.
 
-    Comments, docstrings and layout do not count: they change no number.
+    Comments, docstrings and layout do not count: they change no number. Where the sources are no plain files, only the
+    version tells.
     """
-    content = hashlib.sha256()
+    content = hashlib.sha256(_version("twinlatent").encode())
     for part in sorted(parts):
         for path in sorted([package / f"{part}.py", *(package / part).rglob("*.py")]):
             if path.exists():

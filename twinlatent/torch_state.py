@@ -71,7 +71,10 @@ def differentiable() -> Iterator[None]:
 
 @contextmanager
 def fresh_torch() -> Iterator[None]:
-    """Both: all is as when torch was imported, but for the random state and the number of threads."""
+    """Both: default dtype and device, autocast, inference and gradient mode are as when torch was imported.
+
+    The random state, the number of threads and torch's flags (determinism, matmul precision, cuDNN) stay the caller's.
+    """
     with full_precision(), differentiable():
         yield
 

@@ -1,5 +1,6 @@
 """Running a suite: the verdict is the worst of all attacks; what is finished is not lost, nor taken for other work."""
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -14,7 +15,7 @@ from torch import Tensor
 from twinlatent.attacks import CarliniWagner, run
 from twinlatent.attacks.attack import Attack, AttackResult, Found
 from twinlatent.attacks.gradient_free import Transfer, Unchanged
-from twinlatent.attacks.suite_runs import IDENTITY, SuiteResult, run_suite
+from twinlatent.attacks.suite_runs import IDENTITY, SuiteResult, digest, run_suite
 from twinlatent.attacks.suites import Suite
 from twinlatent.criteria import Aim, Criterion, Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
@@ -486,3 +487,12 @@ def test_scraps_in_the_folder_are_overlooked(go: Go, tmp_path: Path) -> None:
     whole = go(folder=folder)
     (folder / ".some-000003.npz.abc.npz").write_bytes(b"half")
     assert identical(go(folder=folder), whole)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [([1, 23], [12, 3]), ([(1, 2), (3,)], [(1,), (2, 3)]), ([1], ["1"]), ({"a": [1]}, {"a": (1,)}), ([[]], [])],
+)
+def test_different_settings_have_different_digests(one: object, other: object) -> None:
+    assert digest(one) != digest(other)
+    assert digest(one) == digest(copy.deepcopy(one))

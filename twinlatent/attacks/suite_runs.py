@@ -219,6 +219,8 @@ def digest(value: object) -> str:
 
 
 def _feed(content: "hashlib._Hash", value: object) -> None:
+    sized = isinstance(value, Mapping | tuple | list)
+    content.update(f"\0{type(value).__name__} {len(value) if sized else ''}\0".encode())  # type: ignore[arg-type]
     if isinstance(value, Tensor):
         content.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().cpu().numpy().tobytes())
     elif isinstance(value, nn.Module):

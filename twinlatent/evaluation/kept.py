@@ -63,5 +63,5 @@ def reused(origins: Iterable[Provenance], now: Provenance) -> str | None:
 
 
 def _run(origin: Provenance) -> tuple[Any, ...]:
-    """What tells two runs apart: the same command that was interrupted and resumed is one."""
-    return origin.command, origin.commit, origin.machine, tuple(sorted(origin.versions.items()))
+    """What tells two runs apart; a command that was interrupted and resumed the same day is one."""
+    return origin.command, origin.commit, origin.date, origin.machine, tuple(sorted(origin.versions.items()))
