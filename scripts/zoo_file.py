@@ -17,12 +17,16 @@ LARGE = 1_000_000
 
 def main() -> None:
     """Write the file."""
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: python scripts/zoo_file.py FOLDER FILE")
     folder, target = sys.argv[1:]
     detector = load(folder)
-    assert isinstance(detector, Detector)
+    if not isinstance(detector, Detector):
+        raise SystemExit(f"{folder} holds a baseline; give the folder of a training of twinlatent")
     if detector.parameters > LARGE:
         split = load_data(detector.card["data"]["name"], seed=detector.card["seed"])
-        assert split.fingerprint == detector.card["data"]["fingerprint"], "other images than it was trained with"
+        if split.fingerprint != detector.card["data"]["fingerprint"]:
+            raise SystemExit(f"{split.name} has other images here than {folder} was trained with; prepare them anew")
         detector = rounded(detector, split.train, split.calibration)
     detector.save(target)
 

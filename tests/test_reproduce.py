@@ -1,12 +1,17 @@
 """The paper's tables again: which detectors they need, what is kept, and the whole path on real data."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import evaluate as evaluation
+from twinlatent.evaluation import substitutes
+from twinlatent.evaluation.blackbox import Budget
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
 from twinlatent.method.detector import Detector
@@ -67,9 +72,74 @@ def test_a_figure_of_two_detectors_is_kept_and_extended(tmp_path: Path) -> None:
     assert (folder / "comparison.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     retrained = folder / "twinlatent-mim" / "detector.safetensors"
     Detector.load(retrained).using(score="joint").save(retrained)
-    judged = reproduce("table3", tmp_path, **options)["digits"]
-    assert judged[0].model.score == "joint", "what was kept is of another detector"
-    assert judged[1].records == inside[1].records
+    with pytest.raises(TwinlatentError, match="evaluation that differs in detector; remove "):
+        reproduce("table3", tmp_path, **options)
+    assert read_run(folder / "twinlatent-mim" / "evaluation").records == inside[0].records
+
+
+OPTIONS = {"preset": "smoke", "data": ["digits"], "progress": False}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of Table 2's black boxes of one cell, made with weak attacks; to be copied."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
+            patched.setattr(substitutes, name, 3)
+        patched.setattr(evaluation, "BLACK_BOX", (Budget("fgsm", 0.3),))
+        patched.setitem(CELLS, "table2", (Cell("plain", "none"),))
+        reproduce("table2", folder, **OPTIONS)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "named"),
+    [
+        ({"code": {"code": "other"}}, {}, "code"),
+        ({"code": None}, {}, "code"),
+        ({"detector": "other"}, {}, "detector"),
+        ({"data": "other", "epsilon": 0.2}, {}, "epsilon, data"),
+        ({"code": None}, {"what": "fig6"}, "code"),
+        ({"suite": "standard"}, {"what": "fig6", "images": 7}, "images"),
+    ],
+)
+def test_an_evaluation_of_something_else_is_refused_before_any_work_and_kept(
+    finished: Path, tmp_path: Path, monkeypatch, written: dict, asked: dict, named: str
+) -> None:
+    """`None` leaves the entry out, as an earlier version did."""
+    folder = shutil.copytree(finished, tmp_path / "out")
+    cell = folder / "digits" / "plain-none" / "evaluation"
+    kept = json.loads((cell / "asked.json").read_text(encoding="utf-8")) | written
+    kept = {name: value for name, value in kept.items() if name != "code" or value}
+    (cell / "asked.json").write_text(json.dumps(kept), encoding="utf-8")
+    what = asked.get("what", "table2")
+    monkeypatch.setitem(CELLS, what, (Cell("gong", "mim"), Cell("plain", "none")))  # the first is not trained yet
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    line = rf"plain-none/evaluation holds an evaluation that differs in {named}; remove .*evaluation or give another"
+    with pytest.raises(TwinlatentError, match=line):
+        reproduce(folder=folder, **OPTIONS, **{"what": "table2"} | asked)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_asked_again_is_read_and_what_was_asked_stays_until_more_is_written(
+    finished: Path, tmp_path: Path, monkeypatch
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "out")
+    for what in ("table2", "fig6"):
+        monkeypatch.setitem(CELLS, what, (Cell("plain", "none"),))
+    asked = folder / "digits" / "plain-none" / "evaluation" / "asked.json"
+    before = asked.read_bytes()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)
+    assert reproduce("table2", folder, **OPTIONS)["digits"][0].records
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("fig6", folder, **OPTIONS)
+    assert asked.read_bytes() == before
+    assert reproduce("table2", folder, **OPTIONS)["digits"][0].records
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def test_figure_2_is_made_once_and_is_part_of_table_1(tmp_path: Path, monkeypatc
     assert read_records(tmp_path / "table1.json") == tuple(r for cell in cells for r in cell.records)
     page = (tmp_path / "table1.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4
-    with pytest.raises(TwinlatentError, match="cw holds an experiment with other data or settings"):
+    with pytest.raises(TwinlatentError, match="cw holds an experiment with other data, settings or code"):
         reproduce_motivation("fig2", tmp_path, **options, images=50)
 
 

@@ -66,6 +66,17 @@ def real(
     return float(number)
 
 
+def by_value(value: Any) -> Any:
+    """NumPy's and torch's numbers as Python's own, alone or in a tuple, list or array; everything else as it is.
+
+    For the fields of a pydantic model, whose own checks follow.
+    """
+    if isinstance(value, tuple | list) or (isinstance(value, Tensor | np.ndarray) and value.ndim):
+        return tuple(by_value(item) for item in value)
+    number = _held(value) if isinstance(value, Tensor | np.ndarray | np.generic) else None
+    return value if number is None else number
+
+
 def understood(settings: object, **numbers: float | None) -> None:
     """Put numbers as they were understood into a frozen dataclass, in its `__post_init__`."""
     for name, number in numbers.items():

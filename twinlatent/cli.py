@@ -21,6 +21,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.evaluate import FEW, IMAGES, EvaluationSettings, evaluate_to_folder
 from twinlatent.evaluation.records import write_records
 from twinlatent.evaluation.split_of import split_of
+from twinlatent.evaluation.training_log import log_of
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.failures import INTERRUPTED, fail, last_resort, safe_streams
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
@@ -246,7 +247,7 @@ def evaluate(
              "epsilon": epsilon, "steps": steps, "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     try:
-        run = evaluate_to_folder(detector, split, settings, folder, log=zoo.locate(model).with_name(LOG_FILE),
+        run = evaluate_to_folder(detector, split, settings, folder, log=_log_beside(model, detector),
                                  shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
     except KeyboardInterrupt:
         fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
@@ -445,6 +446,18 @@ def data_prepare(
         fail("stopped; the same command goes on", INTERRUPTED)
     counts = ", ".join(f"{count} {class_name}" for class_name, count in made.counts.items())
     print(f"{made.path}: {sum(made.counts.values())} images of shape {(1, made.size, made.size)}: {counts}")
+
+
+def _log_beside(model: str, detector: CalibratedDetector) -> Path | None:
+    """The log of the training folder; one that lies beside a detector file only if it is of this detector."""
+    log = zoo.locate(model).with_name(LOG_FILE)
+    if not Path(model).is_dir():
+        try:
+            log_of(log, detector.card)
+        except TwinlatentError as error:
+            _say_aside(f"left out of the page: {error}")
+            return None
+    return log
 
 
 def _say_aside(line: str) -> None:

@@ -7,7 +7,8 @@ from twinlatent.claims import claimed, refuse_present
 from twinlatent.data import load
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.blackbox import at_epsilon, evaluate_blackbox
-from twinlatent.evaluation.run_folder import RESULTS, EvaluationRun, read_log, read_run, write_run
+from twinlatent.evaluation.run_folder import RESULTS, EvaluationRun, read_run, write_run
+from twinlatent.evaluation.training_log import read_log
 from twinlatent.files import write_json
 from twinlatent.method.fit import fit_split
 from twinlatent.method.presets import preset_settings

@@ -9,15 +9,16 @@ from typing import Any, Literal, get_args
 from twinlatent.attacks.suite_runs import digest
 from twinlatent.baselines import BaselineSettings, baseline_settings, fit_baseline
 from twinlatent.claims import claimed, refuse_present
+from twinlatent.code_digest import code_identity
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
 from twinlatent.evaluation.judges import JudgeSettings
-from twinlatent.evaluation.records import write_records
-from twinlatent.evaluation.run_folder import MODEL, UNFINISHED, EvaluationRun, read_run
+from twinlatent.evaluation.records import read_json, write_records
+from twinlatent.evaluation.run_folder import MODEL, UNFINISHED, WHOSE, EvaluationRun, read_run
 from twinlatent.files import write_json
-from twinlatent.method.calibrated import DETECTOR_FILE
+from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.fit import fit_split
 from twinlatent.method.game import GameSettings
 from twinlatent.method.presets import preset_detector, preset_settings
@@ -104,8 +105,8 @@ def reproduce(
         name of each data set → one run a cell.
 
     Raises:
-        TwinlatentError: unknown table, figure, preset or data set, or a folder of something else, or one that another
-            process writes.
+        TwinlatentError: unknown table, figure, preset or data set, a folder of something else or of an evaluation by
+            other code or settings, or one that another process writes.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
     if what not in CELLS:
@@ -119,6 +120,9 @@ def reproduce(
     names = data or SHOWN_ON.get(what, DATA)
     check_distinct(names)
     splits = [load(name, seed=seed, progress=progress) for name in names]  # what is missing stops it before any work
+    for split in splits:
+        for cell in CELLS[what]:
+            _refuse_what_differs(cell, split, preset, settings, folder / split.short_name)
     found = {}
     for split in splits:
         here = folder / split.short_name
@@ -134,47 +138,110 @@ def reproduce(
 def _run(
     cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path, progress: bool
 ) -> EvaluationRun:
-    """The evaluation of a cell, from its folder if the same was asked of this detector and data, else made now."""
+    """The evaluation of a cell, from its folder if it covers what is asked of this detector and data, else made now."""
     training = folder / cell.folder
     _train(cell, split, preset, settings.seed, training, progress)
     evaluation, detector = training / "evaluation", load_detector(training)
-    made_of = {"detector": digest(list(detector.essence)), "data": split.fingerprint}
-    asked = json.loads(settings.model_dump_json()) | made_of
-    if (evaluation / ASKED).exists() and _covers(json.loads((evaluation / ASKED).read_text()), asked):
+    asked = _asked(settings, split, detector)
+    _refuse_other(evaluation, asked)
+    done = _done(evaluation)
+    if done and not _differing(done, asked):
         return read_run(evaluation)
-    (evaluation / ASKED).unlink(missing_ok=True)
+
+    def finish(run: Path) -> None:
+        write_page(run)
+        write_json(run / ASKED, asked)
+
     title = f"{cell.method} on {split.short_name}, trained with {cell.attack}"
-    finished = not (evaluation / UNFINISHED).exists()  # and so of other settings: it is made anew
-    run = evaluate_to_folder(detector, split, settings, evaluation, log=training / LOG_FILE,
-                             shared=folder / SHARED, title=title, page=write_page, overwrite=finished,
-                             progress=progress)  # fmt: skip
-    write_json(evaluation / ASKED, asked)
-    return run
+    extends = bool(done) and not (evaluation / UNFINISHED).exists()
+    return evaluate_to_folder(detector, split, settings, evaluation, log=training / LOG_FILE,
+                              shared=folder / SHARED, title=title, page=finish, overwrite=extends,
+                              progress=progress)  # fmt: skip
 
 
-def _covers(done: dict[str, object], asked: dict[str, object]) -> bool:
-    """Whether what was done is what is asked; a black box alone depends on a few settings only."""
-    outside = ("blackbox_images", "substitutes", "epsilon", "seed", "detector", "data")
+def _refuse_what_differs(cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path) -> None:
+    """Refuse, before any work, a cell's folder of another detector or evaluation."""
+    training = folder / cell.folder
+    trained = _is_trained(training, split, _settings(cell, split, preset), settings.seed)
+    _refuse_other(training / "evaluation", _asked(settings, split, load_detector(training) if trained else None))
+
+
+def _asked(settings: EvaluationSettings, split: Split, detector: CalibratedDetector | None) -> dict[str, Any]:
+    """What makes it the same evaluation, JSON-able."""
+    asked: dict[str, Any] = json.loads(settings.model_dump_json())
+    made_of = detector and digest(list(detector.essence))
+    return asked | {"detector": made_of, "data": split.fingerprint, "code": code_identity()}
+
+
+def _done(evaluation: Path) -> dict[str, Any]:
+    """What was asked of the evaluation in a folder; empty where none was finished."""
+    done = read_json(evaluation / ASKED) if (evaluation / ASKED).exists() else {}
+    if not isinstance(done, dict):
+        raise TwinlatentError(f"{evaluation / ASKED}: not a JSON object; remove {evaluation} or give another --out")
+    return done
+
+
+def _refuse_other(evaluation: Path, asked: dict[str, Any]) -> None:
+    """Refuse an evaluation that neither covers what is asked nor is covered by it.
+
+    Raises:
+        TwinlatentError: it names what differs.
+    """
+    done = _done(evaluation)
+    if done and not _differing(done, asked):
+        return
+    first, second = (asked, done) if done.get("suite") == "none" else (done, asked)  # a black box may be extended
+    differing = (done and _differing(first, second)) or _unfinished_differing(evaluation, asked)
+    if differing:
+        raise TwinlatentError(f"{evaluation} holds an evaluation that differs in {', '.join(differing)}; "
+                              f"remove {evaluation} or give another --out")  # fmt: skip
+
+
+def _unfinished_differing(evaluation: Path, asked: dict[str, Any]) -> list[str]:
+    """Names of what is not as asked in an evaluation that was begun."""
+    path = evaluation / UNFINISHED / WHOSE
+    if not path.exists():
+        nameless = (evaluation / MODEL).exists() and not (evaluation / ASKED).exists()
+        return [f"what was asked ({ASKED} is missing)"] if nameless else []
+    whose = read_json(path)
+    before = whose if isinstance(whose, dict) else {}
+    before = before | before.get("asked", {})
+    return [name for name in asked if name != "code" and before.get(name) != asked[name]]
+
+
+def _differing(done: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Names of what is not as asked; a black box alone depends on a few settings only."""
+    outside = ("blackbox_images", "substitutes", "epsilon", "seed", "detector", "data", "code")
     decisive = outside if asked["suite"] == "none" else tuple(asked)
-    return all(done.get(name) == asked[name] for name in decisive)
+    return [name for name in decisive if done.get(name) != asked.get(name)]
 
 
-def _train(cell: Cell, split: Split, preset: str, seed: int, folder: Path, progress: bool) -> None:
-    """Train the cell unless that is done.
+def _settings(cell: Cell, split: Split, preset: str) -> GameSettings | BaselineSettings:
+    """What the cell is trained with."""
+    if cell.method == OURS:
+        return preset_settings(preset, split.image_shape, split.name, cell.attack)
+    return baseline_settings(cell.method, preset, split.image_shape, split.classes, split.name, cell.attack)
+
+
+def _is_trained(folder: Path, split: Split, settings: GameSettings | BaselineSettings, seed: int) -> bool:
+    """Whether the folder holds the cell's detector.
 
     Raises:
         TwinlatentError: the folder holds a detector of other images, settings or seed.
     """
-    settings: GameSettings | BaselineSettings
-    if cell.method == OURS:
-        settings = preset_settings(preset, split.image_shape, split.name, cell.attack)
-    else:
-        settings = baseline_settings(cell.method, preset, split.image_shape, split.classes, split.name, cell.attack)
-    if (folder / DETECTOR_FILE).exists():
-        card = load_detector(folder).card
-        trained = type(settings).model_validate(card.get("training", {}))  # fills what did not exist then
-        if (card.get("data", {}).get("fingerprint"), trained, card.get("seed")) != (split.fingerprint, settings, seed):
-            raise TwinlatentError(f"{folder} holds a detector of other images, settings or seed; give another folder")
+    if not (folder / DETECTOR_FILE).exists():
+        return False
+    card = load_detector(folder).card
+    trained = type(settings).model_validate(card.get("training", {}))  # fills what did not exist then
+    if (card.get("data", {}).get("fingerprint"), trained, card.get("seed")) != (split.fingerprint, settings, seed):
+        raise TwinlatentError(f"{folder} holds a detector of other images, settings or seed; give another folder")
+    return True
+
+
+def _train(cell: Cell, split: Split, preset: str, seed: int, folder: Path, progress: bool) -> None:
+    """Train the cell unless that is done."""
+    settings = _settings(cell, split, preset)
+    if _is_trained(folder, split, settings, seed):
         return
     keep: dict[str, Any] = {"seed": seed, "folder": folder, "progress": progress}
     keep["resume"] = any(folder.glob(f"**/{STATE_FILE}"))

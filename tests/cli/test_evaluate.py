@@ -130,6 +130,30 @@ def test_a_damaged_log_ends_in_one_line(trained: Path, tmp_path: Path, program: 
     with (copy / "log.jsonl").open("a") as log:
         log.write('{"round')
     assert "log.jsonl" in program("evaluate", copy, *OUTSIDE, 2, "--no-progress").refusal
+    assert not list(Path("evaluation").glob("*")), "it is said before any work"
+
+
+@pytest.mark.parametrize(
+    "foreign", [b"Monday: fed the cat\n", b'{"round": 1}\n', b"\xff\xfe", b"[1]\n", b'{"a": NaN}\n']
+)
+def test_a_foreign_log_beside_a_detector_file_is_left_out(
+    trained: Path, tmp_path: Path, program: Callable, foreign: bytes, monkeypatch
+) -> None:
+    """What follows the reading of the log is not made: it gets none."""
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    (copy / "log.jsonl").write_bytes(foreign)
+    given: list[Path | None] = []
+
+    def noted(*_: object, log: Path | None, **__: object) -> None:
+        given.append(log)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "evaluate_to_folder", noted)
+    done = program("evaluate", copy / "detector.safetensors", *OUTSIDE, 2, "--no-progress")
+    assert given == [None]
+    assert re.fullmatch(r"left out of the page: \S+log\.jsonl: .+\n(twinlatent: )?stopped.*\n", done.err)
+    assert program("evaluate", trained / "detector.safetensors", *OUTSIDE, 2, "--no-progress")
+    assert given[1] == trained / "log.jsonl"
 
 
 def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path, ok: Callable, monkeypatch) -> None:

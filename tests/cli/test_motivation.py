@@ -21,7 +21,7 @@ def test_a_cell_of_table_1_is_printed_and_kept(ok: Callable, program: Callable, 
     before = Path("cell/results.json").read_bytes()
     assert ok(*cell).out == done.out
     assert Path("cell/results.json").read_bytes() == before
-    assert "cell holds an experiment with other data or settings" in program(*cell, "--iterations", "3").refusal
+    assert "cell holds an experiment with other data, settings or code" in program(*cell, "--iterations", "3").refusal
 
 
 def test_an_interrupted_cell_of_table_1_says_how_to_go_on(program: Callable, monkeypatch) -> None:

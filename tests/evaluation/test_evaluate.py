@@ -1,10 +1,14 @@
 """What an evaluation refuses, and what it asks of its parts."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -15,6 +19,7 @@ from twinlatent.evaluation import evaluate as evaluation
 from twinlatent.evaluation.conditions import STANDARD_CW
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate
 from twinlatent.evaluation.judges import JudgeSettings
+from twinlatent.evaluation.whitebox import WhiteBoxSettings
 from twinlatent.method.detector import Detector, build_detector
 
 
@@ -34,6 +39,39 @@ def test_what_the_main_point_cannot_be_is_refused_at_once() -> None:
         with pytest.raises(ValidationError, match=r"suite paper has its own steps|choose from 0\.01"):
             EvaluationSettings.model_validate(wrong)
     assert EvaluationSettings(suite="paper").cw.steps == 12_000
+
+
+def test_the_main_point_is_checked_without_assertions_too() -> None:
+    """`python -O` runs no assertion."""
+    code = """
+from twinlatent.evaluation.evaluate import EvaluationSettings
+for wrong in ({"fpr": 0.2}, {"suite": "paper", "steps": 50}):
+    try:
+        EvaluationSettings(**wrong)
+    except ValueError as error:
+        print("refused")
+try:
+    EvaluationSettings(suite="none").main
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.splitlines() == [
+        *["refused"] * 2,
+        "suite none has no main point; choose quick, standard or paper",
+    ]
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float16, lambda value: torch.tensor(value), np.array])
+def test_numbers_of_numpy_and_torch_are_read_by_value(number: Callable) -> None:
+    asked = EvaluationSettings(epsilon=number(0.3), fpr=number(0.1), radii=[number(0.7)], images=np.int64(7))
+    assert asked == EvaluationSettings(epsilon=0.3, fpr=0.1, radii=(0.7,), images=7)
+    assert EvaluationSettings(condition_radii=np.array([0.1, 0.2], np.float32)).condition_radii == (0.1, 0.2)
+    assert WhiteBoxSettings(fpr=number(0.05)).fpr == 0.05
+    assert JudgeSettings(epsilon=number(0.3)).epsilon == 0.3
+    for wrong in (number(0.3), True):
+        with pytest.raises(ValidationError):
+            EvaluationSettings(fpr=wrong)
 
 
 def test_fewer_steps_are_fewer_for_every_attack() -> None:

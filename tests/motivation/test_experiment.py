@@ -97,8 +97,13 @@ def test_what_is_done_is_read_and_what_differs_is_refused(
     found = run_motivation(digits, small, tmp_path, shared=shared, progress=False)
     monkeypatch.setattr(experiment, "train_substitute", None)
     assert run_motivation(digits, small, tmp_path, shared=shared, progress=False).records == found.records
-    with pytest.raises(TwinlatentError, match="holds an experiment with other data or settings; give another folder"):
+    with pytest.raises(
+        TwinlatentError, match="holds an experiment with other data, settings or code; give another folder"
+    ):
         run_motivation(digits, small.model_copy(update={"iterations": 3}), tmp_path, shared=shared, progress=False)
+    monkeypatch.setattr(experiment, "code_identity", lambda parts: {"code": "other"})
+    with pytest.raises(TwinlatentError, match="holds an experiment with other data, settings or code"):
+        run_motivation(digits, small, tmp_path, shared=shared, progress=False)
 
 
 def test_more_images_than_there_are_are_refused(digits: Split, small, tmp_path: Path) -> None:

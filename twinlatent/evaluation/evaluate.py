@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
+from twinlatent.arguments import by_value
 from twinlatent.attacks.budgets import Budget, preset
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.suite_runs import digest
@@ -47,9 +48,10 @@ from twinlatent.evaluation.measured import Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
-from twinlatent.evaluation.run_folder import UNFINISHED, EvaluationRun, evaluation_folder, read_log, write_run
+from twinlatent.evaluation.run_folder import UNFINISHED, EvaluationRun, evaluation_folder, write_run
 from twinlatent.evaluation.split_of import fitted
 from twinlatent.evaluation.substitutes import SUBSTITUTES, SubstituteName, train_substitute
+from twinlatent.evaluation.training_log import log_of
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import CalibratedDetector
@@ -89,6 +91,8 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    _by_value = field_validator("*", mode="before")(by_value)
+
     suite: SuiteName | Literal["none"] = "standard"
     substitutes: Annotated[tuple[SubstituteName, ...], Field(min_length=1)] = SUBSTITUTES
     blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
@@ -105,7 +109,7 @@ class EvaluationSettings(BaseModel):
     @model_validator(mode="after")
     def _main_point_exists(self) -> Self:
         if self.suite != "none":
-            assert self.main  # its own validation speaks
+            _ = self.main  # its own validation speaks
         return self
 
     @property
@@ -125,8 +129,9 @@ class EvaluationSettings(BaseModel):
 
     @property
     def main(self) -> WhiteBoxSettings:
-        """Of the main point."""
-        assert self.suite != "none"
+        """Of the main point; `TwinlatentError` where the suite is `none`."""
+        if self.suite == "none":
+            raise TwinlatentError("suite none has no main point; choose quick, standard or paper")
         return WhiteBoxSettings(suite=self.suite, epsilon=self.epsilon or 0.3, steps=self.steps, fpr=self.fpr,
                                 images=self.images, seed=self.seed)  # fmt: skip
 
@@ -205,14 +210,16 @@ def evaluate_to_folder(
 ) -> EvaluationRun:
     """`evaluate`, written to `folder` as `write_run` does, with the training log of the file `log` if there is one.
 
+    A log that is damaged, or of another training, is refused before any work.
+
     `page` is called with the folder when all is there. An earlier evaluation there is refused, or with `overwrite`
     written over.
     """
+    training = () if log is None else log_of(log, detector.card)
     whose = {"detector": digest(list(detector.essence)), "asked": settings.model_dump(), "data": split.fingerprint}
     with evaluation_folder(folder, whose, overwrite=overwrite):
         run = evaluate(detector, split, settings, folder, shared=shared, title=title, progress=progress)
-        if log is not None:
-            run = replace(run, log=read_log(log))
+        run = replace(run, log=training)
         write_run(folder, run)
         page(folder)
     return run

@@ -14,12 +14,13 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinlatent.arguments import by_value
 from twinlatent.attacks.balls import LInf
 from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
@@ -54,6 +55,8 @@ class JudgeSettings(BaseModel):
     """How judges are made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _by_value = field_validator("*", mode="before")(by_value)
 
     compared: Compared | None = None
     """How one judge compares pixels: nearest neighbours, or support vectors with Gaussian kernels, as scikit-learn has

@@ -33,6 +33,7 @@ from twinlatent.evaluation.pictures import (
     to_arrays,
 )
 from twinlatent.evaluation.records import Record, complaint, read_json, read_records, write_records
+from twinlatent.evaluation.training_log import read_log
 from twinlatent.files import replacing, write_json, write_text
 
 RECORDS, MODEL, ARRAYS, LOG = "results.json", "model.json", "evaluation.npz", "training-log.jsonl"
@@ -327,24 +328,6 @@ def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentCloud | None]:
         return from_arrays(arrays)
     except TwinlatentError as error:
         raise TwinlatentError(f"{path}: {error}") from error
-
-
-def read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """Read a training log, one mapping a round; empty if there is no such file.
-
-    Errors: `TwinlatentError` naming the file and the line that is no JSON object.
-    """
-    if not path.exists():
-        return ()
-    rounds = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rounds.append(json.loads(line))
-        except ValueError as error:
-            raise TwinlatentError(f"{path}: line {number} is not JSON: {error}") from error
-        if not isinstance(rounds[-1], dict):
-            raise TwinlatentError(f"{path}: line {number} is not a JSON object")
-    return tuple(rounds)
 
 
 def _check_scores(name: str, values: NDArray[Any]) -> None:

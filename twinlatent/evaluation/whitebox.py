@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 from torch import Tensor
 
+from twinlatent.arguments import by_value
 from twinlatent.attacks.attack import AttackResult
 from twinlatent.attacks.balls import Norm
 from twinlatent.attacks.models import Attackable
@@ -66,6 +67,8 @@ class WhiteBoxSettings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _by_value = field_validator("*", mode="before")(by_value)
 
     suite: SuiteName = "standard"
     norm: Norm = "linf"

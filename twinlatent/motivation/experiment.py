@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twinlatent.claims import claimed, refuse_present
+from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.measured import draw
@@ -126,9 +127,10 @@ def _asked(split: Split, settings: MotivationSettings, folder: Path) -> dict[str
     available, wanted = len(split.train), settings.images
     if wanted is not None and wanted > available:
         raise TwinlatentError(f"{wanted} training images are asked for; {split.short_name} has {available}")
-    asked: dict[str, Any] = json.loads(json.dumps({"data": split.fingerprint, "settings": settings.model_dump()}))
+    whose = {"data": split.fingerprint, "settings": settings.model_dump(), "code": code_identity(LEARNING)}
+    asked: dict[str, Any] = json.loads(json.dumps(whose))
     if (folder / ASKED).exists() and read_json(folder / ASKED) != asked:
-        raise TwinlatentError(f"{folder} holds an experiment with other data or settings; give another folder")
+        raise TwinlatentError(f"{folder} holds an experiment with other data, settings or code; give another folder")
     return asked
 
 
