@@ -116,12 +116,17 @@ def test_scraps_of_the_dead_are_removed_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_clearing_leaves_what_somebody_else_put_there(tmp_path: Path) -> None:
-    for name in ("a/b/pgd-000000.npz", "a/identity.json", "seconds.json", "c/network.safetensors", "a/notes.txt"):
+    ours = ("a/b/pgd-000000.npz", "a/identity.json", "seconds.json", "evaluation.json", "c/substitute-f_p.safetensors",
+            "c/judge.safetensors", "d/state.safetensors", "d/log.jsonl", "d/training.json")  # fmt: skip
+    theirs = {"a/notes.txt", "a/my-attacks.npz", "notes.json", "c/network.safetensors", "d/my-log.jsonl", "pgd-1.npz"}
+    for name in (*ours, *theirs):
         (tmp_path / "work" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "work" / name).write_text("x")
     clear(tmp_path / "work")
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == ["work/a/notes.txt"]
-    (tmp_path / "work/a/notes.txt").unlink()
+    left = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path / "work").as_posix() for path in left} == theirs
+    for path in left:
+        path.unlink()
     clear(tmp_path / "work")
     clear(tmp_path / "work")
     assert os.listdir(tmp_path) == []
@@ -130,10 +135,10 @@ def test_clearing_leaves_what_somebody_else_put_there(tmp_path: Path) -> None:
 def test_what_is_there_is_refused_by_its_name(tmp_path: Path) -> None:
     refuse_present(tmp_path, ["a.json", "b.json"], "an evaluation")
     (tmp_path / "b.json").symlink_to("nowhere")
-    with pytest.raises(
-        TwinlatentError, match=r"holds an evaluation already \(b\.json\); give another folder, or write"
-    ):
+    with pytest.raises(TwinlatentError, match=r"holds an evaluation already \(b\.json\); give another folder$"):
         refuse_present(tmp_path, ["a.json", "b.json"], "an evaluation")
+    with pytest.raises(TwinlatentError, match=r"\(b\.json\); use --force$"):
+        refuse_present(tmp_path, ["b.json"], "an evaluation", "use --force")
 
 
 @needs_flock

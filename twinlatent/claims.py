@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,11 @@ from twinlatent.files import sweep
 
 LOCK = ".twinlatent.lock"
 """Of a folder, while somebody writes into it; it says who."""
-OURS = frozenset({".npz", ".json", ".jsonl", ".safetensors"})
-"""How the names of files end that are kept of unfinished work."""
+OURS = re.compile(
+    r"(state|judge|detector|substitute-.+)\.safetensors|log\.jsonl|(identity|evaluation|seconds|training)\.json"
+    rf"|.+-\d{{6,}}\.npz|{re.escape(LOCK)}"
+)
+"""Names of the files that the package keeps of unfinished work: of trainings, networks, batches of an attack."""
 _TAKEN = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 
 
@@ -40,20 +44,18 @@ def claimed_file(path: Path) -> Iterator[None]:
         yield
 
 
-def refuse_present(folder: Path, names: Iterable[str], what: str) -> None:
-    """Raise `TwinlatentError` if one of the files is in the folder, which then is said to hold `what`."""
+def refuse_present(folder: Path, names: Iterable[str], what: str, mend: str = "give another folder") -> None:
+    """Raise `TwinlatentError` if one of the files is in the folder, which then is said to hold `what`; do `mend`."""
     there = next((name for name in names if os.path.lexists(folder / name)), None)
     if there is not None:
-        raise TwinlatentError(
-            f"{folder} holds {what} already ({there}); give another folder, or write over it (--force, overwrite=True)"
-        )
+        raise TwinlatentError(f"{folder} holds {what} already ({there}); {mend}")
 
 
 def clear(folder: Path) -> None:
     """Remove the files of unfinished work below `folder`, and folders that are empty then. Other files stay."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
-            if Path(name).suffix in OURS:
+            if OURS.fullmatch(name):
                 (Path(place) / name).unlink(missing_ok=True)
         sweep(Path(place))
         with suppress(OSError):

@@ -1,5 +1,7 @@
 """The one exception family of the package: a line that names the bad value and the mend."""
 
+from collections.abc import Sequence
+
 
 class TwinlatentError(ValueError):
     """Bad input. The message is one line, names the offending value and says how to mend it.
@@ -19,3 +21,9 @@ def one_line(text: str) -> str:
         a\nb\udcff.png
     """
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names of what differs, separated by commas, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -358,7 +358,8 @@ def test_other_work_is_refused_and_what_differs_is_named(changed: dict, named: s
     folder, identity = tmp_path / "kept", {"detector": "a", "data": "x"}
     go(folder=folder, identity=identity)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    line = re.escape(f"{folder} holds unfinished work with other {named}; remove it to begin again, or save elsewhere")
+    line = re.escape(f"{folder} holds unfinished work with other {named}; remove it to begin again "
+                     "(attack --force, overwrite=True), or save elsewhere")  # fmt: skip
     with pytest.raises(TwinlatentError, match=f"^{line}$"):
         go(**{"folder": folder, "identity": identity, **changed})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -10,6 +10,7 @@ import pytest
 from twinlatent.claims import claimed, claimed_file
 from twinlatent.demo import _is_demo
 from twinlatent.evaluation.records import read_records
+from twinlatent.method.training import training_folder
 
 SHORT = ["--suite", "none", "--blackbox-images", 2, "--no-progress"]
 QUICK = ["--suite", "quick", "--steps", 1, "--images", 2, "--no-progress"]
@@ -46,9 +47,13 @@ def test_unfinished_work_of_another_evaluation_is_refused(trained: Path, ok: Cal
         assert program("evaluate", trained, *SHORT).status == 130
     Path("evaluation/unfinished/notes.txt").write_text("mine")
     other = [*SHORT, "--score", "joint"]
-    assert "evaluation holds unfinished work of another evaluation" in program("evaluate", trained, *other).refusal
+    refusal = program("evaluate", trained, *other).refusal
+    assert "evaluation holds unfinished work of another evaluation" in refusal
+    assert "--force" in refusal
+    for name in ("my-attacks.npz", "notes.json"):
+        Path("evaluation/unfinished", name).write_text("mine")
     ok("evaluate", trained, *SHORT)
-    assert os.listdir("evaluation/unfinished") == ["notes.txt"]
+    assert set(os.listdir("evaluation/unfinished")) == {"notes.txt", "my-attacks.npz", "notes.json"}
 
 
 @pytest.mark.parametrize("left", ["detector.safetensors", "training.json", "state.safetensors", "log.jsonl"])
@@ -80,6 +85,15 @@ def test_force_trains_anew(trained: Path, training: list[str], read_log: Callabl
     ok(*training, "--set", "rounds=2", "--out", "run", "--force")
     assert len(read_log(Path("run"))) == 2
     assert Path("run/notes.txt").read_text() == "mine"
+
+
+def test_force_leaves_what_a_user_put_into_the_parts(tmp_path: Path) -> None:
+    part = tmp_path / "run" / "attacked"
+    part.mkdir(parents=True)
+    for name in ("fgsm-000250.npz", "identity.json", "my-attacks.npz", "notes.json"):
+        (part / name).write_text("{}")
+    with training_folder(tmp_path / "run", resume=False, overwrite=True, parts=("attacked",)):
+        assert set(os.listdir(part)) == {"my-attacks.npz", "notes.json"}
 
 
 def test_a_finished_training_without_its_state_cannot_be_resumed(trained: Path, training: list[str], program: Callable):
@@ -137,7 +151,9 @@ def test_a_demo_writes_over_nothing_but_a_demo(
 ) -> None:
     demo = ["demo", "--preset", "smoke", "--no-progress", "--out"]
     shutil.copytree(trained, "mine/training")
-    assert "mine holds other work already (training/" in program(*demo, "mine").refusal
+    refusal = program(*demo, "mine").refusal
+    assert "mine holds other work already (training/" in refusal
+    assert "force" not in refusal, "demo has no such option"
     assert contents(Path("mine/training")) == contents(trained)
     shutil.copytree(trained, "shown/training")
     Path("shown/demo.json").write_text("{}")  # of a demo that was killed

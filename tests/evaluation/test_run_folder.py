@@ -1,6 +1,7 @@
 """The results folder survives the disk, always has the same bytes, and says what is wrong with it."""
 
 import json
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,20 @@ import numpy as np
 import pytest
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import run_folder
 from twinlatent.evaluation.findings import Check, JudgeCase, JudgedAttack, JudgeReport
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid
 from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard, read_run, write_run
+from twinlatent.evaluation.run_folder import (
+    UNFINISHED,
+    WHOSE,
+    EvaluationRun,
+    Examples,
+    ModelCard,
+    evaluation_folder,
+    read_run,
+    write_run,
+)
 
 CARD = ModelCard(title="A detector", data="digits", class_names=("zero", "one"), training_images=100,
                  calibration_images=20, test_images=30, method="twinlatent", trained_with="mim",
@@ -210,3 +221,25 @@ def edit_arrays(folder: Path, edit: Any, name: str = "evaluation.npz") -> None:
         arrays = dict(archive)
     edit(arrays)
     np.savez(folder / name, **arrays)
+
+
+@pytest.mark.parametrize("kept", ["settings", "code", "damaged"])
+def test_unfinished_work_that_does_not_fit_is_begun_anew_when_told_so(kept: str, tmp_path: Path, monkeypatch) -> None:
+    folder, batch = tmp_path / "run", tmp_path / "run" / UNFINISHED / "pgd-000000.npz"
+    for overwrite in (False, True):
+        with suppress(KeyboardInterrupt), evaluation_folder(folder, {"asked": 1}, overwrite=overwrite):
+            assert batch.exists() == overwrite, "what fits is gone on with"
+            batch.write_text("x")
+            raise KeyboardInterrupt
+    if kept == "code":
+        monkeypatch.setattr(run_folder, "code_identity", lambda: {"code": "0" * 64})
+    elif kept == "damaged":
+        (batch.parent / WHOSE).write_text("{")
+    asked = {"asked": 2 if kept == "settings" else 1}
+    named = {"settings": "asked", "code": "code", "damaged": "asked, code, torch and 2 more"}[kept]
+    with pytest.raises(TwinlatentError, match=rf"another evaluation \(other {named}.*--force"), \
+            evaluation_folder(folder, asked):  # fmt: skip
+        raise AssertionError("not its work")
+    assert batch.exists()
+    with evaluation_folder(folder, asked, overwrite=True):
+        assert not batch.exists()

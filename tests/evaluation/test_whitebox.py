@@ -380,13 +380,19 @@ def test_unfinished_work_of_another_kind_is_refused(trained_detector: Detector, 
         (trained_detector, FEW.model_copy(update={"epsilon": 0.3}), "asked"),
         (trained_detector, FEW.model_copy(update={"fpr": 0.1}), "asked"),
         (trained_detector, FEW.model_copy(update={"goal": "misclassified"}), "asked"),
-        (trained_detector, FEW.model_copy(update={"seed": 5}), "asked, .*seed"),
+        (trained_detector, FEW.model_copy(update={"seed": 5}), r"asked, .* and \d more; .*--force"),
         (trained_detector.using(score="joint"), FEW, "detector"),
         (trained_detector.using(label_rule="density"), FEW, "detector"),
     ):
         with pytest.raises(TwinlatentError, match=rf"a\.npz\.unfinished holds unfinished work with other .*{named}"):
             attack_to_file(detector, few, settings, path, progress=False)
     assert {file.name: file.read_bytes() for file in Path(f"{path}.unfinished").iterdir()} == before
+    (Path(f"{path}.unfinished") / "notes.json").write_text("mine")
+    other = FEW.model_copy(update={"epsilon": 0.2})
+    attack_to_file(trained_detector, few, other, path, overwrite=True, progress=False)
+    attack_to_file(trained_detector, few, other, tmp_path / "fresh.npz", progress=False)
+    assert same_file(path, tmp_path / "fresh.npz")
+    assert [file.name for file in Path(f"{path}.unfinished").iterdir()] == ["notes.json"]
 
 
 def test_a_file_that_is_there_is_not_overwritten(trained_detector: Detector, few: Split, tmp_path: Path) -> None:

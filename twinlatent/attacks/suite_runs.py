@@ -20,10 +20,11 @@ from twinlatent.arguments import whole
 from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, run
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.models import Attackable, as_model, frozen
+from twinlatent.claims import clear
 from twinlatent.code_digest import code_identity
 from twinlatent.criteria import Criterion
 from twinlatent.data.split import checked_seed
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, listed
 from twinlatent.files import replacing, write_json
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
@@ -98,6 +99,7 @@ def run_suite(
     batch_size: int = BATCH,
     remaining_only: bool = False,
     folder: str | Path | None = None,
+    overwrite: bool = False,
     identity: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> SuiteResult:
@@ -117,6 +119,7 @@ def run_suite(
             success rate of every attack.
         folder: keeps what is done after every batch, and what did it; a later call with the same arguments and code
             goes on from there. It is left to the caller to remove it.
+        overwrite: begin anew where the folder holds other work; without, that is refused.
         identity: what, besides the arguments, makes the work in `folder` the same work. The model is known by its
             answers to the first images.
         progress: whether to show a bar for each attack.
@@ -134,7 +137,7 @@ def run_suite(
                 "model": _answers(model, images[:PROBES], seed)}  # fmt: skip
         plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size,
                  "remaining_only": remaining_only, **code_identity()}  # fmt: skip
-        _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}))
+        _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
     done: dict[str, Tried] = {}
     now = provenance()
     origins: dict[str, Provenance] = {}
@@ -240,24 +243,27 @@ def _feed(content: "hashlib._Hash", value: object) -> None:
         content.update(re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode())  # where an object lies is no setting
 
 
-def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Make the folder, or check that it is of the same work."""
+def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:
+    """Make the folder, or check that it is of the same work; other work is removed if `overwrite`."""
     path = folder / IDENTITY
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(path, identity)
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         before = None
-    if not isinstance(before, dict):
+    if not isinstance(before, dict) and not overwrite:
         raise TwinlatentError(f"{path} is damaged; remove the folder and begin again")
     now = json.loads(json.dumps(identity))
-    differs = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
-    if differs:
-        raise TwinlatentError(f"{folder} holds unfinished work with other {', '.join(differs)}; remove it to begin "
-                              "again, or save elsewhere")  # fmt: skip
+    if before == now:
+        return
+    if not overwrite:
+        differs = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+        raise TwinlatentError(f"{folder} holds unfinished work with other {listed(differs)}; remove it to begin again "
+                              "(attack --force, overwrite=True), or save elsewhere")  # fmt: skip
+    clear(folder)
+    write_json(path, identity)
 
 
 def _store(path: Path, part: _Part) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from twinlatent.code_digest import code_identity
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, listed
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.provenance import Provenance
 
@@ -45,7 +45,7 @@ def kept(path: Path, kind: str, identity: Mapping[str, Any]) -> tuple[dict[str, 
     except ValidationError:
         raise TwinlatentError(f"{path} was made by an earlier version; remove it or give another folder") from None
     if differs:
-        raise TwinlatentError(f"{path} holds a {kind} of other {', '.join(differs)} ({said(origin)}); remove it or "
+        raise TwinlatentError(f"{path} holds a {kind} of other {listed(differs)} ({said(origin)}); remove it or "
                               "give another folder")  # fmt: skip
     return tensors, origin
 

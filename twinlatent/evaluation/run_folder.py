@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from twinlatent.claims import claimed, clear, refuse_present
-from twinlatent.errors import TwinlatentError
+from twinlatent.code_digest import code_identity
+from twinlatent.errors import TwinlatentError, listed
 from twinlatent.evaluation.findings import Check, JudgeReport
 from twinlatent.evaluation.pictures import (
     Flags,
@@ -43,6 +44,7 @@ RESULTS = (RECORDS, MODEL, ARRAYS, CHECKS, JUDGES, PICTURES, LOG, PAGE)
 """All that an evaluation leaves in its folder."""
 UNFINISHED, WHOSE = "unfinished", "evaluation.json"
 """Folder that keeps what is done until all is, and its file that says whose that is."""
+ANEW = "or begin anew (evaluate --force, overwrite=True)"
 
 Count = Annotated[int, Field(ge=0)]
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -194,7 +196,7 @@ def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: b
 
     Args:
         folder: gets the results; what is done by then is in `UNFINISHED` below.
-        identity: JSON-able; unfinished work with the same one is gone on with.
+        identity: JSON-able; unfinished work with the same one, by the same code, is gone on with.
         overwrite: begin anew where it holds another evaluation; without, that is refused.
 
     Raises:
@@ -202,17 +204,16 @@ def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: b
     """
     unfinished = folder / UNFINISHED
     with claimed(folder):
-        now, before = json.loads(json.dumps(identity)), None
-        if (unfinished / WHOSE).exists():
-            before = read_json(unfinished / WHOSE)
+        now = json.loads(json.dumps({**identity, **code_identity()}))
+        before = _whose(unfinished / WHOSE)
         if before != now:
             if overwrite:
                 clear(unfinished)
             elif before is not None:
-                raise TwinlatentError(f"{folder} holds unfinished work of another evaluation; give another folder, or "
-                                      "begin anew (--force, overwrite=True)")  # fmt: skip
+                raise TwinlatentError(f"{folder} holds unfinished work of another evaluation ({_differing(before, now)}"
+                                      f"); give another folder, {ANEW}")  # fmt: skip
             else:
-                refuse_present(folder, RESULTS, "an evaluation")
+                refuse_present(folder, RESULTS, "an evaluation", f"give another folder, {ANEW}")
             write_json(unfinished / WHOSE, now)
         try:
             yield
@@ -221,6 +222,21 @@ def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: b
                 clear(unfinished)
             raise
         clear(unfinished)
+
+
+def _whose(path: Path) -> dict[str, Any] | None:
+    """The identity of unfinished work: None where there is none, empty where it cannot be read."""
+    if not path.exists():
+        return None
+    try:
+        found = read_json(path)
+    except TwinlatentError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return "other " + listed([name for name in now if before.get(name) != now[name]])
 
 
 def write_run(folder: str | Path, run: EvaluationRun) -> None:

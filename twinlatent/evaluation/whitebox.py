@@ -144,6 +144,7 @@ def attack_detector(
     only: Collection[str] | None = None,
     substitute: Attackable | None = None,
     folder: Path | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> WhiteBoxRun:
     """Attack a detector with a suite and judge the outcome.
@@ -157,6 +158,7 @@ def attack_detector(
         substitute: classifier of the attacker's own, on the detector's device; None: one is trained where the suite
             needs it.
         folder: keeps what is done after every batch, see `run_suite`.
+        overwrite: begin anew where the folder holds other work.
         progress: whether to show bars.
 
     Raises:
@@ -191,6 +193,7 @@ def attack_detector(
         batch_size=settings.batch_size,
         remaining_only=settings.remaining_only,
         folder=folder,
+        overwrite=overwrite,
         identity={
             "detector": digest(list(detector.essence)),
             "asked": settings.model_dump(),
@@ -308,7 +311,8 @@ def attack_to_file(
 ) -> WhiteBoxRun:
     """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
 
-    Called again after an interruption it goes on from the last finished batch.
+    Called again after an interruption it goes on from the last finished batch; with `overwrite`, unfinished work of
+    another kind is begun anew, and the file written over.
 
     Raises:
         TwinlatentError: the file is there already, or its folder holds unfinished work of another kind.
@@ -320,7 +324,7 @@ def attack_to_file(
             raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
         split = fitted(detector, split)
         unfinished = path.with_name(f"{path.name}.unfinished")
-        run = attack_detector(detector, split, settings, folder=unfinished, progress=progress)
+        run = attack_detector(detector, split, settings, folder=unfinished, overwrite=overwrite, progress=progress)
         save_run(path, run, split, settings)
         clear(unfinished)
     return run

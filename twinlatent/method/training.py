@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from twinlatent.claims import claimed, clear, refuse_present
 from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.data import Split
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, listed
 from twinlatent.files import naming, write_text
 from twinlatent.interrupts import deferred_interrupt
 from twinlatent.method.calibrated import DETECTOR_FILE
@@ -28,6 +28,7 @@ Schedule = Literal["constant", "cosine"]
 STATE_FILE, LOG_FILE, SETTINGS_FILE = "state.safetensors", "log.jsonl", "training.json"
 TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
 """All that a training leaves in its folder."""
+ANEW = "give another folder, or write over it (train --force, overwrite=True)"
 CODE = "code"
 """What a state says of the code that wrote it."""
 TOTAL = "loss_total"
@@ -209,10 +210,9 @@ def _begin(folder: Path, places: Sequence[Path], overwrite: bool) -> None:
             clear(part)
         return
     if any((place / STATE_FILE).exists() for place in places):
-        raise TwinlatentError(f"{folder} holds a training already; resume it, or give another folder, or write over it "
-                              "(--force, overwrite=True)")  # fmt: skip
+        raise TwinlatentError(f"{folder} holds a training already; resume it, or {ANEW}")
     begun = _is_log(folder / LOG_FILE)  # of a training that was killed before its first state: nothing is lost
-    refuse_present(folder, [n for n in TRAINING_FILES if n != LOG_FILE or not begun], "a detector")
+    refuse_present(folder, [n for n in TRAINING_FILES if n != LOG_FILE or not begun], "a detector", ANEW)
 
 
 def _is_log(path: Path) -> bool:
@@ -254,7 +254,7 @@ def _check_code(path: Path, before: Mapping[str, str]) -> None:
     now = code_identity(LEARNING)
     differs = [name for name in now if before.get(name) != now[name]]
     if differs:
-        raise TwinlatentError(f"{path} was begun with other {', '.join(differs)}; resume with the version that began "
+        raise TwinlatentError(f"{path} was begun with other {listed(differs)}; resume with the version that began "
                               "it, or train anew")  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def _others(kept: Any, asked: Any) -> str:
     """The kept settings that were asked to be otherwise, in brackets as `--set` takes them; empty if there are none."""
     asked = _flat(asked)
     its = [f"{name}={value}" for name, value in _flat(kept).items() if name in asked and asked[name] != value]
-    return f" ({', '.join(its)})" if its else ""
+    return f" ({listed(its)})" if its else ""
 
 
 def _flat(values: Any, above: str = "") -> dict[str, Any]:
