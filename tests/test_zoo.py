@@ -103,3 +103,10 @@ def test_what_is_shipped_can_be_loaded_and_has_a_card() -> None:
         assert detector.detect(torch.zeros(1, *detector.image_shape)).label.shape == (1,)
         assert detector.card["data"]["fingerprint"]
         assert zoo.card(name).startswith("#")
+
+
+@pytest.mark.parametrize("function", [zoo.load, Detector.load])
+@pytest.mark.parametrize("given", [None, b"x", 3])
+def test_what_is_no_path_is_refused(function, given: object) -> None:
+    with pytest.raises(TwinlatentError, match="; give a path as text or a Path"):
+        function(given)

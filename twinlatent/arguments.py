@@ -1,9 +1,11 @@
-"""Numbers from the caller: Python's, NumPy's and torch's, all made Python's own or refused in one line."""
+"""Numbers, texts and paths from the caller: Python's, NumPy's or torch's, made Python's own or refused in one line."""
 
 import math
 import operator
+import os
 import sys
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,29 @@ def by_value(value: Any) -> Any:
         return tuple(by_value(item) for item in value)
     number = _held(value) if isinstance(value, Tensor | np.ndarray | np.generic) else None
     return value if number is None else number
+
+
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """Texts of a list, tuple or array (n,); `TwinlatentError` if it is something else or holds something else."""
+    given = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(given, list | tuple) or not all(isinstance(item, str) for item in given):
+        raise TwinlatentError(f"{name} is {value!r:.60}; give a list of texts".replace("\n", " "))
+    return tuple(map(str, given))
+
+
+def text(name: str, value: object) -> str:
+    """A text; `TwinlatentError` if it is something else."""
+    if not isinstance(value, str):
+        raise TwinlatentError(f"{name} is {value!r:.60}; give a text".replace("\n", " "))
+    return value
+
+
+def file_path(name: str, value: object) -> Path:
+    """A path, given as text or as a path; `TwinlatentError` if it is something else, bytes among it."""
+    given = value.__fspath__() if isinstance(value, os.PathLike) else value
+    if not isinstance(given, str):
+        raise TwinlatentError(f"{name} is {value!r:.60}; give a path as text or a Path".replace("\n", " "))
+    return Path(given)
 
 
 def understood(settings: object, **numbers: float | None) -> None:

@@ -37,6 +37,11 @@ def saved(name: str, array: NDArray) -> Path:
     return Path(name)
 
 
+def test_no_files_are_refused() -> None:
+    with pytest.raises(TwinlatentError, match="no files of images are given; give at least one"):
+        read_images([], SHAPE)
+
+
 def refusal(*files: str | Path) -> str:
     with pytest.raises(TwinlatentError) as error:
         read_images([Path(file) for file in files], SHAPE)
@@ -66,6 +71,8 @@ def refusal(*files: str | Path) -> str:
         (INKS, INKS),
         (INKS.astype(bool), INKS),
         (np.zeros_like(BYTES), np.zeros_like(VALUES)),
+        (np.ones_like(BYTES), np.full_like(VALUES, 1 / 255)),  # as a PNG of it
+        (BYTES // 7, BYTES // 7 / 255),
     ],
 )
 def test_arrays_are_read_as_what_they_are(stored: NDArray, meant: NDArray) -> None:
@@ -81,6 +88,9 @@ def test_arrays_are_read_as_what_they_are(stored: NDArray, meant: NDArray) -> No
         (BYTES.astype(np.int64), "images are int64 from 0 to 255; save 0 to 255 as uint8"),
         (BYTES.astype(">u2") * 257, "images are uint16 from 0 to 65535; save 0 to 255 as uint8, or divide by white"),
         (BYTES.astype(np.float32), "images reach from 0 to 255, outside [0, 1]; divide by 255"),
+        (BYTES // 100, "images are uint8 from 0 to 2, far too dark; scale them to 0..1 floats or 0..255 uint8"),
+        (BYTES // 15, "images are uint8 from 0 to 17, far too dark"),
+        (BYTES // 9 + 1, "images are uint8 from 1 to 29, far too dark"),
         (VALUES / 255, "no image is brighter than 0.003922; rescale them so that white is 1"),
         (VALUES * np.nan, "contain NaN"),
         (VALUES.astype(np.complex64), "images are complex64, not floating"),

@@ -195,19 +195,40 @@ def test_white_and_black_of_a_tiff_are_where_its_file_says(tmp_path, photometric
     ("kind", "sample_format", "brightest", "seen"),
     [
         ("<i4", 2, 1, 1), ("<i4", 2, 255, 1), (">i4", 2, 255, 1), ("<i4", 2, 65535, 1), ("<u4", 1, 255, 1),
-        ("<i4", 2, 510, 510 / 65535), ("<i4", 2, 65536, None), ("<u4", 1, 2**32 - 1, None), ("<i4", 2, -9, None),
-        ("<i2", 2, 32767, None), ("i1", 2, 127, None), ("<u2", 1, 255, None), ("<f4", 3, 255, None),
-        ("<f4", 3, 1 / 255, None), ("u1", 1, 1, None),
+        ("<i4", 2, 510, None), ("<i4", 2, 8192, 8192 / 65535), ("<i4", 2, 65536, None), ("<i4", 2, -9, None),
+        ("<i4", 2, 2, None), ("<u4", 1, 2**32 - 1, None), ("<i2", 2, 32767, None), ("i1", 2, 127, None),
+        ("<u2", 1, 255, None), ("<f4", 3, 255, None), ("<f4", 3, 1 / 255, None), ("u1", 1, 1, None),
     ],
 )  # fmt: skip
 def test_values_whose_white_is_not_known_are_refused(tmp_path, kind, sample_format, brightest, seen) -> None:
     """Whole numbers of 32 bits, as Pillow writes them, are taken by the first of 1, 255 and 65535 that holds all."""
     path = tiff(tmp_path / "a.tif", (np.round(SLOPE) * brightest).astype(kind), 1, 0, sample_format)
     if seen is None:
-        with pytest.raises(TwinlatentError, match=r"a\.tif: .*; save it as a PNG of 8 or 16 bits"):
+        with pytest.raises(TwinlatentError, match=r"a\.tif: .*; (save it as a PNG of 8 or|rescale it so that)"):
             read_image(path, SIZE)
     else:
         np.testing.assert_allclose(read_image(path, SIZE), np.round(SLOPE) * seen, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("brightest", [1023, 4095, 8191])
+def test_deep_values_of_another_white_are_refused(tmp_path, ending: str, brightest: int) -> None:
+    path = saved(tmp_path / f"a.{ending}", np.round(SLOPE * brightest).astype(np.uint16))
+    with pytest.raises(TwinlatentError, match=f"value is {brightest}, with 65535 for white; rescale it so that white"):
+        read_image(path, SIZE)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_deep_colours_of_another_white_are_refused(tmp_path, channels: int) -> None:
+    layers = np.round(np.stack([SLOPE] * channels, 2) * 4095).astype(">u2")
+    layers[..., 3:] = 65535
+    with pytest.raises(TwinlatentError, match="is far too dark: its largest value is 15, with 255 for white"):
+        read_image(png(tmp_path / "a.png", 16, 2 if channels == 3 else 6, layers), SIZE)
+
+
+def test_a_dark_photograph_of_eight_bits_is_a_picture(tmp_path) -> None:
+    dark = np.round(SLOPE * 12).astype(np.uint8)
+    np.testing.assert_allclose(read_image(saved(tmp_path / "a.png", dark), SIZE), dark / 255, atol=1e-6)
 
 
 def test_a_picture_of_one_dark_shade_is_no_mistake(tmp_path) -> None:

@@ -27,9 +27,9 @@ def test_what_was_trained_and_calibrated_on_is_told_from_the_rest(images: torch.
     assert torch.equal(calibrated, (order >= 5000) & (order < 6000))
 
 
-def test_it_takes_four_bytes_an_image_and_forgets_their_order(images: torch.Tensor) -> None:
+def test_it_takes_eight_bytes_an_image_and_forgets_their_order(images: torch.Tensor) -> None:
     seen, shuffled = (Seen.of(some, images[:1]) for some in (images[:400], images[:400].flip(0)))
-    assert (seen.train.dtype, len(seen.train), len(seen.calibration)) == (torch.int32, 400, 1)
+    assert (seen.train.dtype, len(seen.train), len(seen.calibration)) == (torch.int64, 400, 1)
     assert torch.equal(seen.train, shuffled.train)
     assert torch.equal(seen.train, seen.train.sort().values)
 
@@ -69,3 +69,4 @@ def test_it_survives_a_file_and_old_files_have_none(images: torch.Tensor) -> Non
     assert torch.equal(again.train, seen.train)
     assert torch.equal(again.calibration, seen.calibration)
     assert Seen.kept_in({"class_means": torch.zeros(1)}) is None
+    assert Seen.kept_in({name: kept.int() for name, kept in seen.tensors().items()}) is None  # of four bytes

@@ -201,3 +201,9 @@ def test_fetch_without_a_network_leaves_nothing(cache, monkeypatch) -> None:
     with pytest.raises(TwinlatentError, match=r"mnist/train-images-idx3-ubyte\.gz .*no connection"):
         fetch("mnist", progress=False)
     assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("function", [load, fetch])
+def test_a_name_that_is_no_text_is_refused(function) -> None:
+    with pytest.raises(TwinlatentError, match="name is None; give a text"):
+        function(None)

@@ -150,3 +150,15 @@ def test_classes_are_numbered_from_0_without_a_gap(labels: list[int], line: str)
     check_numbering(torch.tensor([2, 0, 1, 1]))
     with pytest.raises(TwinlatentError, match=line):
         check_numbering(torch.tensor(labels))
+
+
+@pytest.mark.parametrize(
+    ("images", "complaint"),
+    [
+        (torch.zeros(2, 1, 4, 4).to_sparse(), r"images are not a dense tensor; give one, for a sparse .* to_dense\(\)"),
+        (torch.zeros(2, 1, 4, 4, device="meta"), "images are a meta tensor, which holds no values"),
+    ],
+)
+def test_tensors_without_plain_values_are_refused(images: torch.Tensor, complaint: str) -> None:
+    with pytest.raises(TwinlatentError, match=complaint):
+        check_images(images)

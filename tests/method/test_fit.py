@@ -58,7 +58,9 @@ def test_the_hold_out_is_kept_from_training(from_arrays: Detector, digits: Split
 def test_arrays_are_split_and_then_fitted_as_a_split(digits: Split) -> None:
     names = tuple("abcdefghij")
     settings = {"settings": TINY, "seed": 4, "progress": False, "detector": DetectorSettings(score="vulnerable")}
-    direct = fit(digits.train.images, digits.train.labels, class_names=names, calibration_share=0.5, **settings)
+    direct = fit(
+        digits.train.images, digits.train.labels, class_names=np.array(names), calibration_share=0.5, **settings
+    )
     parts = split_calibration(digits.train, share=0.5, seed=4)
     by_hand = fit_split(Split("other", *parts, digits.test.subset(slice(0)), names), **settings)
     assert same(direct, by_hand)
@@ -144,6 +146,10 @@ def test_resuming_needs_a_folder_with_a_training(digits: Split, tmp_path: Path) 
     ("images", "labels", "more", "complaint"),
     [
         (*GOOD, {"class_names": ("a", "b")}, "2 class names for 3 classes"),
+        (*GOOD, {"class_names": "abc"}, "class_names is 'abc'; give a list of texts"),
+        (*GOOD, {"class_names": np.arange(3)}, r"class_names is array\(.*; give a list of texts"),
+        (*GOOD, {"class_names": np.array(["a", "b"])}, "2 class names for 3 classes"),
+        (*GOOD, {"folder": b"x"}, "folder is b'x'; give a path as text or a Path"),
         (*GOOD, {"class_names": ("a", "b", "c", "d")}, "4 class names for 3 classes"),
         (GOOD[0], torch.zeros(30, dtype=torch.int64), {}, "at least 2 classes"),
         (GOOD[0], GOOD[1] * 2, {}, "class 1 has no images, though labels go up to 4"),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Self, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -272,7 +273,9 @@ def checked_inputs(
 
 
 def _precise(images: Array) -> Tensor:
-    return (images if isinstance(images, Tensor) else torch.from_numpy(images)).double()
+    return (
+        images.double() if isinstance(images, Tensor) else torch.from_numpy(np.require(images, np.float64, ["C", "W"]))
+    )
 
 
 def _precision(model: object) -> torch.dtype:

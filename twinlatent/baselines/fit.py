@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlatent import attacks
+from twinlatent.arguments import file_path
 from twinlatent.attacks.models import frozen
 from twinlatent.attacks.suite_runs import run_suite
 from twinlatent.baselines.baseline import Baseline, build_baseline, new_network
@@ -107,7 +108,7 @@ def fit_baseline(
         raise TwinlatentError(f"{fewest} training images of a class; rce needs at least {NEAREST + 1} of each")
     place = check_device(device)
     origin = provenance()
-    folder = Path(folder) if folder is not None else None
+    folder = file_path("folder", folder) if folder is not None else None
     identity = {"method": method, "settings": settings.model_dump(), "seed": seed, "data": split.fingerprint}
     keeping = Keeping(folder, identity, resume, settings.checkpoint_every, progress)
     with own_random_state(CPU, seed):

@@ -13,7 +13,7 @@ from twinlatent.data.arrays import Header, headers, listed, read_npy, read_npz
 from twinlatent.data.folder import files_below
 from twinlatent.data.idx import is_idx, read_idx
 from twinlatent.data.kinds import NUMPY, ZIP, UnreadableFileError, foreign, head_of, inner_head, is_npz
-from twinlatent.data.pictures import almost_black, grey_values, open_image, pictures_in, resized
+from twinlatent.data.pictures import almost_black, far_from_white, grey_values, open_image, pictures_in, resized
 from twinlatent.data.validation import check_images
 from twinlatent.errors import TwinlatentError, one_line
 
@@ -31,7 +31,8 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> Named:
     resized to `image_shape`, of several pictures in one the first is taken; arrays must have it.
 
     An array is (n, 1, H, W), (n, H, W), (n, H, W, 1), (H, W, 1) or (H, W), of floating values in [0, 1], of bool, or of
-    uint8, where white is 255, or 1 if nothing in the whole array exceeds that. Of an .npz the array `images` is taken,
+    uint8, where white is 255, or 1 if the whole array is of 0 and 1; one that shows something but nowhere reaches an
+    eighth of white is refused. Of an .npz the array `images` is taken,
     or `worst` as `attack` calls it, or the only one that can be images; FILE.npz:NAME takes another. IDX files are
     those of MNIST, gzipped or not.
 
@@ -45,6 +46,8 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> Named:
         called, part = _read(path, image_shape)
         names += map(one_line, called)
         parts.append(part)
+    if not parts:
+        raise TwinlatentError("no files of images are given; give at least one")
     return names, torch.cat(parts)
 
 
@@ -121,9 +124,13 @@ def _of_array(path: Path, name: str, values: NDArray[Any], image_shape: tuple[in
 
 def _floating(values: NDArray[Any]) -> NDArray[Any]:
     """Values as numbers from 0 to 1, where their type alone says what white is."""
+    whole = values.size and values.dtype.kind in "iu"
+    reach = f"{values.dtype.name} from {values.min()} to {values.max()}" if whole else ""
     if values.dtype == np.uint8:
-        return values.astype(np.float32) / np.float32(1 if values.size and values.max() == 1 else 255)
-    if values.dtype.kind in "iu" and values.size:
-        reach = f"{values.dtype.name} from {values.min()} to {values.max()}"
+        white = 1 if reach and (values.min(), values.max()) == (0, 1) else 255
+        if reach and far_from_white(values, white):
+            raise TwinlatentError(f"images are {reach}, far too dark; scale them to 0..1 floats or 0..255 uint8")
+        return values.astype(np.float32) / np.float32(white)
+    if reach:
         raise TwinlatentError(f"images are {reach}; save 0 to 255 as uint8, or divide by white and save as float32")
     return values.astype(np.float32) if values.dtype == np.bool_ else values

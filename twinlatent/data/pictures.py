@@ -22,14 +22,20 @@ SIXTEEN = ("PNG", "PPM", "TIFF", "IM")  # formats whose 32-bit mode holds 16-bit
 SMALL = {"L;2": 4, "L;4": 16}  # layouts of grey PNG: how many shades
 WHITES = (1, 255, 65535)
 DARKEST = 1 / 255 + 1e-6  # as bright as a picture must become somewhere, unless all of it is of one shade
+FAR = 8  # times brighter than all of a picture of deep whole numbers, its white is not the one that was meant
 SAVE = "save it as a PNG of 8 or 16 bits"
+RESCALE = "rescale it so that white is 255 or 65535"
 
 SUBFILE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, DNG = 254, 258, 262, 339, 50706  # tags of TIFF
 WHITE_IS_ZERO, SIGNED, PREVIEW = 0, 2, 1
 
 
 class _MisfitError(ValueError):
-    """A picture whose grey values are not known."""
+    """A picture whose grey values are not known, and what to do about it."""
+
+    def __init__(self, fault: str, mend: str = SAVE) -> None:
+        super().__init__(fault)
+        self.mend = mend
 
 
 def read_image(path: Path, size: int) -> NDArray[np.float32]:
@@ -38,7 +44,8 @@ def read_image(path: Path, size: int) -> NDArray[np.float32]:
     The first of several pictures in a file, upright by its EXIF orientation, transparent parts shown on white, as grey
     (ITU-R 601 luma), 16-bit grey in full precision, resized to a square whatever its shape. An image that already is
     `size` by `size` keeps its exact values. Whole numbers of 32 bits are divided by the first of `WHITES` that none of
-    them exceeds.
+    them exceeds. Pictures of 16 and 32 bits that are nowhere an eighth as bright as white are refused, unless all of
+    one shade.
 
     Raises:
         UnreadableFileError: the file is no image, is damaged, has so many pixels that Pillow suspects an attack, or has
@@ -63,7 +70,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     except UnreadableFileError:
         raise
     except _MisfitError as error:
-        raise UnreadableFileError(path, str(error), SAVE) from None
+        raise UnreadableFileError(path, str(error), error.mend) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableFileError(path, "has too many pixels to be opened safely", "shrink it") from None
     except Exception as error:  # Pillow's readers raise nearly every type on damaged files
@@ -82,7 +89,7 @@ def _check_opened(image: Image.Image) -> None:
 
 
 def _layout(image: Image.Image) -> str:
-    """How the values of a PNG that is not decoded yet lie in its file, in Pillow's words."""
+    """How the values of an image that is not decoded yet lie in its file, in Pillow's words."""
     (tile, *_) = getattr(image, "tile", None) or [("", (), 0, "")]
     return str(tile[3])
 
@@ -114,7 +121,8 @@ def pictures_in(image: Image.Image) -> int:
 
 def grey_values(image: Image.Image) -> NDArray[np.float32]:
     """Grey values in [0, 1] of an opened image of any mode, (H, W), turned upright by its EXIF data."""
-    grey = _grey(ImageOps.exif_transpose(image), image)
+    deep = ";16" in _layout(image)  # in colour or with alpha, of which Pillow keeps eight bits
+    grey = _grey(ImageOps.exif_transpose(image), image, deep)
     darkest, brightest = grey.min(), grey.max()
     if not (darkest >= 0 and brightest <= 1):
         raise _MisfitError(
@@ -128,7 +136,12 @@ def almost_black(values: NDArray[np.float32]) -> bool:
     return bool(values.min() < values.max() <= DARKEST)
 
 
-def _grey(upright: Image.Image, image: Image.Image) -> NDArray[np.float32]:
+def far_from_white(stored: NDArray[Any], white: int) -> bool:
+    """Whether whole numbers show something, but all of it below an eighth of white: meant for another, perhaps."""
+    return bool(stored.min() < stored.max() < white / FAR)
+
+
+def _grey(upright: Image.Image, image: Image.Image, deep: bool) -> NDArray[np.float32]:
     """Grey values of an image at its own size, by what its file says of them."""
     tags = _tags(image)
     bits = max(np.atleast_1d(tags.get(BITS, 0)))
@@ -136,28 +149,36 @@ def _grey(upright: Image.Image, image: Image.Image) -> NDArray[np.float32]:
         raise _MisfitError("has signed grey values, so its black and white are not known")
     if image.mode.startswith(("I", "F")):
         stored = np.asarray(upright)
-        values = _shown(stored.astype(np.float32) / np.float32(_white(image, int(bits), stored.max())))
+        white = _white(image, int(bits), stored)
+        values = _shown(stored, white, deep=image.mode != "F")
         if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
             values = np.float32(1) - values
         clear = image.info.get("transparency") if image.format == "PNG" else None
         return values if clear is None else np.where(stored == clear, np.float32(1), values)
-    return _shown(_bytes(upright).astype(np.float32) / np.float32(255))
+    return _shown(_bytes(upright), 255, deep)
 
 
-def _shown(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _shown(stored: NDArray[Any], white: int, deep: bool) -> NDArray[np.float32]:
+    if deep and far_from_white(stored, white):
+        raise _MisfitError(f"is far too dark: its largest value is {stored.max()}, with {white} for white", RESCALE)
+    values = stored.astype(np.float32) / np.float32(white)
     if almost_black(values):
         raise _MisfitError("is almost black, as if its values were meant for another white")
     return values
 
 
-def _white(image: Image.Image, bits: int, brightest: float) -> int:
-    """The value of white in a mode of more than eight bits. Of 32-bit TIFF it is the first that nothing exceeds."""
+def _white(image: Image.Image, bits: int, stored: NDArray[Any]) -> int:
+    """The value of white in a mode of more than eight bits.
+
+    Of 32-bit TIFF it is the first that nothing exceeds, 1 only if 0 is there too.
+    """
     if image.mode == "F":
         return 1
     if image.mode == "I" and image.format not in SIXTEEN:
         raise _MisfitError("has whole grey values without a known white")
     if image.format == "TIFF" and bits == 32:
-        return next((white for white in WHITES if brightest <= white), WHITES[-1])
+        whites = WHITES if stored.min() < stored.max() else WHITES[1:]
+        return next((white for white in whites if stored.max() <= white), WHITES[-1])
     return 2**bits - 1 if 8 < bits < 16 else 65535
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-HASH_BYTES = 4
+HASH_BYTES = 8
 HASHED_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """The images that a detector was made with; four bytes each tell one from another but for one pair in 2³².
+    """The images that a detector was made with; eight bytes each tell one from another but for one pair in 2⁶⁴.
 
     Attributes:
-        train: int32 (n,), sorted, each once: hashes of the training images.
+        train: int64 (n,), sorted, each once: hashes of the training images.
         calibration: int32 (m,), the same of the calibration images.
     """
 
@@ -30,9 +30,11 @@ class Seen:
 
     @classmethod
     def kept_in(cls, tensors: Mapping[str, Tensor]) -> "Seen | None":
-        """From a file's tensors, see `tensors`; None where the file is of a version that kept none."""
-        kept = [tensors.get(f"seen.{part}") for part in ("train", "calibration")]
-        return None if kept[0] is None or kept[1] is None else cls(kept[0], kept[1])
+        """From a file's tensors, see `tensors`; None where the file keeps none of this length."""
+        train, calibration = (tensors.get(f"seen.{part}") for part in ("train", "calibration"))
+        if train is None or calibration is None or train.dtype != torch.int64:
+            return None
+        return cls(train, calibration)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a detector's file keeps of it, by name."""
@@ -45,9 +47,9 @@ class Seen:
 
 
 def image_hashes(images: Tensor) -> Tensor:
-    """A hash of each image (n, channels, H, W), rounded to 255ths as an image file of bytes holds it: int32 (n,)."""
+    """A hash of each image (n, channels, H, W), rounded to 255ths as an image file of bytes holds it: int64 (n,)."""
     digests = bytearray()
     for block in images.flatten(1).split(HASHED_AT_ONCE):
         rows = block.cpu().mul(255).round().to(torch.uint8).numpy()
         digests += b"".join(hashlib.blake2b(row, digest_size=HASH_BYTES).digest() for row in rows)
-    return torch.frombuffer(digests, dtype=torch.int32) if digests else torch.empty(0, dtype=torch.int32)
+    return torch.frombuffer(digests, dtype=torch.int64) if digests else torch.empty(0, dtype=torch.int64)

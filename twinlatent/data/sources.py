@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from twinlatent.arguments import whole
+from twinlatent.arguments import text, whole
 from twinlatent.data.catalogue import CAT_DOG_FACES, FASHION_MNIST, MNIST, Collection
 from twinlatent.data.downloads import locate, obtain
 from twinlatent.data.faces import SPECIES, read_faces
@@ -134,6 +134,7 @@ def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = Tru
         TwinlatentError: unknown name, wrong size or seed, or files that are missing, damaged or not what their
             names say.
     """
+    name = text("name", name)
     seed, size = checked_seed(seed), None if size is None else whole("size", size, least=0, wanted="pixels")
     if name.startswith(FOLDER):
         return _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
@@ -186,6 +187,7 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
     Raises:
         TwinlatentError: unknown name, no network, or a file that is there but is not the published one.
     """
+    name = text("name", name)
     collection = None if _prepared(name) else _source(name).collection
     return obtain(collection, fetch=True, progress=progress) if collection else []
 

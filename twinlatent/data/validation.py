@@ -130,6 +130,10 @@ def _checked_labels(labels: Array, count: int) -> Tensor:
 def _check_type(what: str, value: object) -> None:
     if not isinstance(value, Tensor | np.ndarray):
         raise TwinlatentError(f"{what} are a {type(value).__name__}; give a torch tensor or a numpy array")
+    if isinstance(value, Tensor) and value.is_meta:
+        raise TwinlatentError(f"{what} are a meta tensor, which holds no values; give one on a device")
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_nested):
+        raise TwinlatentError(f"{what} are not a dense tensor; give one, for a sparse tensor its to_dense()")
     if isinstance(value, np.ndarray) and value.dtype.kind not in "fiubc":
         raise TwinlatentError(f"{what} are an array of {value.dtype}; give numbers")
 

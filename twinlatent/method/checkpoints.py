@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from twinlatent.arguments import file_path
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
 
@@ -64,7 +65,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         TwinlatentError: the file is missing, truncated, damaged, tampered with, or of another kind or format; the
             line names it.
     """
-    path = Path(path)
+    path = file_path("path", path)
     if not path.is_file():
         raise TwinlatentError(f"{path} is no file; give the path of a {kind} file")
     try:

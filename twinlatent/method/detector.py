@@ -142,7 +142,7 @@ class Detector(CalibratedDetector):
     def save(self, path: str | Path) -> None:
         """Write encoders, class means and calibration images' log-densities, no decoder.
 
-        Beside them stand hashes of the images it was made with, four bytes each. Weights that are float16 numbers, see
+        Beside them stand hashes of the images it was made with, eight bytes each. Weights that are float16 numbers, see
         `rounded`, take half the room.
         """
         plan = self.encoders.networks.plan

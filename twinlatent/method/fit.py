@@ -1,7 +1,12 @@
 """From images to a detector: play the game, measure class means, calibrate."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+
+from twinlatent.arguments import file_path, texts
 from twinlatent.data import LabelledImages, Split, split_calibration
 from twinlatent.data.split import checked_seed
 from twinlatent.data.validation import Array, check_images, check_numbering
@@ -25,7 +30,7 @@ def fit(
     images: Array,
     labels: Array,
     *,
-    class_names: tuple[str, ...] | None = None,
+    class_names: Sequence[str] | NDArray[Any] | None = None,
     preset: str = "standard",
     settings: GameSettings | None = None,
     detector: DetectorSettings | None = None,
@@ -42,7 +47,7 @@ def fit(
     Args:
         images: floating (n, 1, H, W) in [0, 1], tensor or array.
         labels: whole numbers (n,), 0 to C − 1, every class present.
-        class_names: C names; default "0", "1", ...
+        class_names: C names, a list, tuple or array; default "0", "1", ...
         preset: `smoke`, `standard` or `paper`, for the settings.
         settings: of the game, instead of a preset.
         detector: label rule and score, instead of the preset's.
@@ -62,7 +67,7 @@ def fit(
     checked, of_class = (values.cpu() for values in check_images(images, labels))
     check_numbering(of_class)
     classes = int(of_class.max()) + 1
-    names = class_names or tuple(map(str, range(classes)))
+    names = tuple(map(str, range(classes))) if class_names is None else texts("class_names", class_names)
     if len(names) != classes:
         raise TwinlatentError(f"{len(names)} class names for {classes} classes; give one name a class")
     train, calibration = split_calibration(LabelledImages(checked, of_class), share=calibration_share, seed=seed)
@@ -90,7 +95,7 @@ def fit_split(
     detector = detector or preset_detector(preset)
     place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
-    folder = Path(folder) if folder is not None else None
+    folder = file_path("folder", folder) if folder is not None else None
     with training_folder(folder, resume=resume, overwrite=overwrite):
         state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
                      fingerprint=split.fingerprint, device=place, progress=progress)  # fmt: skip

@@ -3,6 +3,7 @@
 import difflib
 from pathlib import Path
 
+from twinlatent.arguments import file_path
 from twinlatent.baselines.baseline import KIND, Baseline
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
@@ -49,7 +50,7 @@ def locate(model: str | Path) -> Path:
     Raises:
         TwinlatentError: neither; or text that names a shipped detector and, here, a training folder or detector file.
     """
-    path = Path(model)
+    path = file_path("model", model)
     text = model if isinstance(model, str) else ""
     if text.startswith(ZOO):
         return FOLDER / f"{_shipped(text)}{SUFFIX}"
