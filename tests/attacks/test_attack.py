@@ -303,6 +303,6 @@ def test_a_model_that_normalises_in_place_is_attacked_as_it_is_or_refused() -> N
 def test_a_flipped_view_is_attacked_in_double_precision() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()
     flipped = IMAGES.numpy()[..., ::-1]
-    found, meant = (pgd(model, images, LABELS, eps=0.1, steps=1) for images in (flipped, IMAGES.flip(-1)))
+    found, meant = (pgd(model, images, LABELS, epsilon=0.1, steps=1) for images in (flipped, IMAGES.flip(-1)))
     assert found.images.dtype == torch.float64
     assert torch.equal(found.images, meant.images)

@@ -137,3 +137,10 @@ def test_files_are_found_anywhere_below_but_not_hidden_ones(tmp_path: Path) -> N
     }
     with pytest.raises(TwinlatentError, match="nowhere: no such folder"):
         list(files_below(tmp_path / "nowhere", ""))
+
+
+def test_a_photograph_far_below_its_white_is_skipped_with_a_reason(tmp_path: Path) -> None:
+    values = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    taken = take(Piece(tmp_path / "a.png"), 4)
+    assert (taken.image, taken.fault) == (None, "is far too dark: its largest value is 4095, with 65535 for white")

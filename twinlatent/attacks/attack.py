@@ -273,9 +273,9 @@ def checked_inputs(
 
 
 def _precise(images: Array) -> Tensor:
-    return (
-        images.double() if isinstance(images, Tensor) else torch.from_numpy(np.require(images, np.float64, ["C", "W"]))
-    )
+    if isinstance(images, Tensor):
+        return images.double()
+    return torch.from_numpy(np.require(images, np.float64, ["C", "W"]))
 
 
 def _precision(model: object) -> torch.dtype:
