@@ -21,6 +21,8 @@ JUDGES = "judges"
 OTHER_RESULTS = {"digits-budgets", "encoder_step", "encoder_step-cats-dogs", TABLE_1, JUDGES}
 ON_CALIBRATION = ("underway-", "outsider-")
 """Begin the names of what scripts/on_calibration.py wrote."""
+POINTS = "points-"
+"""Begins those of scripts/points.py."""
 """Files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
 """In the names of results of our detector trained without a setting, whose name follows."""
@@ -37,7 +39,7 @@ Records = Sequence[Record]
 def detectors() -> dict[str, Records]:
     """The records of each detector by what the tables call it, ordered by data set and method."""
     paths = (path for path in (ROOT / "results").glob("*.json")
-             if path.stem not in OTHER_RESULTS and not path.stem.startswith(ON_CALIBRATION))  # fmt: skip
+             if path.stem not in OTHER_RESULTS and not path.stem.startswith((*ON_CALIBRATION, POINTS)))  # fmt: skip
     found = [(path.stem.partition(WITHOUT)[2], read_records(path)) for path in paths]
     if any(find(records, metric="accuracy") is None for _, records in found):
         raise SystemExit("results/ has a file without benign accuracy: it is not of a detector")
