@@ -99,7 +99,7 @@ def care(records: list[Record]) -> list[str]:
         "- Success at other radii and rates than ε 0.3 and 5 % was sought only by attacks that had won an image there,",
         "  and only on images that fell at an easier point: it can be too low. By how much, measured both ways on the",
         "  same images of `mnist-mim`: docs/trusting_a_result.md, *Which points*.",
-        "- C3 counts an image on which the judges differ as one that no longer shows its class; its ceiling is above.",
+        "- C3 counts an image on which the judges differ as one that no longer shows its class: see its ceiling.",
         "- The file holds no hashes of the images that the detector was made with (docs/trusting_a_result.md, *Which",
         "  images*).",
     ]

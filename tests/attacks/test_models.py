@@ -227,4 +227,6 @@ def test_one_image_is_enough_to_tell_them_and_the_mends_are_taken(digits: Split)
 )
 def test_logits_that_look_like_probabilities_by_chance_are_taken(logits: list[list[float]], real_images) -> None:
     answers = torch.tensor(logits)
-    pgd(lambda x: answers[: len(x)] + 0 * x.mean(), real_images(3), torch.zeros(3, dtype=torch.int64), epsilon=0.1)
+    true = torch.zeros(3, dtype=torch.int64)
+    found = pgd(lambda x: answers[: len(x)] + 0 * x.mean(), real_images(3), true, epsilon=0.1)
+    assert found.labels.tolist() == answers.argmax(1).tolist()
