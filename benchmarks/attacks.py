@@ -69,7 +69,7 @@ class Contest:
 
     @torch.no_grad()
     def success(self, attacked: Tensor) -> float:
-        """Share of the images that are misread."""
+        """Share of the images that are misclassified."""
         return (self.network(attacked).argmax(1) != self.labels).float().mean().item()
 
     @torch.no_grad()
@@ -193,7 +193,7 @@ def against_detector(data: LabelledImages) -> dict[str, Any]:
     seconds, success = time.perf_counter() - began, result.success.float().mean().item()
     steps = result.steps.float().mean().item()
     print(f"mnist-mim, {len(data)} images, up to 9 targets of {DETECTOR_STEPS} steps: {seconds:.0f} s, "
-          f"{success:.1%} misread and undetected, {steps:.0f} steps an image")  # fmt: skip
+          f"{success:.1%} misclassified and undetected, {steps:.0f} steps an image")  # fmt: skip
     return {"seconds": round(seconds, 1), "success": round(success, 4), "mean_steps": round(steps, 1),
             "images": len(data), "epsilon": EPSILON, "steps": DETECTOR_STEPS}  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Attack a detector that you know: how often is an image misread and not flagged?
+"""Attack a detector that you know: how often is an image misclassified and not flagged?
 
 python examples/03_attack_a_detector.py
 """
@@ -18,15 +18,15 @@ def main() -> None:
     passed = Misclassified() & Undetected(bounds, FPR)
     for epsilon in (0.05, 0.1, 0.2):
         found = tl.attacks.selective_pgd(detector, images, labels, epsilon=epsilon, criterion=passed)
-        print(f"selective PGD, ε = {epsilon}: {found.success.double().mean():.0%} misread and not flagged")
+        print(f"selective PGD, ε = {epsilon}: {found.success.double().mean():.0%} misclassified and not flagged")
 
     # One attack proves little: run several, and count the worst for each image.
     suite = tl.attacks.Suite("quick", epsilon=0.1, level=bounds.thresholds[FPR]).attacks()
     result = tl.attacks.run_suite(suite, detector, images, labels, criterion=passed, norm="linf", epsilon=0.1,
                                   progress=False)  # fmt: skip
     for name, tried in result.by_attack.items():
-        misread = (tried.result.labels != labels).double().mean()
-        print(f"{name}: {misread:.0%} misread, {tried.wins.double().mean():.0%} not flagged either")
+        misclassified = (tried.result.labels != labels).double().mean()
+        print(f"{name}: {misclassified:.0%} misclassified, {tried.wins.double().mean():.0%} not flagged either")
     print(f"worst: {result.success.double().mean():.0%}")
 
     verdict = detector.detect(result.images, FPR)  # the last word

@@ -7,7 +7,7 @@ import sys
 
 from twinlatent.evaluation.records import false_alarms, read_records
 from twinlatent.evaluation.whitebox import WORST
-from twinlatent.report import picks
+from twinlatent.report import select
 from twinlatent.report.figures import save, success_curves
 
 NAMES = {"fgsm_w": "FGSM_W: C1, C2", "pgd_w": "PGD_W: C1, C2", "mim_w": "MIM_W: C1, C2", WORST: "worst: C1, C2"}
@@ -21,12 +21,12 @@ def main() -> None:
     assert own is not None, f"{source} has no false-positive rate: it is not of a detector"
     found = {name: [r for r in records if (r.metric, r.attack) == ("sr_c1c2", key)] for key, name in NAMES.items()}
     found["worst: not flagged at 5 %"] = [
-        r for r in records if (r.metric, r.attack, r.score) == (picks.HEADLINE, WORST, own.score)
+        r for r in records if (r.metric, r.attack, r.score) == (select.HEADLINE, WORST, own.score)
     ]
-    passed = picks.find(records, metric=picks.BENIGN_PASS)
-    curves = {name: picks.curve(rs) for name, rs in found.items()}
+    passed = select.find(records, metric=select.BENIGN_PASS)
+    curves = {name: select.curve(rs) for name, rs in found.items()}
     benign = passed.value if passed else None
-    figure = success_curves(curves, benign_pass=benign, ylabel="share of images misread and ...")
+    figure = success_curves(curves, benign_pass=benign, ylabel="share of images misclassified and ...")
     save(figure, target)
 
 

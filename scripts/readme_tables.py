@@ -11,7 +11,7 @@ from twinlatent.evaluation.substitutes import SUBSTITUTES
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
 from twinlatent.report.paper import PAPER_SCORES, paper_value
-from twinlatent.report.picks import misread_only, overall
+from twinlatent.report.select import misclassified_only, overall
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -57,7 +57,7 @@ def named(records: Records) -> str:
 
 def find(records: Records, **fields: object) -> Record | None:
     """The record with these values, over all attacked images."""
-    whole = (r for r in overall(records) if not misread_only(r))
+    whole = (r for r in overall(records) if not misclassified_only(r))
     return next((r for r in whole if all(getattr(r, name) == value for name, value in fields.items())), None)
 
 

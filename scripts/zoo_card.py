@@ -13,7 +13,7 @@ from twinlatent.evaluation.conditions import CW
 from twinlatent.evaluation.records import Record, false_alarms, read_records
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
-from twinlatent.report.picks import overall
+from twinlatent.report.select import overall
 
 
 def share(record: Record | None) -> str:
@@ -120,7 +120,7 @@ def main() -> None:
         *black_box(seen, detector.scores),
         *("", "## Known weaknesses", ""),
         "Attackers who know the detector get past it: share of test images for which any attack of the suite",
-        "`standard` finds one that is misread *and* passes the 5 % threshold (SR@5 %, worst of the suite; L∞;",
+        "`standard` finds one that is misclassified *and* passes the 5 % threshold (SR@5 %, worst of the suite; L∞;",
         "same command; a stronger suite would find more):",
         *("", *adaptive(seen, detector.score)),
         *care(seen),

@@ -46,7 +46,7 @@ FLOORS = (
         "method.checkpoints",
         "method.calibrated",
         "method.training",
-        "method.dealer",
+        "method.batches",
     ),
     ("criteria", "method.class_vaes", "testing"),
     ("method.losses", "attacks.*", "method.detector"),

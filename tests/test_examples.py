@@ -25,8 +25,8 @@ SAID = {  # file -> what its output must match, line by line
           for epsilon in (0.05, 0.1, 0.2)),
     ],
     "03_attack_a_detector.py": [
-        *(rf"selective PGD, ε = {epsilon:g}: {SHARE} misread and not flagged" for epsilon in (0.05, 0.1, 0.2)),
-        *(rf"{name}: {SHARE} misread, {SHARE} not flagged either"
+        *(rf"selective PGD, ε = {epsilon:g}: {SHARE} misclassified and not flagged" for epsilon in (0.05, 0.1, 0.2)),
+        *(rf"{name}: {SHARE} misclassified, {SHARE} not flagged either"
           for name in ("none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective")),
         rf"worst: {SHARE}",
         rf"detect agrees: {SHARE}",
@@ -65,7 +65,7 @@ def test_an_example_says_what_it_should(name: str, tmp_path: Path) -> None:
         assert re.fullmatch(pattern, line), line
     assert sorted(path.name for path in tmp_path.iterdir()) == LEFT.get(name, [])
     if name == "03_attack_a_detector.py":
-        selective = [int(re.findall(r"(\d+)% misread", line)[0]) for line in said[:3]]
+        selective = [int(re.findall(r"(\d+)% misclassified", line)[0]) for line in said[:3]]
         assert selective == sorted(selective), "a larger budget must not succeed less often"
         worst, agreed = (int(re.findall(r"(\d+)%", line)[0]) for line in said[10:12])
         assert abs(worst - agreed) <= 1, "`detect` computes in other batches: rounding may decide at most one image"

@@ -45,7 +45,7 @@ def test_the_linear_radius_is_the_least(classes: int, shape, norm: str, generato
         assert not (model((x + 0.999 * r * tries).unflatten(1, shape)).argmax(1) != y).any()
 
 
-def test_the_linear_radius_of_what_is_misread_is_0() -> None:
+def test_the_linear_radius_of_what_is_misclassified_is_0() -> None:
     model = LinearClassifier.random(classes=3)
     images, labels = model.samples(5)
     assert model.optimal_radius(images, (labels + 1) % 3, "l2").tolist() == [0] * 5

@@ -128,7 +128,7 @@ def train(
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
     size: Size = None,
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted training in --out.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume an interrupted training in --out.")] = False,
     force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
@@ -152,7 +152,9 @@ def train(
             own = baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
             made = fit_baseline(method, split, settings=override(own, change or []), **keep)  # type: ignore[arg-type]
     except KeyboardInterrupt as stopped:
-        saved = f"{stopped}, saved; the same command with --resume goes on" if str(stopped) else "stopped at once"
+        saved = (
+            f"{stopped}, saved; give the same command with --resume to resume it" if str(stopped) else "stopped at once"
+        )
         fail(saved, INTERRUPTED)
     fpr = max(0.05, made.calibration.finest_fpr)
     verdict = made.detect(split.test.images, fpr)
@@ -232,7 +234,7 @@ def evaluate(
 ) -> None:
     """Judge a detector: accuracy, false positives, attacks that do not know it, attacks that do, and checks of those.
 
-    Interrupted, the same command goes on.
+    Interrupted, the same command resumes.
     """
     _set_threads(threads)
     check_device(device)
@@ -250,7 +252,7 @@ def evaluate(
         run = evaluate_to_folder(detector, split, settings, folder, log=_log_beside(model, detector),
                                  shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
     except KeyboardInterrupt:
-        fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; finished batches are kept; the same command resumes", INTERRUPTED)
     print_run(run)
     print(f"Page with pictures: {folder / PAGE}")
 
@@ -279,7 +281,7 @@ def reproduce_(
 ) -> None:
     """Train and evaluate what a table or figure of the paper is made of, ours and baselines.
 
-    `all` leaves out table1 and fig2, which have no detector. Interrupted, the same command goes on.
+    `all` leaves out table1 and fig2, which have no detector. Interrupted, the same command resumes.
     """
     _set_threads(threads)
     try:
@@ -294,7 +296,7 @@ def reproduce_(
         found = reproduce(what, folder, preset=preset, data=data, images=images, few=few, seed=seed,
                           progress=progress)  # fmt: skip
     except KeyboardInterrupt:
-        fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; what is finished is kept; the same command resumes", INTERRUPTED)
     for name, runs in found.items():
         print_comparison(name, runs)
         print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")
@@ -323,7 +325,7 @@ def motivation(
 ) -> None:
     """Train a classifier on vulnerable features alone, section 3 of the paper, with controls.
 
-    Interrupted, the same command goes on.
+    Interrupted, the same command resumes.
     """
     _set_threads(threads)
     check_names(attack_, preset)
@@ -334,7 +336,7 @@ def motivation(
     try:
         found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
     except KeyboardInterrupt:
-        fail("stopped; what is finished is kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; what is finished is kept; the same command resumes", INTERRUPTED)
     print_motivation(found.records)
     print(f"Page with pictures: {folder / PAGE}")
 
@@ -351,7 +353,7 @@ def attack(
     goal: Annotated[
         str,
         typer.Option(
-            help="Beyond being misread: undetected, c1c2 (the paper's with --score vulnerable), or misclassified."
+            help="Beyond being misclassified: undetected, c1c2 (the paper's with --score vulnerable), or misclassified."
         ),
     ] = "undetected",
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
@@ -375,7 +377,7 @@ def attack(
 ) -> None:
     """Attack the detector itself with a suite of attacks that know it; the worst for each image counts.
 
-    Interrupted, the same command goes on.
+    Interrupted, the same command resumes.
     """
     _set_threads(threads)
     asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
@@ -393,7 +395,7 @@ def attack(
     try:
         run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
     except KeyboardInterrupt:
-        fail("stopped; finished batches are kept, and the same command goes on", INTERRUPTED)
+        fail("stopped; finished batches are kept; the same command resumes", INTERRUPTED)
     if records is not None:
         write_records(records, run.records)
     print_attacks(run, settings)
@@ -438,12 +440,12 @@ def data_prepare(
 ) -> None:
     """Make a data set of photographs: grey squares, checked, none of them twice.
 
-    Interrupted, the same command goes on.
+    Interrupted, the same command resumes.
     """
     try:
         made = tl.data.prepare(name, photos, boxes=boxes, size=size, folder=folder, progress=progress, say=_say_aside)
     except KeyboardInterrupt:
-        fail("stopped; the same command goes on", INTERRUPTED)
+        fail("stopped; the same command resumes", INTERRUPTED)
     counts = ", ".join(f"{count} {class_name}" for class_name, count in made.counts.items())
     print(f"{made.path}: {sum(made.counts.values())} images of shape {(1, made.size, made.size)}: {counts}")
 
@@ -477,7 +479,7 @@ def data_show(
         raise TwinlatentError(f"{path} is a folder; name a PNG file, such as {path / 'contact-sheet.png'}")
     split = tl.data.load(name, seed=seed, size=size, progress=progress)
     contact_sheet(split.train, split.class_names, path, rows_per_class=2)
-    parts = ", ".join(f"{len(getattr(split, part))} {part}" for part in ("train", "calibration", "test"))
+    parts = ", ".join(f"{len(images)} {part}" for part, images in split.parts.items())
     print(f"{path}: {parts} images of shape {split.image_shape}, {split.classes} classes")
 
 

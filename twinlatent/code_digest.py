@@ -1,4 +1,4 @@
-"""A digest of the package's code, so that kept work is gone on with only by the code that began it."""
+"""A digest of the package's code, so that kept work is resumed only by the code that began it."""
 
 import ast
 import hashlib

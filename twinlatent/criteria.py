@@ -67,7 +67,7 @@ class All(Criterion):
 
 @dataclass(frozen=True)
 class Misclassified(Criterion):
-    """ŷ ≠ y, whatever the target; logits that are no numbers are no success."""
+    """ŷ ≠ y, whatever the target; NaN logits are no success."""
 
     def __call__(self, outputs: Outputs, aim: Aim) -> Tensor:
         return (outputs.labels != aim.labels) & ~outputs.logits.isnan().any(1)

@@ -107,7 +107,7 @@ def reproduce(
     Raises:
         TwinlatentError: unknown table, figure, preset or data set, a folder of something else or of an evaluation by
             other code or settings, or one that another process writes.
-        KeyboardInterrupt: after Ctrl-C; the same call goes on.
+        KeyboardInterrupt: after Ctrl-C; the same call resumes.
     """
     if what not in CELLS:
         raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")

@@ -44,7 +44,7 @@ def reproduce_motivation(
 
     Raises:
         TwinlatentError: unknown table, preset or data set, or a folder that holds other work.
-        KeyboardInterrupt: after Ctrl-C; the same call goes on.
+        KeyboardInterrupt: after Ctrl-C; the same call resumes.
     """
     if what not in CELLS:
         raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")

@@ -85,7 +85,7 @@ class LinearClassifier(nn.Module):
 
         Args:
             images: (n, channels, H, W).
-            labels: int64 (n,), the true labels; 0 is the answer for an image that is misread.
+            labels: int64 (n,), the true labels; 0 is the answer for an image that is misclassified.
             norm: `linf` or `l2`.
 
         Raises:
@@ -100,7 +100,8 @@ class GaussianDetector(nn.Module):
     """Each class reads pixels of its own: a robust feature r_c and a vulnerable one v_c, near 0 for benign images of c.
 
     r_c = a_c·(x − ½) + 1 and v_c = e_c·(x − ½) + 1. Logits and robust log-densities are log N(r_c), the suspicion is
-    −log N(v_c), and an image is flagged where |v_ŷ| exceeds the limit of ŷ. To be misread as j and not flagged costs
+    −log N(v_c), and an image is flagged where |v_ŷ| exceeds the limit of ŷ. To be misclassified as j and not flagged
+    costs
 
         R_j = (|r_j| − |r_y|) / ‖(a_j, a_y)‖*  and  V_j = (|v_j| − limit_j) / ‖e_j‖*,
 
@@ -154,7 +155,7 @@ class GaussianDetector(nn.Module):
         """Benign images (count, channels, H, W) and their labels 0, 1, ..., 0, 1, ...
 
         Made for a model of `random`: r_y and v_y are uniform in ±0.2, the features of all other classes about 1, none
-        is misread or flagged, and the least perturbations stay inside the box.
+        is misclassified or flagged, and the least perturbations stay inside the box.
         """
         labels, generator = torch.arange(count) % len(self.limits), seeded(seed)
         images = 0.5 + 0.02 * (2 * torch.rand(count, prod(self.shape), generator=generator) - 1)
@@ -180,7 +181,7 @@ class GaussianDetector(nn.Module):
 
     @torch.no_grad()
     def optimal_radius(self, images: Tensor, labels: Tensor, norm: Norm) -> Tensor:
-        """The least norm of a perturbation to be misread and not flagged, (n,), the box [0, 1] being ignored.
+        """The least norm of a perturbation to be misclassified and not flagged, (n,), the box [0, 1] being ignored.
 
         Exact where no |r_k| of a third class is in the way, as for `samples`; else a lower bound.
 
@@ -196,9 +197,11 @@ class GaussianDetector(nn.Module):
         assert latents is not None
         r, v = latents.abs().unbind(2)
         reach = _dual(self.robust[labels][:, None] + self.robust, norm)  # disjoint: the norm of both together
-        misread = ((r - r.gather(1, labels[:, None])) / reach).clamp_min(0)
+        misclassified = ((r - r.gather(1, labels[:, None])) / reach).clamp_min(0)
         passed = ((v - self.limits) / _dual(self.vulnerable, norm)).clamp_min(0)
-        return _least(torch.maximum(misread, passed) if norm == "linf" else torch.hypot(misread, passed), labels)
+        return _least(
+            torch.maximum(misclassified, passed) if norm == "linf" else torch.hypot(misclassified, passed), labels
+        )
 
 
 class TradeOffDetector(nn.Module):
@@ -209,9 +212,9 @@ class TradeOffDetector(nn.Module):
     pays for γ < low and B for γ < high. Steps of sign(∇(log-odds − γ·max(0, suspicion))) from `samples` in the L∞ ball
     of radius `epsilon`, m = epsilon·(1 − 1/q)/2, lead
 
-    * for γ < low to the corner A = B = epsilon: misread, flagged ever since,
-    * for low < γ < high to B = epsilon, A ≈ −epsilon/q: misread, not flagged,
-    * for γ > high to A ≈ B ≈ 0: not misread.
+    * for γ < low to the corner A = B = epsilon: misclassified, flagged ever since,
+    * for low < γ < high to B = epsilon, A ≈ −epsilon/q: misclassified, not flagged,
+    * for γ > high to A ≈ B ≈ 0: not misclassified.
 
     Args:
         low: least γ that works, above 0.
@@ -255,13 +258,13 @@ class TradeOffDetector(nn.Module):
 
 
 class Honeypot(nn.Module):
-    """Two classes, and a decoy: a way to be misread that gradients lead to, and that is flagged.
+    """Two classes, and a decoy: a way to be misclassified that gradients lead to, and that is flagged.
 
     A and B are the mean changes of the left and right half from grey, 0.5. The log-odds of class 1 are
     4·max(|A| − 0.3 ε, B − 0.4 ε); the suspicion, of either class, is |A|, with the threshold 0.15 ε. Where |A| leads,
-    B − |A| < 0.1 ε, the log-odds do not depend on B: gradients lead along A alone, and misread is flagged there. Yet a
-    bright right half is misread and not flagged. A search without gradients finds it, and so do some of the random
-    starts, which begin where B leads.
+    B − |A| < 0.1 ε, the log-odds do not depend on B: gradients lead along A alone, and misclassified is flagged
+    there. Yet a bright right half is misclassified and not flagged. A search without gradients finds it, and so do
+    some of the random starts, which begin where B leads.
 
     Args:
         epsilon: radius of the L∞ ball for which that is so, in (0, 0.4].

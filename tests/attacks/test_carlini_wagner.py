@@ -35,7 +35,8 @@ def test_its_adam_is_that_of_torch(learning_rate: float, generator) -> None:
 
 
 def literal(model, image: Tensor, label: int, c: float, steps: int, learning_rate: float) -> Tensor:
-    """Carlini and Wagner's loss in w under torch's Adam: the nearest misread iterate, else that of largest margin."""
+    """Carlini and Wagner's loss in w under torch's Adam: the nearest misclassified iterate, else that of largest
+    margin."""
     w = torch.atanh((2 * image - 1) * (1 - 1e-6)).requires_grad_()
     adam, best = torch.optim.Adam([w], learning_rate), (-1, -torch.inf, image)
     for number in range(steps + 1):
@@ -109,7 +110,8 @@ def margins(images: Tensor) -> Tensor:
 
 
 def test_what_meets_the_criterion_is_a_success_even_if_none_of_it_is_confident() -> None:
-    """Misread with a margin of 5 is suspicious, and misread without suspicion is no farther than a margin of 4."""
+    """Misclassified with a margin of 5 is suspicious, and misclassified without suspicion is no farther than a
+    margin of 4."""
     settings = {"confidence": 5.0, "steps": 200, "learning_rate": 0.02, "searches": 4, "initial_c": 0.1}
     result = carlini_wagner(mean_model, DARK, ZEROS, criterion=Misclassified() & UNDER, **settings)
     assert result.success.all()

@@ -67,7 +67,7 @@ def test_orthogonal_leaves_the_other_objective_as_it_is(images: Tensor, aim: Aim
 
 
 @pytest.mark.parametrize("guide", [Selective(EVADE, CLASSIFY), Orthogonal(EVADE, CLASSIFY)])
-def test_ranks_put_what_is_misread_first_and_follow_the_phase(guide, images: Tensor, aim: Aim) -> None:
+def test_ranks_put_what_is_misclassified_first_and_follow_the_phase(guide, images: Tensor, aim: Aim) -> None:
     outputs = tangled(images)
     rank, done = guide.rank(outputs, aim), fooled(outputs, aim)
     torch.testing.assert_close(rank.detach(), guide.gradient(images, tangled(images), aim)[0])
@@ -92,7 +92,7 @@ def test_what_is_read_as_wanted() -> None:
 
 
 @pytest.mark.parametrize("attack", [selective_pgd, orthogonal_pgd])
-def test_without_a_criterion_the_least_suspicious_misread_image_is_sought_to_the_end(
+def test_without_a_criterion_the_least_suspicious_misclassified_image_is_sought_to_the_end(
     attack, gaussian: GaussianDetector
 ) -> None:
     images, labels = gaussian.samples(6)

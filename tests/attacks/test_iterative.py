@@ -58,7 +58,7 @@ def literal(network, images, labels, epsilon, step_size, steps, decay=None, nois
 
 
 def best(network: nn.Module, paths: list[list[Tensor]], labels: Tensor) -> Tensor:
-    """Of each path the misread iterate of highest loss, else that of highest loss."""
+    """Of each path the misclassified iterate of highest loss, else that of highest loss."""
 
     def worth(x: Tensor, y: int) -> tuple[bool, float]:
         return network(x).argmax(1).item() != y, loss(network, x, y).item()

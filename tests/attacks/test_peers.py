@@ -46,16 +46,16 @@ class Victim:
         assert attacked.max() <= 1
         assert change.abs().max() <= linf + 1e-5
         assert l2_norm(change).max() <= l2 + 1e-4
-        return (~self.misread(attacked)).float().mean().item()
+        return (~self.misclassified(attacked)).float().mean().item()
 
     @torch.no_grad()
-    def misread(self, attacked: Tensor) -> Tensor:
+    def misclassified(self, attacked: Tensor) -> Tensor:
         return self.network(attacked).argmax(1) != self.labels[: len(attacked)]
 
     def norms(self, attacked: Tensor) -> Tensor:
         """L2 norm of each change; infinite where the attack failed."""
         change = l2_norm(attacked - self.images[: len(attacked)]).flatten()
-        return torch.where(self.misread(attacked), change, torch.inf)
+        return torch.where(self.misclassified(attacked), change, torch.inf)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -223,7 +223,7 @@ def test_mim_is_no_weaker_than_art(art, by_art, victim, epsilon, decay):
 
 
 def test_mim_takes_the_steps_of_art(art, by_art, victim):
-    # the same objective, and too few steps to be misread: then both keep the last iterate
+    # the same objective, and too few steps to be misclassified: then both keep the last iterate
     found = by_art(art.MomentumIterativeMethod, eps=0.05, eps_step=STEP, max_iter=3, decay=0.9)
     ours = attacks.mim(victim.network, victim.images, victim.labels, epsilon=0.05, step_size=STEP, steps=3,
                        decay=0.9, objective=CrossEntropy())  # fmt: skip

@@ -107,18 +107,24 @@ def gammas(fake: Fake, image: int) -> list[float]:
 
 
 def by_gamma(too_high: list[float], wins: list[tuple[float, float]]):
-    """Image i is misread up to γ = too_high[i], and a success within wins[i]."""
+    """Image i is misclassified up to γ = too_high[i], and a success within wins[i]."""
 
     def rule(numbers: Tensor, call: int, aim: Aim) -> tuple[Tensor, Tensor, Tensor]:
-        misread = aim.gamma <= torch.tensor(too_high)[numbers]
+        misclassified = aim.gamma <= torch.tensor(too_high)[numbers]
         low, high = torch.tensor(wins)[numbers].unbind(1)
-        away = torch.where(LABELS[numbers] == 2, 0.0, 0.9)  # class 2 is misread as another below, the others above
-        return pictures(torch.where(misread, away, numbers / 10)), (low < aim.gamma) & (aim.gamma < high), aim.gamma
+        away = torch.where(
+            LABELS[numbers] == 2, 0.0, 0.9
+        )  # class 2 is misclassified as another below, the others above
+        return (
+            pictures(torch.where(misclassified, away, numbers / 10)),
+            (low < aim.gamma) & (aim.gamma < high),
+            aim.gamma,
+        )
 
     return rule
 
 
-def test_gamma_rises_if_detected_falls_if_not_misread_and_is_bracketed_at_last() -> None:
+def test_gamma_rises_if_detected_falls_if_not_misclassified_and_is_bracketed_at_last() -> None:
     never = (7e9, 8e9)
     fake = Fake(by_gamma([1e9, 0.0, 50.0, 5.0], [never, never, (20, 40), (5, 6)]))
     found = GammaSearch(fake, searches=5)(model, IMAGES, AIM, Misclassified())
@@ -145,14 +151,14 @@ def test_a_bracketed_search_that_fails_is_not_stuck() -> None:
     assert not found.gamma_stuck.any()
 
 
-def test_of_failures_the_least_suspicious_misread_image_is_kept_whatever_the_attack_says_of_it() -> None:
+def test_of_failures_the_least_suspicious_misclassified_image_is_kept_whatever_the_attack_says_of_it() -> None:
     """γ scales the attack's own ranks, so that those of two attempts cannot be compared."""
 
     def suspecting(x: Tensor) -> Outputs:
         mean = x.mean((1, 2, 3))
         return Outputs(torch.stack([torch.full_like(mean, 0.3), mean], 1), mean[:, None].expand(-1, 2))
 
-    means, ranks = (0.9, 0.5, 0.7, 0.1), (100.0, -3.0, 7.0, 200.0)  # the last is not misread
+    means, ranks = (0.9, 0.5, 0.7, 0.1), (100.0, -3.0, 7.0, 200.0)  # the last is not misclassified
 
     def rule(numbers: Tensor, call: int, aim: Aim) -> tuple[Tensor, Tensor, Tensor]:
         flat = torch.ones(len(numbers))

@@ -25,7 +25,7 @@ from twinlatent.testing import FPR, GaussianDetector, LinearClassifier
 
 @dataclass(frozen=True)
 class Mirror(Attack):
-    """Mirrors the images of some labels at grey, which `LinearClassifier.random` misreads then."""
+    """Mirrors the images of some labels at grey, which `LinearClassifier.random` misclassifies then."""
 
     labels: tuple[int, ...]
 
@@ -139,7 +139,7 @@ def test_the_verdict_is_the_worst_of_all_attacks(go: Go, linear: LinearClassifie
     assert torch.equal(found.by_attack["some"].wins, labels == 0)
 
 
-def test_what_was_misread_from_the_start_is_a_success_of_no_attack(go: Go, linear: LinearClassifier) -> None:
+def test_what_was_misclassified_from_the_start_is_a_success_of_no_attack(go: Go, linear: LinearClassifier) -> None:
     wrong = (linear.samples(TOTAL)[1] + 1) % 3
     found = go(labels=wrong)
     assert found.success.all()

@@ -58,12 +58,12 @@ def test_adversarial_training_withstands_what_plain_training_does_not(
     from twinlatent.attacks import pgd
 
     some = digits.test.subset(slice(60))
-    misread = {
+    misclassified = {
         name: pgd(trained[name], some.images, some.labels, epsilon=0.2, steps=15, criterion=Misclassified())
         .success.double().mean().item()
         for name in ("plain", "adversarial-training")
     }  # fmt: skip
-    assert misread["adversarial-training"] < misread["plain"] - 0.3
+    assert misclassified["adversarial-training"] < misclassified["plain"] - 0.3
 
 
 def test_reverse_cross_entropy_spreads_the_rest_evenly(trained: dict[str, Baseline], digits: Split) -> None:

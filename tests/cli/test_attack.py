@@ -41,7 +41,7 @@ def test_an_attack_prints_a_table_and_leaves_its_images(
 ) -> None:
     before = contents(trained)
     done = ok("attack", trained, *QUICK, "--save", "new/a.npz", "--records", "new/a.json", "--no-progress")
-    assert done.out.startswith("Success: misread and not flagged at 5 %; linf radius 0.3; 95 % intervals\n")
+    assert done.out.startswith("Success: misclassified and not flagged at 5 %; linf radius 0.3; 95 % intervals\n")
     assert done.out.endswith("\nImages: new/a.npz\n")
     saved, records = arrays("new/a.npz"), read_records("new/a.json")
     table = cells(done)
@@ -53,9 +53,9 @@ def test_an_attack_prints_a_table_and_leaves_its_images(
         assert row[-1] == "6"
         if record.attack != "worst":
             verdict = detector.detect(saved[f"{record.attack}.images"])
-            misread = verdict.label != torch.from_numpy(saved["labels"])
-            assert row[2] == f"{misread.double().mean():.3f}"
-            assert record.value == pytest.approx((misread & ~verdict.adversarial).double().mean().item())
+            misclassified = verdict.label != torch.from_numpy(saved["labels"])
+            assert row[2] == f"{misclassified.double().mean():.3f}"
+            assert record.value == pytest.approx((misclassified & ~verdict.adversarial).double().mean().item())
     assert {record.metric for record in records} == {"sr@5"}
     assert {record.command.split()[0] for record in records} == {"twinlatent"}
     assert {path.name for path in Path("new").iterdir()} == {"a.npz", "a.json"}
@@ -92,7 +92,7 @@ def test_options_of_an_attack_arrive(trained: Path, detector: Detector, digits: 
     done = ok("attack", trained, "digits", *QUICK, "--save", "a.npz", "--records", "a.json", "--epsilon", 1.5,
               "--norm", "l2", "--goal", "misclassified", "--fpr", 0.1, "--remaining-only", "--seed", 3,
               "--device", "cpu", "--label-rule", "density", "--score", "vulnerable", "--no-progress")  # fmt: skip
-    assert done.out.startswith("Success: misread; l2 radius 1.5; 95 % intervals\n")
+    assert done.out.startswith("Success: misclassified; l2 radius 1.5; 95 % intervals\n")
     saved, records = arrays("a.npz"), read_records("a.json")
     wanted = {"suite": "quick", "steps": 2, "images": 6, "epsilon": 1.5, "norm": "l2", "goal": "misclassified",
               "fpr": 0.1, "remaining_only": True, "seed": 3}  # fmt: skip
@@ -108,8 +108,8 @@ def test_options_of_an_attack_arrive(trained: Path, detector: Detector, digits: 
 @pytest.mark.parametrize(
     ("goal", "fpr", "said", "metric"),
     [
-        ("undetected", 0.1, "misread and not flagged at 10 %", "sr@10"),
-        ("c1c2", 0.05, "misread, C1 and C2", "sr_c1c2"),
+        ("undetected", 0.1, "misclassified and not flagged at 10 %", "sr@10"),
+        ("c1c2", 0.05, "misclassified, C1 and C2", "sr_c1c2"),
     ],
 )
 def test_the_goal_is_said_and_measured(goal: str, fpr: float, said: str, metric: str, trained: Path, ok: Callable):
@@ -136,7 +136,7 @@ def test_the_help_of_an_attack_names_its_options(ok: Callable) -> None:
     options = ["save", "records", "suite", "epsilon", "norm", "goal", "fpr", "images", "steps", "remaining-only",
                "seed", "label-rule", "score", "size", "device", "threads", "no-progress"]  # fmt: skip
     assert [option for option in options if f"--{option} " not in said] == []
-    assert "Interrupted, the same command goes on." in said
+    assert "Interrupted, the same command resumes." in said
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def interrupted_attack(trained: Path, tmp_path: Path, interrupt: Callable) -> In
 def test_an_interrupted_attack_goes_on_to_the_same_images(interrupted_attack: InterruptedAttack, ok: Callable) -> None:
     stopped = interrupted_attack
     assert (stopped.done.status, stopped.done.out) == (130, "")
-    assert stopped.done.err == "twinlatent: stopped; finished batches are kept, and the same command goes on\n"
+    assert stopped.done.err == "twinlatent: stopped; finished batches are kept; the same command resumes\n"
     assert {"identity.json", "none-000000.npz", "pgd-000050.npz"} <= stopped.kept
     assert "selective-000100.npz" not in stopped.kept, "it was done already"
     assert not [name for name in stopped.kept if name.startswith(".")], "there must be no scraps"

@@ -117,6 +117,6 @@ def test_ctrl_c_keeps_what_was_read(photos: Path, program: Callable, ok: Callabl
     monkeypatch.setattr(reading, "take", take)
     words = ("data", "prepare", "pets", "--photos", photos, "--no-progress")
     done = program(*words)
-    assert (done.status, done.out, done.err) == (130, "", "twinlatent: stopped; the same command goes on\n")
+    assert (done.status, done.out, done.err) == (130, "", "twinlatent: stopped; the same command resumes\n")
     ok(*words)
     assert len(read) == 60

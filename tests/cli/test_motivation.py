@@ -31,4 +31,4 @@ def test_an_interrupted_cell_of_table_1_says_how_to_go_on(program: Callable, mon
     monkeypatch.setattr(cli, "run_cell", stop)
     done = program("motivation", "--data", "digits", "--preset", "smoke", "--no-progress")
     assert done.status == 130
-    assert done.err == "twinlatent: stopped; what is finished is kept, and the same command goes on\n"
+    assert done.err == "twinlatent: stopped; what is finished is kept; the same command resumes\n"

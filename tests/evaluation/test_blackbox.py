@@ -171,7 +171,7 @@ def test_detection_rates_are_those_of_detect(budget: Budget, run, trained_detect
 
 
 @by_attack
-def test_success_is_what_the_substitute_misreads(budget: Budget, run: EvaluationRun, substitute, attacked) -> None:
+def test_success_is_what_the_substitute_misclassifies(budget: Budget, run: EvaluationRun, substitute, attacked) -> None:
     found = attacked[budget.attack]
     missed = share(substitute.labels(found.images) != found.labels)
     assert value(run, "attack_success", budget.attack, by=substitute.name) == pytest.approx(missed)
@@ -180,7 +180,7 @@ def test_success_is_what_the_substitute_misreads(budget: Budget, run: Evaluation
 def test_records_say_what_was_attacked(run: EvaluationRun, trained_detector: Detector) -> None:
     for r in run.records:
         assert (r.data, r.method, r.trained_with, r.seed) == ("digits", "twinlatent", "mim", SEED)
-    assert {r.budget for r in run.records} == {"blackbox", "blackbox, misread only"}
+    assert {r.budget for r in run.records} == {"blackbox", "blackbox, misclassified only"}
     assert {r.attack: r.epsilon for r in run.records} == {"none": None} | {b.attack: b.epsilon for b in BUDGETS}
     assert {r.n for r in run.records if r.attack != "none" and r.budget == "blackbox"} == {IMAGES}
     assert {r.score for r in run.records if r.metric.startswith(("tpr", "fpr"))} == {trained_detector.settings.score}
@@ -191,12 +191,12 @@ def test_numbers_over_successes_leave_the_others_out(
     budget: Budget, run, trained_detector, substitute, digits, attacked
 ):
     name, found = budget.attack, attacked[budget.attack]
-    misread = substitute.labels(found.images) != found.labels
-    verdict = trained_detector.detect(found.images[misread], 0.05)
+    misclassified = substitute.labels(found.images) != found.labels
+    verdict = trained_detector.detect(found.images[misclassified], 0.05)
     benign = trained_detector.detect(drawn(digits, IMAGES, SEED).images).suspicion
-    caught, area = (record(run, metric, name, "ratio", "blackbox, misread only", substitute.name)
+    caught, area = (record(run, metric, name, "ratio", "blackbox, misclassified only", substitute.name)
                     for metric in ("tpr@5", "auc"))  # fmt: skip
-    assert caught.n == area.n == int(misread.sum())
+    assert caught.n == area.n == int(misclassified.sum())
     assert caught.value == pytest.approx(share(verdict.adversarial))
     truth = np.repeat([0, 1], [len(benign), area.n])
     expected = roc_auc_score(truth, np.concatenate([benign.numpy(), verdict.suspicion.numpy()]))

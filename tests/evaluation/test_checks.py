@@ -16,12 +16,12 @@ from twinlatent.attacks.suites import SuiteName
 from twinlatent.criteria import Misclassified, Undetected
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import checks, probes
+from twinlatent.evaluation import check_attacks, checks
+from twinlatent.evaluation.check_attacks import Probe, Slope
 from twinlatent.evaluation.checks import checks_of, run_checks
-from twinlatent.evaluation.findings import Check, Status
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import rate
-from twinlatent.evaluation.probes import Probe, Slope
+from twinlatent.evaluation.reports import Check, Status
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_detector
 from twinlatent.method.detector import Detector
 from twinlatent.outputs import Bounds, Outputs
@@ -209,10 +209,10 @@ def test_an_attack_without_a_search_for_gamma_is_never_stuck() -> None:
     assert checks.stuck(searched).tolist() == [True, False]
 
 
-def test_images_an_attack_was_not_run_on_are_not_misread() -> None:
+def test_images_an_attack_was_not_run_on_are_not_misclassified() -> None:
     images = torch.zeros(3, 1, 2, 2)
     results = [found(images, labels=torch.tensor([-1, 1, 0])), found(images, labels=torch.tensor([-1, 0, 0]))]
-    assert checks.misread(results, torch.zeros(3, dtype=torch.int64)).tolist() == [False, True, False]
+    assert checks.misclassified(results, torch.zeros(3, dtype=torch.int64)).tolist() == [False, True, False]
 
 
 # --- toys ---------------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_what_a_small_suite_lacks_is_said() -> None:
 
 def test_images_that_are_won_as_they_are_are_no_attack_s() -> None:
     images, labels = GAUSSIAN.samples(N, seed=3)
-    wrong = torch.where(first(30), 1 - labels, labels)  # misread as they are, by these labels, and not flagged
+    wrong = torch.where(first(30), 1 - labels, labels)  # misclassified as they are, by these labels, and not flagged
     bounds = GAUSSIAN.bounds()
     suite = Suite("quick", 0.01, steps=2, level=bounds.thresholds[FPR], robust=True)
     result = run_suite(suite.attacks(), GAUSSIAN, images, wrong, criterion=Misclassified() & Undetected(bounds),
@@ -323,8 +323,8 @@ def test_asking_leaves_the_random_state_and_the_model_alone() -> None:
     model = Noisy(GAUSSIAN).train()
     images, labels = GAUSSIAN.samples(4)
     before = torch.random.get_rng_state()
-    probes.repeated(Probe(model, images, labels, GAUSSIAN.bounds()))
-    terms = probes.slopes(Probe(model, images, labels, GAUSSIAN.bounds()))
+    check_attacks.repeated(Probe(model, images, labels, GAUSSIAN.bounds()))
+    terms = check_attacks.slopes(Probe(model, images, labels, GAUSSIAN.bounds()))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -333,10 +333,13 @@ def test_asking_leaves_the_random_state_and_the_model_alone() -> None:
 
 def test_slopes_are_the_gradients() -> None:
     images, labels = GAUSSIAN.samples(3)
-    terms = probes.slopes(Probe(GAUSSIAN, images, labels, GAUSSIAN.bounds()))
+    terms = check_attacks.slopes(Probe(GAUSSIAN, images, labels, GAUSSIAN.bounds()))
     v = GAUSSIAN(images).latents[torch.arange(3), labels, 1]
     torch.testing.assert_close(terms["Suspicion"].gradient, (v[:, None] * GAUSSIAN.vulnerable[labels]).detach())
-    assert probes.slopes(Probe(HONEYPOT, *HONEYPOT.samples(2), HONEYPOT.bounds())).keys() == {"Margin", "Suspicion"}
+    assert check_attacks.slopes(Probe(HONEYPOT, *HONEYPOT.samples(2), HONEYPOT.bounds())).keys() == {
+        "Margin",
+        "Suspicion",
+    }
 
 
 # --- a real detector ----------------------------------------------------------------------------------------------

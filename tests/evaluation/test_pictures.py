@@ -65,7 +65,7 @@ def test_a_grid_says_what_detect_says(trained_detector: Detector, benign: Labell
     np.testing.assert_array_equal(grid.benign, benign.images[:, 0].numpy())
 
 
-def test_winning_is_being_misread_and_passing() -> None:
+def test_winning_is_being_misclassified_and_passing() -> None:
     predicted = np.array([["one", "two", "two"], ["one", "two", "one"]])
     flagged = np.array([[False, False, True], [True, True, False]])
     grid = replace(a_grid(), predicted=predicted, flagged=flagged)

@@ -11,9 +11,9 @@ import pytest
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import run_folder
-from twinlatent.evaluation.findings import Check, JudgeCase, JudgedAttack, JudgeReport
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid
 from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.reports import Check, JudgeCase, JudgedAttack, JudgeReport
 from twinlatent.evaluation.run_folder import (
     UNFINISHED,
     WHOSE,
@@ -228,7 +228,7 @@ def test_unfinished_work_that_does_not_fit_is_begun_anew_when_told_so(kept: str,
     folder, batch = tmp_path / "run", tmp_path / "run" / UNFINISHED / "pgd-000000.npz"
     for overwrite in (False, True):
         with suppress(KeyboardInterrupt), evaluation_folder(folder, {"asked": 1}, overwrite=overwrite):
-            assert batch.exists() == overwrite, "what fits is gone on with"
+            assert batch.exists() == overwrite, "what fits is resumed"
             batch.write_text("x")
             raise KeyboardInterrupt
     if kept == "code":

@@ -264,7 +264,7 @@ def test_what_does_not_fit_is_refused_before_any_attack(trained_detector: Detect
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_detector_that_misreads_a_whole_class_is_attacked_too(trained_detector: Detector, few: Split) -> None:
+def test_a_detector_that_misclassifies_a_whole_class_is_attacked_too(trained_detector: Detector, few: Split) -> None:
     """Latents to match are wanted for one attack of one suite, and a class may have none."""
     sevens = few.calibration.labels == 7
     poor = replace(few, calibration=few.calibration.subset((~sevens).nonzero()[:, 0]))

@@ -21,8 +21,8 @@ from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import game, training
+from twinlatent.method.batches import BatchSampler
 from twinlatent.method.checkpoints import load_tensors
-from twinlatent.method.dealer import Dealer
 from twinlatent.method.game import (
     REFERENCE_MEMORY,
     WATCHED_IMAGES,
@@ -62,7 +62,9 @@ def start(three_digits: LabelledImages, generator):
         with torch.no_grad():
             for parameter in state.vaes.encoders.parameters():
                 parameter.mul_(2)  # latents that are not all close to 0
-        benign, others = Dealer(three_digits, CLASSES, settings.batch, torch.device("cpu"), settings.augment)(generator)
+        benign, others = BatchSampler(three_digits, CLASSES, settings.batch, torch.device("cpu"), settings.augment)(
+            generator
+        )
         return state, benign, others
 
     return make
@@ -631,7 +633,7 @@ def test_resuming_needs_a_state(three_digits, tmp_path: Path) -> None:
 @pytest.mark.parametrize("every", [1, 100])
 def test_divergence_stops_and_names_the_last_state(every: int, three_digits, tmp_path: Path) -> None:
     settings = tiny(learning_rate=1e20, schedule="constant", checkpoint_every=every)
-    with pytest.raises(TwinlatentError, match="is no number any more in round") as caught:
+    with pytest.raises(TwinlatentError, match="is not finite any more in round") as caught:
         playing(three_digits, settings, tmp_path)
     message = str(caught.value)
     assert "learning rate" in message
@@ -648,7 +650,7 @@ def test_divergence_stops_and_names_the_last_state(every: int, three_digits, tmp
 
 def test_the_state_called_good_is_finite(three_digits, tmp_path: Path) -> None:
     settings = tiny(learning_rate=1e39, schedule="constant", checkpoint_every=1)
-    with pytest.raises(TwinlatentError, match="is no number any more in round") as caught:
+    with pytest.raises(TwinlatentError, match="is not finite any more in round") as caught:
         playing(three_digits, settings, tmp_path)
     if "last good state" in str(caught.value):
         tensors = load_tensors(tmp_path / "state.safetensors", "training state")[0]

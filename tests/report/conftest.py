@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
 from twinlatent.evaluation.conditions import BESIDE
-from twinlatent.evaluation.findings import Check, JudgeCase, JudgedAttack, JudgeReport
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid
 from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.reports import Check, JudgeCase, JudgedAttack, JudgeReport
 from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -43,8 +43,9 @@ def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> Evaluation
         records.append(record("tpr@5", rate(180, N), attack, epsilon=0.3, score="vulnerable"))
     images = np.resize(load_digits().images / 16, (k, 8, 8)).astype(np.float32)
     text, yes = np.array([names[0]] * k, dtype="<U20"), np.ones(k, dtype=bool)
-    attack, misread = np.array(["pgd"] * k, dtype="<U8"), np.array([names[1]] * k, dtype="<U20")
-    examples = Examples(images, np.clip(images + 0.1, 0, 1).astype(np.float32), attack, text, text, misread, ~yes, yes,
+    attack, misclassified = np.array(["pgd"] * k, dtype="<U8"), np.array([names[1]] * k, dtype="<U20")
+    examples = Examples(images, np.clip(images + 0.1, 0, 1).astype(np.float32), attack, text, text, misclassified,
+    ~yes, yes,
                         np.full(k, 0.5), np.full(k, 1e-4))  # fmt: skip
     settings = {"attack": {"step_size": 0.01, "restart": False}, "note": None, "seeds": [1, 2]}
     model = ModelCard(title="A detector", data="digits", class_names=names, training_images=100, calibration_images=20,
@@ -140,12 +141,12 @@ def grid_of(run: EvaluationRun, seed: int = 0) -> PairGrid:
 
 
 def full_run(**fields: Any) -> EvaluationRun:
-    """With the white box, misread images, judges, checks and pictures, of MNIST; `fields` of records and card."""
+    """With the white box, misclassified images, judges, checks and pictures, of MNIST; `fields` of records and card."""
     about = {"data": "mnist", **fields}
     run = a_run()
     black = [r.model_copy(update=about) for r in run.records]
     score = next(r.score for r in black if r.metric == "fpr")
-    some = [r.model_copy(update={"budget": f"blackbox{MISREAD_ONLY}", "n": 150, "value": r.value / 2, "low": 0.0})
+    some = [r.model_copy(update={"budget": f"blackbox{MISCLASSIFIED_ONLY}", "n": 150, "value": r.value / 2, "low": 0.0})
             for r in black if r.metric in ("auc", "tpr@5")]  # fmt: skip
     cases = tuple(JudgeCase(judge=name, cases=kind, value=0.9, n=40, low=0.8, high=0.95)
                   for kind in ("benign", "fainter") for name in ("knn", "cnn", "agreement"))  # fmt: skip

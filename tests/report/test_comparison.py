@@ -75,7 +75,7 @@ def test_radii_and_conditions_have_a_column_a_detector(tables: dict[str, list[li
     worst = tables["Worst of all attacks at 5 % false alarms"]
     assert worst[0] == ["ε", "twinlatent, MIM", "twinlatent, CW-L2", "Gong et al. 2017, MIM"]
     assert [cell[:6] for cell in worst[1]] == ["0.1", "20.0 %", "20.0 %", "75.0 %"]
-    member = tables["MIM_W: misread, C1 and C2"]
+    member = tables["MIM_W: misclassified, C1 and C2"]
     assert [row[0] for row in member[1:]] == ["benign images", "0.1", "0.2", "0.3"]
     assert member[1][1].startswith("29.0 %")
     change = tables["CW-L2_W: the smallest change"]

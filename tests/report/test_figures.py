@@ -18,7 +18,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import auc, roc_curve
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid
 from twinlatent.report import figures
-from twinlatent.report.clouds import embedded
+from twinlatent.report.latent_plot import embedded
 
 GENERATOR = np.random.default_rng(0)
 BENIGN, PGD, CW = GENERATOR.normal(0, 1, 60), GENERATOR.normal(2, 1, 50), GENERATOR.normal(1, 1, 50)
@@ -32,7 +32,7 @@ CLOUD = LatentCloud(GENERATOR.normal(size=(30, 4)), GENERATOR.normal(size=(30, 3
 
 
 def a_grid(columns: tuple[str, ...] = ("mim_w 0.2", "mim_w 0.4", "cw_w"), k: int = 3) -> PairGrid:
-    """Every second attacked image is misread, the first column is flagged."""
+    """Every second attacked image is misclassified, the first column is flagged."""
     m, generator = len(columns), np.random.default_rng(1)
     images, true = generator.random((m, k, 5, 4)), np.array([f"class {i}" for i in range(k)])
     predicted = np.array([[name if i % 2 else "another" for i, name in enumerate(true.tolist())]] * m)

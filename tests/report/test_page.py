@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
 from twinlatent.evaluation.checks import NAMES
 from twinlatent.evaluation.metrics import auc, rate
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
+from twinlatent.report.labels import CHECKS
 from twinlatent.report.page import page, write_page
 from twinlatent.report.page_examples import MAX_EXAMPLES
-from twinlatent.report.words import CHECKS
 
 N = 200
 NASTY = '<b>&"$x</b>'
@@ -250,14 +250,14 @@ def test_data_the_paper_has_not_leave_its_column_out(html: str, read_page: Any) 
     assert not [row for rows in read_page(html).tables.values() for row in rows[:1] if "paper" in row]
 
 
-def test_misread_images_are_never_mixed_with_all(full: str, read_page: Any) -> None:
+def test_misclassified_images_are_never_mixed_with_all(full: str, read_page: Any) -> None:
     tables = read_page(full).tables
-    misread = tables["Share caught of those the substitute misreads, blackbox"]
+    misclassified = tables["Share caught of those the substitute misclassifies, blackbox"]
     assert [row[-1] for row in tables["Share caught, blackbox"][1:]] == ["200", "200"]
-    assert [row[-1] for row in misread[1:]] == ["150", "150"]
-    assert misread[1] == ["PGD", "0.3", "45.0 % [0.0, 93.4]", "150"]
+    assert [row[-1] for row in misclassified[1:]] == ["150", "150"]
+    assert misclassified[1] == ["PGD", "0.3", "45.0 % [0.0, 93.4]", "150"]
     assert [cell[-5:] for cell in tables["AUC, blackbox"][1][3::2]] == ["n 200", "n 150"]
-    assert MISREAD_ONLY not in full
+    assert MISCLASSIFIED_ONLY not in full
 
 
 def test_every_attack_is_there_at_the_main_point_the_strongest_first(full: str, read_page: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
 from twinlatent.evaluation.records import Record
 from twinlatent.report.paper import COLUMNS, PAPER, paper_value
 
@@ -51,7 +51,7 @@ def test_a_record_finds_its_printed_number(fields: dict[str, Any], printed: floa
         {"method": "gong", "score": "confidence"},
         {"method": "rce", "score": "non-me", "trained_with": "none"},
         {"budget": "blackbox at 0.3"},
-        {"budget": f"blackbox{MISREAD_ONLY}"},
+        {"budget": f"blackbox{MISCLASSIFIED_ONLY}"},
         {"data": "digits"},
         {"trained_with": "pgd"},
         {"metric": "tpr@5"},

@@ -38,7 +38,7 @@ class Found:
         success: bool (n,), whether they met the criterion.
         rank: (n,), which of two images is better where both or none is a success; comparable within one attack.
         steps: int64 (n,), gradients that were computed, or queries.
-        dead_steps: int64 (n,), those among them whose gradient was zero everywhere or no number.
+        dead_steps: int64 (n,), those among them whose gradient was zero everywhere or NaN.
         gamma: (n,), the bypass weight γ that was searched; NaN where none was.
         gamma_stuck: bool (n,), whether that search failed and went one way only, to its end.
     """
@@ -67,7 +67,7 @@ class Found:
         """
         made = cls.nothing(images.detach())
         if gradient is not None:
-            dead = ~success & ~(gradient.flatten(1).abs().amax(1) > 0)  # true of what is no number, too
+            dead = ~success & ~(gradient.flatten(1).abs().amax(1) > 0)  # true of NaN, too
             made = replace(made, steps=torch.ones_like(made.steps), dead_steps=dead.long())
         return replace(made, success=success, rank=rank.detach().to(images.dtype))
 
@@ -117,7 +117,7 @@ class AttackResult:
         linf: (n,), largest change of a pixel.
         l2: (n,), root of the summed squares of the change.
         steps: int64 (n,), gradients that were computed for each image, or queries.
-        dead_steps: int64 (n,), those among them whose gradient was zero everywhere or no number.
+        dead_steps: int64 (n,), those among them whose gradient was zero everywhere or NaN.
         gamma: (n,), the bypass weight γ that was found; NaN where none was searched.
         gamma_stuck: bool (n,), whether the search for γ failed and went one way only, to an end of its range.
     """

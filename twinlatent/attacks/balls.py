@@ -37,7 +37,7 @@ class LInf:
     """‖δ‖_∞ ≤ epsilon.
 
     Raises:
-        TwinlatentError: epsilon is no number in [0, 1].
+        TwinlatentError: epsilon is not in [0, 1].
     """
 
     epsilon: float

@@ -66,7 +66,7 @@ class Budget:
         """The attack that spends this budget.
 
         Args:
-            objective: what to raise; None: to be misread (`LogOdds`, for CW-L2 `Margin(confidence)`).
+            objective: what to raise; None: to be misclassified (`LogOdds`, for CW-L2 `Margin(confidence)`).
             search_gamma: try `searches` weights γ of the objective's `Bypass` term.
             early_stop: leave an image alone after its first success (not CW-L2, which looks for smaller ones).
 

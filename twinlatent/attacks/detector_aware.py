@@ -32,11 +32,11 @@ def selective_pgd(
     early_stop: bool | None = None,
     **options: Unpack[RunOptions],
 ) -> AttackResult:
-    """PGD that raises `classify` until an image is misread and `evade` while it is (Bryniarski et al. 2021).
+    """PGD that raises `classify` until an image is misclassified and `evade` while it is (Bryniarski et al. 2021).
 
     With a `criterion` that knows the threshold, such as `Misclassified() & Undetected(bounds)`, an image is left alone
-    after its first success; without one the least suspicious misread image is sought to the end (`early_stop` says
-    otherwise). Other arguments as in `pgd`.
+    after its first success; without one the least suspicious misclassified image is sought to the end (`early_stop`
+    says otherwise). Other arguments as in `pgd`.
     """
     return _taking_turns(Selective(evade, classify), model, images, labels, epsilon, step_size, steps, norm, restarts,
                        early_stop, options)  # fmt: skip

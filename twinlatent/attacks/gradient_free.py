@@ -155,7 +155,7 @@ class Transfer(Attack):
 
     Args:
         substitute: an `nn.Module` or function of the attacker's own.
-        attack: run on it, to be misread by it (as the target, if there is one).
+        attack: run on it, to be misclassified by it (as the target, if there is one).
         objective: ranks what came out.
     """
 

@@ -1,7 +1,7 @@
 """Where a gradient attack goes next: one objective's gradient, or two objectives' that take turns.
 
 The two-objective guides are for detectors (Bryniarski et al. 2021, "Evading adversarial example detection defenses with
-orthogonal projected gradient descent"): `classify` is raised to be misread, `evade` not to be flagged.
+orthogonal projected gradient descent"): `classify` is raised to be misclassified, `evade` not to be flagged.
 """
 
 from abc import ABC, abstractmethod
@@ -50,7 +50,7 @@ class Ascent(Guide):
 
 @dataclass(frozen=True)
 class Selective(Guide):
-    """Up `classify` until the image is misread (is the target, if there is one), up `evade` while it is."""
+    """Up `classify` until the image is misclassified (is the target, if there is one), up `evade` while it is."""
 
     evade: Objective
     classify: Objective = LogOdds()
@@ -82,8 +82,8 @@ class Orthogonal(Guide):
             gradient_of(value, images, keep=True) if value.requires_grad else torch.zeros_like(images)
             for value in (classify, evade)
         )
-        misread = done[:, None, None, None]
-        direction = torch.where(misread, without(up_evade, up_classify), without(up_classify, up_evade))
+        misclassified = done[:, None, None, None]
+        direction = torch.where(misclassified, without(up_evade, up_classify), without(up_classify, up_evade))
         return _phase_rank(classify, evade, done).detach(), direction
 
 
@@ -111,7 +111,7 @@ def without(gradient: Tensor, other: Tensor) -> Tensor:
 
 
 def _phase_rank(classify: Tensor, evade: Tensor, done: Tensor) -> Tensor:
-    """A rank in [−1, 1]: misread images above all others, within a phase by that phase's objective."""
+    """A rank in [−1, 1]: misclassified images above all others, within a phase by that phase's objective."""
     rank = torch.where(done, evade, classify)
     squashed = rank.sign() * (1 - 1 / (1 + rank.abs().log1p()))  # in [−1, 1], infinite ones too
     return torch.where(done, squashed + 1, squashed - 1) / 2

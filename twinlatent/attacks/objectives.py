@@ -57,7 +57,7 @@ class Weighted(Objective):
         return torch.stack([weight * term(outputs, aim) for weight, term in self.terms]).sum(0)
 
 
-# --- to be misread ------------------------------------------------------------------------------------------------
+# --- to be misclassified ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,10 @@ def _towards_each(
 class GammaSearch(Attack):
     """An attack whose objective has a `Bypass` term, with γ searched for each image as CW searches its c.
 
-    Of attempts that failed the least suspicious one that is misread is kept.
+    Of attempts that failed the least suspicious one that is misclassified is kept.
 
-    After an attempt that failed, γ rises if the image is misread, since it was detected then, and falls if it is not.
-    It moves by `factor` until an attempt failed on either side, then to the geometric mean of both.
+    After an attempt that failed, γ rises if the image is misclassified, since it was detected then, and falls if it
+    is not. It moves by `factor` until an attempt failed on either side, then to the geometric mean of both.
 
     Args:
         attack: uses the aim's γ.
@@ -127,11 +127,11 @@ class GammaSearch(Attack):
             new = self.attack(model, images[rows], wanted, criterion)
             with torch.no_grad():
                 outputs = model(new.images)
-            misread, suspicion = fooled(outputs, wanted), outputs.suspicion_of_label
-            rank = 2 * misread - suspicion / (1 + suspicion.abs())  # the attack's own ranks hang on γ
+            misclassified, suspicion = fooled(outputs, wanted), outputs.suspicion_of_label
+            rank = 2 * misclassified - suspicion / (1 + suspicion.abs())  # the attack's own ranks hang on γ
             found = found.merged(replace(new, rank=rank, gamma=gamma[rows]), rows)
-            low[rows] = torch.where(misread, gamma[rows], low[rows])
-            high[rows] = torch.where(misread, high[rows], gamma[rows])
+            low[rows] = torch.where(misclassified, gamma[rows], low[rows])
+            high[rows] = torch.where(misclassified, high[rows], gamma[rows])
             gamma = self._next(low, high)
         return replace(found, gamma_stuck=~found.success & ((low == 0) | high.isinf()))
 

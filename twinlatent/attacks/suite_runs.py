@@ -118,7 +118,7 @@ def run_suite(
         remaining_only: run an attack on those images alone that no earlier one won; faster, same verdict, but no
             success rate of every attack.
         folder: keeps what is done after every batch, and what did it; a later call with the same arguments and code
-            goes on from there. It is left to the caller to remove it.
+            resumes from there. It is left to the caller to remove it.
         overwrite: begin anew where the folder holds other work; without, that is refused.
         identity: what, besides the arguments, makes the work in `folder` the same work. The model is known by its
             answers to the first images.

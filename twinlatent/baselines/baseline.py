@@ -133,7 +133,7 @@ class Baseline(CalibratedDetector):
         tensors, description = load_tensors(path, KIND)
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
-                raise TwinlatentError(f"{path} holds values in {name} that are no numbers; train the baseline again")
+                raise TwinlatentError(f"{path} holds values in {name} that are not finite; train the baseline again")
         try:
             names, shape = tuple(description["class_names"]), tuple(description["image_shape"])
             with torch.device("meta"):  # no first weights are drawn, which would move the caller's random state

@@ -22,8 +22,8 @@ from twinlatent.data.augmentation import augmented
 from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
+from twinlatent.method.batches import BatchSampler
 from twinlatent.method.calibrated import DETECTOR_FILE
-from twinlatent.method.dealer import Dealer
 from twinlatent.method.game import grown
 from twinlatent.method.radii import ascend_within
 from twinlatent.method.training import (
@@ -91,7 +91,7 @@ def fit_baseline(
         settings: instead of attack and preset.
         seed: of weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
-        resume: go on from the state in `folder`.
+        resume: resume from the state in `folder`.
         overwrite: train anew where `folder` holds a training.
         device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show bars.
@@ -190,7 +190,7 @@ def _rce(module: ReverseCrossEntropy, work: _Work) -> float:
 def _gat(module: ClassDetectors, work: _Work) -> float:
     """Each class's detector: its own images against attacked images of the others."""
     settings, split = work.settings, work.split
-    deal = Dealer(split.train, split.classes, settings.batch, work.device, settings.augment)
+    deal = BatchSampler(split.train, split.classes, settings.batch, work.device, settings.augment)
     spared = int(settings.unattacked * settings.batch)
 
     def turn(state: TrainingState) -> dict[str, Any]:

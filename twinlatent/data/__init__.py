@@ -2,7 +2,7 @@
 
 from twinlatent.data.preparation import Made, prepare
 from twinlatent.data.sources import describe, fetch, load, names, where
-from twinlatent.data.split import LabelledImages, Split, split_calibration, split_three_ways
+from twinlatent.data.split import LabelledImages, Split, split_calibration, split_selection, split_three_ways
 from twinlatent.data.validation import check_images
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "names",
     "prepare",
     "split_calibration",
+    "split_selection",
     "split_three_ways",
     "where",
 ]

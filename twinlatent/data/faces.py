@@ -144,7 +144,7 @@ def rebuild_faces(
 
     Raises:
         TwinlatentError: photographs are missing, or are others than the list's. `path` is not written then, what was
-            read is kept, and the next call goes on.
+            read is kept, and the next call resumes.
         KeyboardInterrupt: after Ctrl-C, likewise.
     """
     found = by_name(photos, {face.file for face in faces})

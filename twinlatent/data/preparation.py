@@ -64,7 +64,7 @@ def prepare(
     damaged, animated or of too many pixels are skipped.
 
     The file appears whole or not at all. After Ctrl-C, and where the photographs are refused in the end, what was read
-    is kept beside it in a file NAME.partial, and the next call for the same name and size goes on.
+    is kept beside it in a file NAME.partial, and the next call for the same name and size resumes.
 
     Args:
         name: `cats-dogs`, or a name for a set of one's own: letters, digits, - and _.

@@ -55,7 +55,7 @@ def read_pieces(
     Args:
         pieces: what to take.
         size: height and width of the images in pixels.
-        partial: the file to go on from, and to keep what is done in.
+        partial: the file to resume from, and to keep what is done in.
         asked: whatever else decides what the images are; plain JSON. A partial file of anything else is refused.
         title: of the bar.
         progress: whether to show it.

@@ -6,7 +6,7 @@ table there are the sets that people prepare of their own photographs.
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,19 @@ import torch
 from twinlatent.arguments import text, whole
 from twinlatent.data.catalogue import CAT_DOG_FACES, FASHION_MNIST, MNIST, Collection
 from twinlatent.data.downloads import locate, obtain
-from twinlatent.data.faces import SPECIES, read_faces
+from twinlatent.data.faces import SPECIES, SPLIT_SEED, read_faces
 from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
 from twinlatent.data.limits import check_size
 from twinlatent.data.prepared import find, hidden, prepared_names, read_made_with, read_prepared
-from twinlatent.data.split import LabelledImages, Split, checked_seed, split_calibration, split_three_ways
+from twinlatent.data.split import (
+    LabelledImages,
+    Split,
+    checked_seed,
+    split_calibration,
+    split_selection,
+    split_three_ways,
+)
 from twinlatent.errors import TwinlatentError
 from twinlatent.torch_state import fresh_torch
 
@@ -30,6 +37,7 @@ FOLDER = "folder:"
 FOLDER_SIZE = 28
 HELD_OUT = 5_000 / 60_000  # of the MNIST family's training images, for calibration
 TEST_SHARE = CALIBRATION_SHARE = 0.2  # where there is no official test set
+SELECTION = 1 / 11  # of the images left for training: 5,000 of MNIST's
 
 DIGITS = tuple("0123456789")
 CLOTHES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -48,6 +56,7 @@ class Source:
         size: height and width of the images in pixels.
         read: (paths of the collection's files, seed) -> train, calibration, test.
         collection: the files it is read from; None if it comes with an installed package.
+        split_seed: divides it whatever the seed of everything else is; None: that seed does.
     """
 
     description: str
@@ -55,6 +64,7 @@ class Source:
     size: int
     read: Callable[[Sequence[Path], int], Parts]
     collection: Collection | None = None
+    split_seed: int | None = None
 
 
 def _read_digits(_paths: Sequence[Path], seed: int) -> Parts:
@@ -98,7 +108,7 @@ SOURCES = {
     ),
     CATS_DOGS: Source(
         "faces of cats and dogs, 2,028 images, 64x64, 2 classes; for research use only", SPECIES, 64, read_faces,
-        CAT_DOG_FACES,
+        CAT_DOG_FACES, SPLIT_SEED,
     ),
 }  # fmt: skip
 
@@ -109,24 +119,33 @@ def names() -> tuple[str, ...]:
 
 
 @fresh_torch()
-def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = True, progress: bool = True) -> Split:
-    """Load a data set by name, in three parts.
+def load(
+    name: str,
+    *,
+    seed: int = 0,
+    size: int | None = None,
+    selection: bool = True,
+    fetch: bool = True,
+    progress: bool = True,
+) -> Split:
+    """Load a data set by name, in four parts.
 
     Official test sets stay whole. Of the training images of the MNIST family one in twelve is held out for
     calibration; `digits`, folders and prepared sets are divided into 60 % training, 20 % calibration and 20 % test
-    images. These divisions keep the shares of the classes and depend on `seed` alone. `cats-dogs` is always divided
-    in the same way, whatever `seed` is: 664 training, 150 calibration and 200 test images of each class.
+    images. One in eleven of the training images is then held out for selection: 5,000 of MNIST's. These divisions keep
+    the shares of the classes and depend on `seed` alone; `cats-dogs` is always divided in the same way.
 
     Example:
         >>> split = load("digits")
-        >>> split.image_shape, split.classes, len(split.train), len(split.calibration), len(split.test)
-        ((1, 8, 8), 10, 1078, 360, 359)
+        >>> {part: len(images) for part, images in split.parts.items()}
+        {'train': 980, 'calibration': 360, 'test': 359, 'selection': 98}
 
     Args:
         name: one of `names()`, or `folder:PATH` for a folder that holds a folder of images for each class.
         seed: of the divisions, at least 0.
         size: height and width in pixels, 4 to 1024, to which the images of a folder are resized, 28 if None. The other
             sets, prepared ones too, have their own size and accept no other.
+        selection: whether images are held out for selection; without, they are training images, as in version 0.1.0.
         fetch: whether missing files may be fetched over the network into the user's cache.
         progress: whether to show progress bars.
 
@@ -137,14 +156,19 @@ def load(name: str, *, seed: int = 0, size: int | None = None, fetch: bool = Tru
     name = text("name", name)
     seed, size = checked_seed(seed), None if size is None else whole("size", size, least=0, wanted="pixels")
     if name.startswith(FOLDER):
-        return _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
-    prepared = _prepared(name)
-    if prepared is not None:
-        return _load_prepared(name, prepared, seed, size)
-    source = _source(name)
-    _check_size(name, size, source.size)
-    paths = obtain(source.collection, fetch=fetch, progress=progress) if source.collection else []
-    return Split(name, *source.read(paths, seed), source.class_names)
+        split = _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
+    elif (prepared := _prepared(name)) is not None:
+        split = _load_prepared(name, prepared, seed, size)
+    else:
+        source = _source(name)
+        _check_size(name, size, source.size)
+        paths = obtain(source.collection, fetch=fetch, progress=progress) if source.collection else []
+        split = Split(name, *source.read(paths, seed), source.class_names)
+        seed = seed if source.split_seed is None else source.split_seed
+    if not selection:
+        return split
+    train, chosen = split_selection(split.train, share=SELECTION, seed=seed)
+    return replace(split, train=train, selection=chosen)
 
 
 def _check_size(name: str, size: int | None, own: int) -> None:

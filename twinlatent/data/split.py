@@ -1,4 +1,4 @@
-"""Labelled images, and their division into training, calibration and test parts.
+"""Labelled images, and their division into training, selection, calibration and test parts.
 
 Letters: n images, H and W height and width in pixels. Images are grey, one channel, in [0, 1].
 """
@@ -6,9 +6,10 @@ Letters: n images, H and W height and width in pixels. Images are grey, one chan
 import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,9 +50,13 @@ class LabelledImages:
         return LabelledImages(self.images[index], self.labels[index])
 
 
+NO_IMAGES = LabelledImages(torch.empty(0, 1, 1, 1), torch.empty(0, dtype=torch.int64))
+PARTS = ("train", "calibration", "test", "selection")
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A data set in three parts that share no image.
+    """A data set in four parts that share no image.
 
     Attributes:
         name: what `load` was asked for.
@@ -59,6 +64,7 @@ class Split:
         calibration: benign images held out of training, for thresholds.
         test: what results are reported on.
         class_names: one name a class, in the order of the labels 0, 1, ...
+        selection: benign images held out of training, on which settings are chosen; there may be none.
 
     Raises:
         TwinlatentError: two classes have one name.
@@ -69,6 +75,7 @@ class Split:
     calibration: LabelledImages
     test: LabelledImages
     class_names: tuple[str, ...]
+    selection: LabelledImages = field(default_factory=lambda: NO_IMAGES)
 
     def __post_init__(self) -> None:
         twice = next((name for name in self.class_names if self.class_names.count(name) > 1), None)
@@ -79,6 +86,12 @@ class Split:
     def short_name(self) -> str:
         """`name` for results and cards, see `short_name`."""
         return short_name(self.name)
+
+    @property
+    def parts(self) -> dict[str, LabelledImages]:
+        """The parts by name, that for selection last and only where there is one."""
+        parts = {name: getattr(self, name) for name in PARTS}
+        return parts if len(self.selection) else {name: parts[name] for name in PARTS[:-1]}
 
     @property
     def classes(self) -> int:
@@ -110,11 +123,11 @@ class Split:
                 f"and {gone} missing; name the same classes alike, or give images of these"
             )
         new = torch.tensor(places)
-        train, calibration, test = (
-            LabelledImages(part.images, new.to(part.labels.device)[part.labels])
-            for part in (self.train, self.calibration, self.test)
-        )
-        return Split(self.name, train, calibration, test, wanted)
+        parts: dict[str, Any] = {
+            part: LabelledImages(images.images, new.to(images.labels.device)[images.labels])
+            for part, images in self.parts.items()
+        }
+        return replace(self, class_names=wanted, **parts)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,7 +136,7 @@ class Split:
         Equal for equal contents in equal order on every machine. Worked out once.
         """
         digest = hashlib.sha256(repr(self.class_names).encode())
-        for part in (self.train, self.calibration, self.test):
+        for part in self.parts.values():
             digest.update(repr(tuple(part.images.shape)).encode())
             for block in _image_bytes(part.images):
                 digest.update(block)
@@ -212,6 +225,17 @@ def split_three_ways(
     return train, calibration, test
 
 
+def split_selection(train: LabelledImages, *, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Divide training images into (train, selection), class by class, as `split_calibration` does.
+
+    A class with few images gives none for selection.
+
+    Raises:
+        TwinlatentError: `share` or `seed` out of range, or no images.
+    """
+    return _split_off(train, share, seeded(seed), least=0)
+
+
 def seeded(seed: int) -> torch.Generator:
     """A generator of its own, on the CPU, from a seed as `checked_seed` takes it."""
     return torch.Generator().manual_seed(checked_seed(seed))
@@ -222,33 +246,36 @@ def checked_seed(seed: object) -> int:
     return whole("seed", seed, least=0, most=SEED_LIMIT - 1, wanted="a whole number from 0 to 2⁶³ − 1")
 
 
-def _split_off(data: LabelledImages, share: float, generator: torch.Generator) -> tuple[LabelledImages, LabelledImages]:
+def _split_off(
+    data: LabelledImages, share: float, generator: torch.Generator, *, least: int = 1
+) -> tuple[LabelledImages, LabelledImages]:
+    """The rest and the share, which has at least so many images of each class, 0 or 1."""
     share = real("share", share, above=0, below=1, wanted="a number between 0 and 1")
     labels = data.labels.cpu()
     taken = torch.zeros(len(labels), dtype=torch.bool)
-    for label, count in enumerate(_counts_to_take(labels, share)):
+    for label, count in enumerate(_counts_to_take(labels, share, least)):
         members = (labels == label).nonzero().squeeze(1)
         taken[members[torch.randperm(len(members), generator=generator)[:count]]] = True
     rest, picked = (mask.nonzero().squeeze(1).to(data.labels.device) for mask in (~taken, taken))
     return data.subset(rest), data.subset(picked)
 
 
-def _counts_to_take(labels: Tensor, share: float) -> list[int]:
+def _counts_to_take(labels: Tensor, share: float, least: int) -> list[int]:
     """How many images of each class to take: largest remainders first, so that the total is right."""
     sizes = labels.bincount()
-    _check_sizes(sizes)
+    _check_sizes(sizes, 2 * least)
     wanted = sizes.double() * share
     counts = wanted.floor().long()
     left_over = round(float(wanted.sum())) - int(counts.sum())
     counts[(wanted - counts).argsort(descending=True, stable=True)[:left_over]] += 1
-    smallest = (sizes > 0).long()  # one image of each class that occurs, taken and left
-    result: list[int] = counts.clamp(smallest, sizes - smallest).tolist()
+    left = (sizes > 0).long()  # one image of each class that occurs
+    result: list[int] = counts.clamp(least * left, sizes - left).tolist()
     return result
 
 
-def _check_sizes(sizes: Tensor) -> None:
+def _check_sizes(sizes: Tensor, fewest: int) -> None:
     if len(sizes) == 0:
         raise TwinlatentError("0 images to divide; give at least two of every class")
-    single = (sizes == 1).nonzero()
+    single = ((sizes > 0) & (sizes < fewest)).nonzero()
     if len(single):
         raise TwinlatentError(f"class {int(single[0])} has too few images to be divided; give more, or leave it out")

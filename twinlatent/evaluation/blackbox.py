@@ -30,8 +30,8 @@ from twinlatent.provenance import Provenance, provenance
 from twinlatent.torch_state import fresh_torch
 
 EXAMPLES_PER_ATTACK = 6
-MISREAD_ONLY = ", misread only"
-"""Ends the budget of records that are taken over the images alone that the substitute misreads."""
+MISCLASSIFIED_ONLY = ", misclassified only"
+"""Ends the budget of records that are taken over the images alone that the substitute misclassifies."""
 MEAN = "mean"
 """What records call the mean over all substitutes."""
 
@@ -214,7 +214,7 @@ def _measured(
         successes += _detection(seen, one, spent, wrong)
     name = one.substitute.name
     return (_Part(tuple(whole), budget, name, one.origins),
-            _Part(tuple(successes), budget + MISREAD_ONLY, name, one.origins))  # fmt: skip
+            _Part(tuple(successes), budget + MISCLASSIFIED_ONLY, name, one.origins))  # fmt: skip
 
 
 def _detection(seen: _Seen, one: _Attacked, budget: Budget, among: Tensor) -> Iterator[Measured]:

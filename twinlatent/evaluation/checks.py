@@ -15,9 +15,9 @@ from twinlatent.attacks.suite_runs import SuiteResult
 from twinlatent.attacks.suites import ADAPTIVE, KINDS, PLAIN, STEPS
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.findings import Check, Status
+from twinlatent.evaluation.check_attacks import RESTARTS, Probe, Slope, more_effort, repeated, slopes, unbounded_attacks
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.probes import RESTARTS, Probe, Slope, more_effort, repeated, slopes, unbounded_attacks
+from twinlatent.evaluation.reports import Check, Status
 from twinlatent.evaluation.whitebox import WhiteBoxSettings
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Outputs
@@ -111,7 +111,7 @@ def checks_of(
     return (
         check_gradients(terms, {name: mostly_dead(found[name], tried[name].wins) for name in guided}),
         check_balance(terms["Margin"], terms["Suspicion"]),
-        check_gamma({name: stuck(part) for name, part in found.items()}, lost, misread(found.values(), labels)),
+        check_gamma({name: stuck(part) for name, part in found.items()}, lost, misclassified(found.values(), labels)),
         check_adaptive(plain, adaptive),
         check_iterative(guided),
         check_blind({name: won for name, won in wins.items() if name not in guided}, guided),
@@ -136,7 +136,7 @@ def mostly_dead(result: AttackResult, won: Tensor) -> Tensor:
 
 
 def check_gradients(terms: Mapping[str, Slope], dead: Mapping[str, Tensor]) -> Check:
-    """No term's gradient is zero, no number or vanishing, and no attack goes most of its way without one.
+    """No term's gradient is zero, NaN or vanishing, and no attack goes most of its way without one.
 
     A gradient vanishes where a way across the whole box would not change the value by more than its rounding.
 
@@ -155,11 +155,11 @@ def check_gradients(terms: Mapping[str, Slope], dead: Mapping[str, Tensor]) -> C
     status = worst("pass" if dead else "warn", *(_by_share(share, slight, TOLERANCE) for share, slight in shares))
     most = max(dead, key=lambda name: int(dead[name].sum()), default=None)
     idle = "no attack followed them" if most is None else f"without one in most steps: {most} for {_say(dead[most])}"
-    return _check("gradients", status, f"Gradients that are zero, no number, vanishing: {'; '.join(said)}; {idle}")
+    return _check("gradients", status, f"Gradients that are zero, NaN, vanishing: {'; '.join(said)}; {idle}")
 
 
 def check_balance(classify: Slope, evade: Slope) -> Check:
-    """The gradients of what makes an image misread, and of what gets it flagged, are of comparable length."""
+    """The gradients of what makes an image misclassified, and of what gets it flagged, are of comparable length."""
     ratio = float((evade.gradient.norm(dim=1) / classify.gradient.norm(dim=1)).nanmedian())
     apart = max(ratio, 1 / ratio) if 0 < ratio < torch.inf else torch.inf
     status: Status = "pass" if apart <= BALANCED else "warn" if apart <= DROWNED else "fail"
@@ -172,25 +172,25 @@ def stuck(result: AttackResult) -> Tensor | None:
     return None if bool(result.gamma.isnan().all()) else result.gamma_stuck.cpu()
 
 
-def misread(results: Iterable[AttackResult], labels: Tensor) -> Tensor:
-    """Images that some attack left misread, flagged or not, bool (n,)."""
+def misclassified(results: Iterable[AttackResult], labels: Tensor) -> Tensor:
+    """Images that some attack left misclassified, flagged or not, bool (n,)."""
     tried = [result.labels.cpu() for result in results]  # below 0 where it was not run
     return union([(found != labels.cpu()) & (found >= 0) for found in tried], len(labels))
 
 
-def check_gamma(stuck: Mapping[str, Tensor | None], lost: Tensor, misread: Tensor) -> Check:
-    """Not every search for γ is stuck on images that can be misread and that no attack won.
+def check_gamma(stuck: Mapping[str, Tensor | None], lost: Tensor, misclassified: Tensor) -> Check:
+    """Not every search for γ is stuck on images that can be misclassified and that no attack won.
 
     Args:
         stuck: attack → bool (n,), where its search ended at an end of its range; None: it searched none.
         lost: bool (n,), images that no attack of the suite won.
-        misread: bool (n,), images that some attack made the model misread.
+        misclassified: bool (n,), images that some attack made the model misclassify.
     """
     searches = {name: found for name, found in stuck.items() if found is not None}
     if not searches:
         return _check("gamma", "warn", "No attack searched γ")
-    bad = torch.stack([*searches.values(), lost, misread]).all(0)
-    said = f"Images that can be misread, that no attack won and where γ was stuck in {' and '.join(searches)}"
+    bad = torch.stack([*searches.values(), lost, misclassified]).all(0)
+    said = f"Images that can be misclassified, that no attack won and where γ was stuck in {' and '.join(searches)}"
     return _check("gamma", _by_share(_rate(bad), TOLERANCE, 0.5), f"{said}: {_say(bad)}")
 
 
@@ -239,10 +239,10 @@ def check_epsilon(by_epsilon: Mapping[float, Tensor]) -> Check:
 # --- the checks' own attacks --------------------------------------------------------------------------------------
 
 
-def check_unbounded(misread: Tensor, passed: Tensor) -> Check:
-    """With no bound on the change every image can be misread; how many of them pass the detector is said, too."""
-    said = f"In the whole box {_say(misread)} are misread, and {_say(passed)} misread and not flagged"
-    return _check("unbounded", _by_share(_rate(~misread), 0, TOLERANCE), said)
+def check_unbounded(misclassified: Tensor, passed: Tensor) -> Check:
+    """With no bound on the change every image can be misclassified; how many of them pass the detector is said, too."""
+    said = f"In the whole box {_say(misclassified)} are misclassified, and {_say(passed)} misclassified and not flagged"
+    return _check("unbounded", _by_share(_rate(~misclassified), 0, TOLERANCE), said)
 
 
 def check_effort(lost: Tensor, doubled: Tensor, restarted: Tensor) -> Check:
@@ -259,7 +259,7 @@ def check_effort(lost: Tensor, doubled: Tensor, restarted: Tensor) -> Check:
 def check_determinism(first: Outputs, second: Outputs, alone: Outputs) -> Check:
     """Answers are the same bit for bit when asked again, and up to rounding for an image `alone`."""
     one, two, single = (torch.cat([a.logits, a.suspicion], 1) for a in (first, second, alone))
-    other = (one != two).any(1)  # true of what is no number, too
+    other = (one != two).any(1)  # true of NaN, too
     apart = float(((one - single).abs() / (1 + one.abs())).max())
     alike: Status = "pass" if apart <= CLOSE else "warn" if apart <= APART else "fail"
     said = f"{int(other.sum())} of n={len(other)} images otherwise; alone and in a batch, answers differ by {apart:.1g}"

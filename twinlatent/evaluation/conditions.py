@@ -1,6 +1,6 @@
 """The paper's white box (section 5.2): success by C1 and C2, over radii (figures 6, 12, 13) and for CW-L2_W (table 4).
 
-An attack wins when the image is misread as ŷ, its suspicion is below the benign mean of ŷ (C1) and its robust
+An attack wins when the image is misclassified as ŷ, its suspicion is below the benign mean of ŷ (C1) and its robust
 log-density above (C2; a detector without one is asked for C1 alone). Many benign images fail C1 or C2, so the share of
 them that meets both stands beside every number.
 """

@@ -33,7 +33,6 @@ from twinlatent.evaluation.conditions import (
     benign_pass,
 )
 from twinlatent.evaluation.conditions import measured as measured_conditions
-from twinlatent.evaluation.findings import Check, JudgeReport
 from twinlatent.evaluation.judges import (
     Judges,
     JudgeSettings,
@@ -48,6 +47,7 @@ from twinlatent.evaluation.measured import Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, pair_grid
+from twinlatent.evaluation.reports import Check, JudgeReport
 from twinlatent.evaluation.run_folder import UNFINISHED, EvaluationRun, evaluation_folder, write_run
 from twinlatent.evaluation.split_of import fitted
 from twinlatent.evaluation.substitutes import SUBSTITUTES, SubstituteName, train_substitute
@@ -149,7 +149,7 @@ def evaluate(
 ) -> EvaluationRun:
     """Evaluate a detector in every way.
 
-    Interrupted, the same call goes on from the last finished batch; `folder` is the caller's to clear when it has what
+    Interrupted, the same call resumes from the last finished batch; `folder` is the caller's to clear when it has what
     it wanted, see `evaluate_to_folder`.
 
     Args:
@@ -345,11 +345,11 @@ def _cloud(work: _Work, points: OperatingPoints) -> LatentCloud | None:
     """Latents as the class sees them that most attacked images were taken for, by an attack that knows no detector."""
     tried = points.main.result.by_attack
     attacked = next(tried[name] for name in ("mim", "pgd", "mim_w") if name in tried).result
-    misread = attacked.labels.cpu() != points.main.benign.labels
-    if not misread.any():
+    misclassified = attacked.labels.cpu() != points.main.benign.labels
+    if not misclassified.any():
         return None
-    label = int(attacked.labels.cpu()[misread].mode().values)
+    label = int(attacked.labels.cpu()[misclassified].mode().values)
     mine = work.split.test.subset(work.split.test.labels == label)
     test = draw(mine, min(CLOUD, len(mine)), work.settings.seed).images
-    chosen = attacked.images.cpu()[misread & (attacked.labels.cpu() == label)][:CLOUD]
+    chosen = attacked.images.cpu()[misclassified & (attacked.labels.cpu() == label)][:CLOUD]
     return latent_cloud(work.detector, test, chosen, label)

@@ -28,10 +28,10 @@ from twinlatent.attacks.steps import SignStep
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.findings import JudgeCase, JudgedAttack
 from twinlatent.evaluation.kept import keep, kept
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import Rate, rate
+from twinlatent.evaluation.reports import JudgeCase, JudgedAttack
 from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance

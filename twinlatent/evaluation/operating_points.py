@@ -65,7 +65,7 @@ def operating_points(
     Args:
         detector: see `attack_detector`, as for all that is not named here.
         split: its data set.
-        settings: of the main point; the goal is to be misread and not flagged, the norm L∞.
+        settings: of the main point; the goal is to be misclassified and not flagged, the norm L∞.
         epsilons: radii in [0, 1].
         fprs: false-positive rates; those the calibration images cannot tell are left out.
         drawn: test images to attack; None: those that the settings ask for.

@@ -69,7 +69,7 @@ class PairGrid:
 
     @property
     def won(self) -> Flags:
-        """(m, k), whether the attack won: misread and not flagged."""
+        """(m, k), whether the attack won: misclassified and not flagged."""
         won: Flags = (self.predicted != self.true) & ~self.flagged
         return won
 

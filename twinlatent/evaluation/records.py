@@ -36,8 +36,8 @@ class Record(BaseModel):
         score: which suspicion score; None where the metric does not use one.
         metric: what was measured. "fpr" and "tpr@k", "sr@k" (attack success rate) are taken at thresholds fixed
             beforehand on held-out benign images, k in percent of benign images flagged; "attack_success" is the
-            share of attacked images the substitute misreads; "benign_c3" is the share of benign images that meet C3,
-            which bounds "sr_c1c2c3"; "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
+            share of attacked images the substitute misclassifies; "benign_c3" is the share of benign images that
+            meet C3, which bounds "sr_c1c2c3"; "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
             of section 3's experiment, see `motivation`; "l2_rms255" is 255·‖δ‖₂/√d averaged over successes.
         value: the number, finite; in [0, 1] unless it is "l2_rms255".
         n: how many images it was taken over, at least 1.

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from twinlatent.claims import claimed, clear, refuse_present
 from twinlatent.code_digest import code_identity
 from twinlatent.errors import TwinlatentError, listed
-from twinlatent.evaluation.findings import Check, JudgeReport
 from twinlatent.evaluation.pictures import (
     Flags,
     Floats,
@@ -34,6 +33,7 @@ from twinlatent.evaluation.pictures import (
     to_arrays,
 )
 from twinlatent.evaluation.records import Record, complaint, read_json, read_records, write_records
+from twinlatent.evaluation.reports import Check, JudgeReport
 from twinlatent.evaluation.training_log import read_log
 from twinlatent.files import replacing, write_json, write_text
 
@@ -196,7 +196,7 @@ def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: b
 
     Args:
         folder: gets the results; what is done by then is in `UNFINISHED` below.
-        identity: JSON-able; unfinished work with the same one, by the same code, is gone on with.
+        identity: JSON-able; unfinished work with the same one, by the same code, is resumed.
         overwrite: begin anew where it holds another evaluation; without, that is refused.
 
     Raises:

@@ -45,6 +45,9 @@ def split_of(
     seed, name = detector.card.get("seed", 0), data or trained_on
     side = size or (detector.image_shape[-1] if name.startswith(FOLDER) else None)  # others have a size of their own
     split = load(name, seed=seed, size=side, progress=progress)
+    if not _is_own(detector, split):  # trained before a part was held out for selection?
+        whole = load(name, seed=seed, size=side, selection=False, progress=False)
+        split = whole if _is_own(detector, whole) else split
     _check_shape(detector, split)
     if not _is_own(detector, split):
         if data is None:
@@ -148,7 +151,15 @@ def _seen_in(name: str, seed: int, fingerprint: str) -> Seen:
     Raises:
         TwinlatentError: it is not here, or holds other images.
     """
-    split = load(name if name in names() else "", seed=seed, fetch=False, progress=False)
-    if split.fingerprint != fingerprint:
-        raise TwinlatentError(f"{name} holds other images")
+    split = _divided_as(name, seed, fingerprint)
     return Seen.of(split.train.images, split.calibration.images)
+
+
+@lru_cache(maxsize=1)
+def _divided_as(name: str, seed: int, fingerprint: str) -> Split:
+    """The set of that name, in four parts or, as up to version 0.1.0, in three."""
+    for selection in (True, False):
+        split = load(name if name in names() else "", seed=seed, selection=selection, fetch=False, progress=False)
+        if split.fingerprint == fingerprint:
+            return split
+    raise TwinlatentError(f"{name} holds other images")

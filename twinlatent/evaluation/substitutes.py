@@ -152,7 +152,7 @@ def attack_substitute(
 ) -> SuiteResult:
     """Attack every image of `data`, untargeted.
 
-    What is done is kept in `folder` after every batch; another call with the same arguments goes on from there.
+    What is done is kept in `folder` after every batch; another call with the same arguments resumes from there.
     """
     return run_suite({budget.attack: budget.build() for budget in budgets}, network, data.images, data.labels,
                      criterion=Misclassified(), norm="linf", epsilon=1.0, seed=seed, batch_size=BATCH, folder=folder,

@@ -45,4 +45,4 @@ def log_of(path: Path, card: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]
 
 
 def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not finite")

@@ -40,8 +40,8 @@ from twinlatent.provenance import Provenance, provenance
 from twinlatent.torch_state import fresh_torch
 
 Goal = Literal["undetected", "c1c2", "misclassified"]
-"""Besides being misread: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a detector
-without a robust log-density), or nothing more."""
+"""Besides being misclassified: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a
+detector without a robust log-density), or nothing more."""
 WORST = "worst"
 BATCH = 50
 REFERENCES = 2000
@@ -251,7 +251,7 @@ def _criterion(detector: CalibratedDetector, settings: WhiteBoxSettings) -> Crit
 
 
 def conditions(bounds: Bounds) -> Criterion:
-    """Misread, C1, and C2 where there is a robust log-density."""
+    """Misclassified, C1, and C2 where there is a robust log-density."""
     met = Misclassified() & C1(bounds)
     return met if bounds.robust_mean is None else met & C2(bounds)
 
@@ -311,7 +311,7 @@ def attack_to_file(
 ) -> WhiteBoxRun:
     """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
 
-    Called again after an interruption it goes on from the last finished batch; with `overwrite`, unfinished work of
+    Called again after an interruption it resumes from the last finished batch; with `overwrite`, unfinished work of
     another kind is begun anew, and the file written over.
 
     Raises:

@@ -127,7 +127,7 @@ def _quantile(scores: Tensor, fpr: float) -> Tensor:
 
 
 def _at_least(scores: Tensor, suspicion: Tensor) -> Tensor:
-    """How many of the scores are at least as suspicious, int64 (n,); none as what is no number."""
+    """How many of the scores are at least as suspicious, int64 (n,); none as NaN."""
     return len(scores) - torch.searchsorted(scores, suspicion.contiguous(), right=False)
 
 

@@ -166,7 +166,7 @@ class Detector(CalibratedDetector):
         tensors, description = load_tensors(path, "detector")
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
-                raise TwinlatentError(f"{path} holds values in {name} that are no numbers; train the detector again")
+                raise TwinlatentError(f"{path} holds values in {name} that are not finite; train the detector again")
         try:
             names = tuple(description["class_names"])
             plan = network_plan(description["encoder"], tuple(description["image_shape"]), "encoder")

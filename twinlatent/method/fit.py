@@ -54,7 +54,7 @@ def fit(
         calibration_share: of the images, held out from training to fix thresholds, in (0, 1).
         seed: of the hold-out, weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
-        resume: go on from the state in `folder`.
+        resume: resume from the state in `folder`.
         overwrite: train anew where `folder` holds a training.
         device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show a bar.

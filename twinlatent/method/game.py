@@ -19,8 +19,8 @@ from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.data.split import checked_seed, seeded
+from twinlatent.method.batches import BatchSampler
 from twinlatent.method.class_vaes import ClassVAEs
-from twinlatent.method.dealer import Dealer
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.networks import plan
@@ -167,17 +167,17 @@ def play(
         settings: of the game.
         seed: of weights, batches and noise. Same seed, data, settings and machine: same weights.
         folder: where `state.safetensors` and `log.jsonl` (one line a round) go; None keeps nothing.
-        resume: go on from the state in `folder`, to the weights an uninterrupted game would have reached.
+        resume: resume from the state in `folder`, to the weights an uninterrupted game would have reached.
         fingerprint: of the data; a state of other data or settings is refused.
         device: where to compute.
         progress: whether to show a bar.
 
     Raises:
-        TwinlatentError: a class without images, a state that does not fit, or a loss that is no number any more.
+        TwinlatentError: a class without images, a state that does not fit, or a loss that is not finite any more.
         KeyboardInterrupt: after Ctrl-C; with a folder the state was saved first.
     """
     seed, place = checked_seed(seed), check_device(device)
-    deal = Dealer(data, classes, settings.batch, place, settings.augment)
+    deal = BatchSampler(data, classes, settings.batch, place, settings.augment)
     watched = _watched(data)
     state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, place)
     identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint}

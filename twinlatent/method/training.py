@@ -1,4 +1,4 @@
-"""Rounds of training that can be stopped and gone on with: the loop, its state file and its log."""
+"""Rounds of training that can be stopped and resumed: the loop, its state file and its log."""
 
 import json
 import math
@@ -87,8 +87,8 @@ class Keeping:
 
     Attributes:
         folder: gets `state.safetensors` and `log.jsonl` (one line a round); None keeps nothing.
-        identity: JSON-able; what must be the same when a training is gone on with.
-        resume: go on from the state in `folder`, to the weights an uninterrupted training would have reached.
+        identity: JSON-able; what must be the same when a training is resumed.
+        resume: resume from the state in `folder`, to the weights an uninterrupted training would have reached.
         every: rounds between two checkpoints.
         progress: whether to show a bar.
     """
@@ -172,16 +172,16 @@ def share_of_rate(round_: int, rounds: int, schedule: Schedule) -> float:
 def training_folder(
     folder: Path | None, *, resume: bool, overwrite: bool = False, parts: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Own the folder of a training while the block runs, and begin in it, or go on with what is there.
+    """Own the folder of a training while the block runs, and begin in it, or resume what is there.
 
     Args:
         folder: None: nothing is kept.
-        resume: go on.
+        resume: whether to resume.
         overwrite: begin anew where it holds a training; without, that is refused.
         parts: folders below for trainings that come before.
 
     Raises:
-        TwinlatentError: a training is there, or none to go on with, or another process trains there.
+        TwinlatentError: a training is there, or none to resume, or another process trains there.
     """
     if folder is None:
         yield
@@ -229,7 +229,7 @@ def training_card(
     split: Split, settings: BaseModel, seed: int, rounds: int, seconds: float, origin: Provenance, device: torch.device
 ) -> dict[str, Any]:
     """What a detector file says of its origin, JSON-able."""
-    images = {part: len(getattr(split, part)) for part in ("train", "calibration", "test")}
+    images = {part: len(images) for part, images in split.parts.items()}
     data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,
@@ -250,7 +250,7 @@ def _restore(state: TrainingState, keeping: Keeping) -> Mapping[str, str]:
 
 
 def _check_code(path: Path, before: Mapping[str, str]) -> None:
-    """Refuse to go on with what other code began: half a training each is the result of neither."""
+    """Refuse to resume what other code began: half a training each is the result of neither."""
     now = code_identity(LEARNING)
     differs = [name for name in now if before.get(name) != now[name]]
     if differs:
@@ -296,7 +296,7 @@ def _check_finite(state: TrainingState, keeping: Keeping) -> None:
 def _diverged(what: str, number: int, keeping: Keeping) -> str:
     saved = keeping.state if keeping.folder else None
     last = f"the last good state is {saved}" if saved and saved.exists() else "no state was saved yet"
-    return f"{what} is no number any more in round {number}; {last}; lower a learning rate or the penalty weight"
+    return f"{what} is not finite any more in round {number}; {last}; lower a learning rate or the penalty weight"
 
 
 @contextmanager

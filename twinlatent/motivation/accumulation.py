@@ -170,8 +170,8 @@ def accumulate(
         settings: attack, networks, seed.
         iterations: how many.
         teach: train D after each.
-        folder: keeps the state after each iteration and on Ctrl-C; the same call goes on from there.
-        identity: JSON-able; what must be the same when it is gone on with.
+        folder: keeps the state after each iteration and on Ctrl-C; the same call resumes from there.
+        identity: JSON-able; what must be the same when it is resumed.
         device: where to compute.
         title: of the bar.
         progress: whether to show it.

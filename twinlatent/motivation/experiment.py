@@ -81,7 +81,7 @@ def run_motivation(
     Raises:
         TwinlatentError: more images than there are, a folder that holds another experiment, or an attack that fools F_p
             on no training image.
-        KeyboardInterrupt: after Ctrl-C; the same call goes on, to the same numbers.
+        KeyboardInterrupt: after Ctrl-C; the same call resumes, to the same numbers.
     """
     place = check_device(device)
     asked = _asked(split, settings, folder)
@@ -114,7 +114,7 @@ def read_motivation(folder: Path) -> Vulnerability:
             shown = (arrays[name] for name in ("images", "labels", "true"))
             return Vulnerability(records, MotivationSettings.model_validate(asked["settings"]), *shown)
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        damaged = f"{folder}: {ASKED} or {FIGURE} is missing or damaged; remove {RECORDS}, and the same command goes on"
+        damaged = f"{folder}: {ASKED} or {FIGURE} is missing or damaged; remove {RECORDS}; the same command resumes"
         raise TwinlatentError(damaged) from error
 
 

@@ -101,8 +101,8 @@ def learn(
         count: rows to draw from.
         settings: network, steps, learning rate and seed.
         image_shape: (channels, H, W).
-        folder: keeps the state; the same call goes on from there.
-        identity: JSON-able; what must be the same when it is gone on with.
+        folder: keeps the state; the same call resumes from there.
+        identity: JSON-able; what must be the same when it is resumed.
         device: where to compute.
         title: of the bar.
         progress: whether to show it.

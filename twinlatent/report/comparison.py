@@ -10,7 +10,8 @@ from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.evaluation.whitebox import WORST
 from twinlatent.files import write_text
-from twinlatent.report import figures, picks
+from twinlatent.report import figures, select
+from twinlatent.report.labels import detector_name
 from twinlatent.report.page import framed
 from twinlatent.report.page_about import duration, provenance
 from twinlatent.report.page_figures import CONDITIONS, WINS
@@ -31,20 +32,20 @@ from twinlatent.report.page_summary import headline
 from twinlatent.report.page_tables import paper_cell
 from twinlatent.report.page_white_box import ORDER
 from twinlatent.report.paper import PAPER_SCORES
-from twinlatent.report.picks import Records
-from twinlatent.report.words import detector_name
+from twinlatent.report.select import Records
 
 Runs = Mapping[str, EvaluationRun]
 """By what a reader calls the detector, not escaped."""
 MEMBER, SHOWN_RADIUS = "mim_w", 0.3
 """Attack of figure 13, and the radius at which its images are shown."""
 CONDITIONS_NOTE = (
-    "Misread as ŷ, less suspicious than the mean benign image of ŷ (C1) and, for a detector that has a robust "
+    "Misclassified as ŷ, less suspicious than the mean benign image of ŷ (C1) and, for a detector that has a robust "
     "log-density, more probable by it than the mean benign image of ŷ (C2). That is no operating point: the share of "
     "benign images that pass the same conditions stands beside."
 )
 SUITE_NOTE = (
-    "Share of test images for which the worst attack of the suite finds a change within the L∞ radius that is misread "
+    "Share of test images for which the worst attack of the suite finds a change within the L∞ radius that is "
+    "misclassified "
     "and passes thresholds set beforehand to flag 5&nbsp;% of held-out benign images; lower is better. Each detector "
     "is attacked under the score by which it flags."
 )
@@ -95,7 +96,7 @@ def _named(runs: Sequence[EvaluationRun]) -> dict[str, EvaluationRun]:
 
 
 def _own(run: EvaluationRun) -> Records:
-    return picks.of_model(run.records, run.model)
+    return select.of_model(run.records, run.model)
 
 
 def _overview(runs: Runs) -> str:
@@ -139,22 +140,23 @@ def _paper_score(run: EvaluationRun) -> str:
 
 
 def _area_table(caption: str, runs: Runs, scores: Mapping[str, str]) -> str:
-    found = {name: [r for r in _own(run) if r.metric == "auc" and r.score == scores[name] and not picks.misread_only(r)]
+    areas = {name: [r for r in _own(run) if r.metric == "auc" and not select.misclassified_only(r)]
              for name, run in runs.items()}  # fmt: skip
+    found = {name: [r for r in records if r.score == scores[name]] for name, records in areas.items()}
     keys = dict.fromkeys((r.attack, r.epsilon) for records in found.values() for r in records)
     headings, rows = ["attack", "ε"], []
     for name in runs:
         headings += [f"{escape(name)} <small>{escape(scores[name])}</small>", "paper"]
     for name, epsilon in keys:
-        mine = [picks.find(records, attack=name, epsilon=epsilon) for records in found.values()]
+        mine = [select.find(records, attack=name, epsilon=epsilon) for records in found.values()]
         rows.append((attack(name), radius(epsilon), *(cell for r in mine for cell in (area_cell(r), paper_cell(r)))))
     return table(caption, *without_empty(headings, rows))
 
 
 def _suites(runs: Runs) -> str:
     """Success of the worst attack at 5 % false alarms, over radii."""
-    boxes = {name: picks.main_white_box(_own(run), run.model.score) for name, run in runs.items()}
-    found = {name: [r for r in box.points if r.metric == picks.HEADLINE] for name, box in boxes.items() if box}
+    boxes = {name: select.main_white_box(_own(run), run.model.score) for name, run in runs.items()}
+    found = {name: [r for r in box.points if r.metric == select.HEADLINE] for name, box in boxes.items() if box}
     body = _over_radii("Worst of all attacks at 5 % false alarms", found)
     caption = "Success of the worst attack of the suite over its L∞ radius. Bands are 95&nbsp;% intervals."
     return body and note(SUITE_NOTE) + _curves(found, WINS, caption) + body
@@ -171,10 +173,10 @@ def _of_attack(runs: Runs, name_of_attack: str) -> str:
     for name, run in runs.items():
         group = _of_conditions(run)
         found[name] = [r for r in group if r.metric == "sr_c1c2" and r.attack == name_of_attack]
-        passed[name] = picks.find(group, metric=picks.BENIGN_PASS)
+        passed[name] = select.find(group, metric=select.BENIGN_PASS)
     first = ("benign images", *(share_cell(passed[name], n=True) for name, own in found.items() if own))
     called = attack(name_of_attack)
-    body = _over_radii(f"{called}: misread, C1 and C2", found, first)
+    body = _over_radii(f"{called}: misclassified, C1 and C2", found, first)
     figure = " (figure 13 of the paper)" if name_of_attack == MEMBER else ""
     caption = f"Success by C1 and C2 of {called}{figure}. Bands are 95&nbsp;% intervals."
     beside = {name: f"{name}: {100 * r.value:.0f} % of benign pass" for name, r in passed.items() if r}
@@ -183,7 +185,7 @@ def _of_attack(runs: Runs, name_of_attack: str) -> str:
 
 
 def _of_conditions(run: EvaluationRun) -> Records:
-    return next(iter(picks.conditions(_own(run))), ())
+    return next(iter(select.conditions(_own(run))), ())
 
 
 def _over_radii(caption: str, found: Mapping[str, Sequence[Record]], first: Sequence[str] = ()) -> str:
@@ -191,14 +193,14 @@ def _over_radii(caption: str, found: Mapping[str, Sequence[Record]], first: Sequ
     shown = {name: records for name, records in found.items() if records}
     radii = sorted({r.epsilon for records in shown.values() for r in records if r.epsilon is not None})
     rows = [
-        (f"{epsilon:g}", *(share_cell(picks.find(records, epsilon=epsilon), n=True) for records in shown.values()))
+        (f"{epsilon:g}", *(share_cell(select.find(records, epsilon=epsilon), n=True) for records in shown.values()))
         for epsilon in radii
     ]
     return table(caption, ("ε", *map(escape, shown)), [first, *rows] if first and rows else rows)
 
 
 def _curves(found: Mapping[str, Sequence[Record]], ylabel: str, caption: str) -> str:
-    curves = {name: picks.curve(records) for name, records in found.items() if any(r.epsilon for r in records)}
+    curves = {name: select.curve(records) for name, records in found.items() if any(r.epsilon for r in records)}
     if not curves:
         return ""
     drawing = figures.svg(figures.success_curves(curves, ylabel=ylabel))
@@ -211,10 +213,10 @@ def _smallest(runs: Runs) -> str:
     for name, run in runs.items():
         group = _of_conditions(run)
         two, three, size = (
-            picks.find(group, metric=metric, attack="cw_w") for metric in (*picks.CONDITIONS, picks.SIZE)
+            select.find(group, metric=metric, attack="cw_w") for metric in (*select.CONDITIONS, select.SIZE)
         )
         if two:
-            passed, met = (picks.find(group, metric=metric) for metric in (picks.BENIGN_PASS, picks.BENIGN_C3))
+            passed, met = (select.find(group, metric=metric) for metric in (select.BENIGN_PASS, select.BENIGN_C3))
             ceiling = share_cell(met, n=True) if met or not three else "not measured"
             rows.append((escape(name), share_cell(two, n=True), paper_cell(two), share_cell(three, n=True),
                          ceiling, share_cell(passed, n=True), size_cell(size), paper_cell(size)))  # fmt: skip
@@ -233,7 +235,7 @@ def _pictures(runs: Runs) -> str:
         return note(f"No pictures are shown: {escape(str(error))}.")
     caption = (
         "Benign images at the left, and what the same attacks made of them on each detector in search of C1 and C2 "
-        "(figure 8 of the paper). A thick frame and bold type mark images that were misread and not flagged."
+        "(figure 8 of the paper). A thick frame and bold type mark images that were misclassified and not flagged."
     )
     return plot(drawing, f"The same images attacked on {', '.join(grids)}", caption, "wide")
 

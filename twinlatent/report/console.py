@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from twinlatent.evaluation.conditions import CW
-from twinlatent.evaluation.findings import Check
 from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.reports import Check
 from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
 from twinlatent.report.paper import PAPER_SCORES, paper_value
-from twinlatent.report.picks import BENIGN_C3, find, main_white_box, misread_only, overall, substitutes
+from twinlatent.report.select import BENIGN_C3, find, main_white_box, misclassified_only, overall, substitutes
 
 DEAD_STEPS = 0.01
 """Above this share of steps without a gradient an attack is called out."""
@@ -40,10 +40,10 @@ def show(table: Table) -> None:
 
 def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
     """Print a row an attack, and the worst."""
-    passed = f"misread and not flagged at {100 * settings.fpr:g} %"
-    goals = {"undetected": passed, "c1c2": "misread, C1 and C2", "misclassified": "misread"}
+    passed = f"misclassified and not flagged at {100 * settings.fpr:g} %"
+    goals = {"undetected": passed, "c1c2": "misclassified, C1 and C2", "misclassified": "misclassified"}
     print(f"Success: {goals[settings.goal]}; {settings.norm} radius {settings.epsilon:g}; 95 % intervals")
-    table = _table("attack", "success", "95 %", "misread", "steps", "γ stuck", "s", "n")
+    table = _table("attack", "success", "95 %", "misclassified", "steps", "γ stuck", "s", "n")
     for record in run.records:
         shown = [record.attack, f"{record.value:.3f}", f"{record.low:.2f}–{record.high:.2f}"]
         shown += _details(run, record.attack) if record.attack != WORST else [""] * 4
@@ -56,18 +56,23 @@ def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
 
 
 def _details(run: WhiteBoxRun, attack: str) -> list[str]:
-    """Cells of an attack: share misread, mean steps, share of stuck searches, seconds."""
+    """Cells of an attack: share misclassified, mean steps, share of stuck searches, seconds."""
     tried = run.result.by_attack[attack]
     rows, found = tried.tried.cpu(), tried.result
-    misread = (found.labels.cpu() != run.benign.labels)[rows].double().mean().item()
+    misclassified = (found.labels.cpu() != run.benign.labels)[rows].double().mean().item()
     gamma = f"{found.gamma_stuck.cpu()[rows].double().mean().item():.2f}" if found.gamma.isfinite().any() else ""
-    return [f"{misread:.3f}", f"{found.steps.cpu()[rows].double().mean().item():.0f}", gamma, f"{tried.seconds:.0f}"]
+    return [
+        f"{misclassified:.3f}",
+        f"{found.steps.cpu()[rows].double().mean().item():.0f}",
+        gamma,
+        f"{tried.seconds:.0f}",
+    ]
 
 
 def print_run(run: EvaluationRun) -> None:
     """Print benign numbers, the black box, and where there is one the white box with its checks."""
     own = run.model.score
-    outside = [r for r in overall(run.records) if not misread_only(r)]
+    outside = [r for r in overall(run.records) if not misclassified_only(r)]
     by: dict[tuple[str, str, str | None], Record] = {(r.metric, r.attack, r.score): r for r in outside}
     accuracy, flagged = by["accuracy", "none", None], [r for r in outside if (r.metric, r.score) == ("fpr", own)]
     asked = ", ".join(f"{r.value:.4f} where {r.asked or run.model.fpr:.4g} was asked for" for r in flagged)
@@ -92,7 +97,7 @@ def _print_substitutes(run: EvaluationRun) -> None:
     if len(names) < 2:
         return
     print("Means over substitutes; AUC of the detector's own score on each:")
-    found = [r for r in run.records if (r.metric, r.score) == ("auc", run.model.score) and not misread_only(r)]
+    found = [r for r in run.records if (r.metric, r.score) == ("auc", run.model.score) and not misclassified_only(r)]
     table = _table("attack", *names)
     for attack in run.suspicion:
         areas = (find(found, attack=attack, substitute=name) for name in names)
@@ -104,7 +109,7 @@ def _print_white_box(run: EvaluationRun) -> None:
     """The worst of the suite at each radius and rate, C1 and C2, and the checks."""
     worst = [r for r in run.records if r.attack == WORST and r.metric.startswith("sr@")]
     if worst:
-        print("White box: misread and not flagged at k % false positives, by the worst attack of the suite:")
+        print("White box: misclassified and not flagged at k % false positives, by the worst attack of the suite:")
         rates = sorted({r.metric for r in worst}, key=lambda metric: int(metric[3:]))
         table = _table("score", "ε", *(f"{rate[3:]} %" for rate in rates), "n")
         for score, epsilon in dict.fromkeys((r.score, r.epsilon) for r in worst):
@@ -122,7 +127,7 @@ def _print_conditions(run: EvaluationRun) -> None:
     conditions = [r for r in run.records if r.metric == "sr_c1c2"]
     if not conditions:
         return
-    print("Misread, C1 and C2; of these: the judges see the true class (C3), agree on another, differ:")
+    print("Misclassified, C1 and C2; of these: the judges see the true class (C3), agree on another, differ:")
     table = _table("attack", "ε", "C1 C2", "C1 C2 C3", "another", "differ", "n")
     judged = {(s.attack, s.epsilon): s for s in (run.judges.attacks if run.judges else ()) if s.goal == "c1c2"}
     for r in conditions:
@@ -163,8 +168,8 @@ def _radius(record: Record) -> str:
 
 def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
     """A row a detector: the headline of each table, the paper's number in brackets."""
-    print(f"{data}: accuracy; AUC in the black box under each paper's score; misread and not flagged at 5 % by the "
-          "worst attack; CW-L2_W; in brackets the paper's")  # fmt: skip
+    print(f"{data}: accuracy; AUC in the black box under each paper's score; misclassified and not flagged at 5 % "
+          "by the worst attack; CW-L2_W; in brackets the paper's")  # fmt: skip
     attacks = list(dict.fromkeys(name for run in runs for name in run.suspicion))
     table = _table("detector", "accuracy", *(f"AUC {name}" for name in attacks), "SR@5 worst", "CW C1 C2", "CW size")
     for run in runs:
@@ -181,7 +186,7 @@ def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
 def _published(run: EvaluationRun) -> list[Record]:
     """Black-box records under the score that its paper has, over all attacked images."""
     own = PAPER_SCORES.get(run.model.method, run.model.score)
-    return [r for r in overall(run.records) if r.score == own and not misread_only(r)]
+    return [r for r in overall(run.records) if r.score == own and not misclassified_only(r)]
 
 
 def _beside_paper(record: Record | None) -> str:

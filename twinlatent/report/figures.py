@@ -1,6 +1,5 @@
 """Results to figures: plain arrays in, a matplotlib Figure out, readable in grey. One function a figure."""
 
-from twinlatent.report.clouds import latent_clouds
 from twinlatent.report.curves import POINTS, SuccessCurve, attack_bars, success_curves, training_curves
 from twinlatent.report.drawing import Floats, save, svg
 from twinlatent.report.grids import (
@@ -11,6 +10,7 @@ from twinlatent.report.grids import (
     image_grid,
     pair_grid,
 )
+from twinlatent.report.latent_plot import latent_clouds
 from twinlatent.report.scores import Curve, roc, score_histograms
 
 __all__ = [

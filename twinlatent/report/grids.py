@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.pictures import Flags, Names, PairGrid
 from twinlatent.report.drawing import COLOURS, INK, RULE, WIDTH, Floats, need, style
-from twinlatent.report.words import LONGEST, attack_name, shortened
+from twinlatent.report.labels import LONGEST, attack_name, shortened
 
 CELL = 0.66  # inches of an image in a grid of pairs
 TEXT_ROOM, NAME_ROOM, HEAD_ROOM, LINE, GAP, GROUP_GAP = 0.52, 1.25, 0.65, 0.2, 0.1, 0.3  # in images
@@ -72,7 +72,7 @@ def image_grid(rows: Sequence[GridRow]) -> Figure:
 def pair_grid(grid: PairGrid) -> Figure:
     """Draw a row a benign image and a column an attack, under each image what the detector says (figures 7, 9 to 11).
 
-    A thick frame is round the images with which an attack won: misread and not flagged.
+    A thick frame is round the images with which an attack won: misclassified and not flagged.
     """
     benign = _Column(
         "", "benign", grid.benign, grid.benign_label, grid.benign_flagged, np.zeros(len(grid.benign), bool)
@@ -149,7 +149,7 @@ def _mosaic(columns: Sequence[_Column], true: Names, fpr: float) -> Figure:
     tall = height / width
     step, lefts = tall + TEXT_ROOM, _lefts(columns)
     right, bottom = lefts[-1] + 1, rows * step
-    said = f"At the left the true class. Thick frame: misread and not flagged at {100 * fpr:g} % false alarms."
+    said = f"At the left the true class. Thick frame: misclassified and not flagged at {100 * fpr:g} % false alarms."
     note = textwrap.wrap(said, int(LETTERS * (right + NAME_ROOM)))
     titles = [textwrap.wrap(column.title, LONGEST, break_long_words=False) for column in columns]
     top = LINE * max(map(len, titles))

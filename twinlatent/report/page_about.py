@@ -7,7 +7,7 @@ from typing import Any
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, ModelCard
 from twinlatent.report.page_parts import facts, section, share
-from twinlatent.report.picks import misread_only
+from twinlatent.report.select import misclassified_only
 
 
 def trained(model: ModelCard) -> str:
@@ -56,8 +56,8 @@ def meaning(run: EvaluationRun) -> str:
         "The attacks aimed at the detector itself are those listed above and no stronger ones: what they did not find "
         "may still be there."
         if white_box
-        else "An attacker who knows the detector can search for images that are misread <em>and</em> pass. That is "
-        "another matter: it needs attacks aimed at this detector, and the numbers are usually lower."
+        else "An attacker who knows the detector can search for images that are misclassified <em>and</em> pass. "
+        "That is another matter: it needs attacks aimed at this detector, and the numbers are usually lower."
     )
     return section(
         "meaning",
@@ -83,7 +83,7 @@ def provenance(records: Iterable[Record]) -> str:
         ("machine", _distinct(escape(r.machine) for r in records)),
         ("versions", escape(", ".join(versions))),
         ("seed", _distinct(str(r.seed) for r in records)),
-        ("attacks", _distinct(escape(r.budget) for r in records if not misread_only(r))),
+        ("attacks", _distinct(escape(r.budget) for r in records if not misclassified_only(r))),
     ]
     return section("provenance", "Where the numbers come from", facts([row for row in rows if row[1]]))
 

@@ -26,7 +26,8 @@ def example_cards(examples: Examples) -> str:
     about = (
         "Below each image stands what the detector made of it: the class it reads, whether it flags the image, and p, "
         "which is small when few benign images look as suspicious. An attacked image is caught when it is flagged, "
-        "missed when it passes and is misread, harmless when it passes and is read correctly. In the difference, grey "
+        "missed when it passes and is misclassified, harmless when it passes and is read correctly. In the "
+        "difference, grey "
         "is no change, dark blue is darker and light is brighter, on one scale for all "
         f"(±{reach:.2f}).{more}"
     )

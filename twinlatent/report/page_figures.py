@@ -8,13 +8,13 @@ from twinlatent.evaluation.metrics import roc_curve
 from twinlatent.evaluation.pictures import LatentCloud, PairGrid
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun
-from twinlatent.report import figures, picks
+from twinlatent.report import figures, select
+from twinlatent.report.labels import attack_name
 from twinlatent.report.page_parts import NBSP, plot, section, share
-from twinlatent.report.picks import Records, WhiteBox
-from twinlatent.report.words import attack_name
+from twinlatent.report.select import Records, WhiteBox
 
-WINS = "share of images misread and not flagged"
-CONDITIONS = "share of images misread, with C1 and C2"
+WINS = "share of images misclassified and not flagged"
+CONDITIONS = "share of images misclassified, with C1 and C2"
 
 
 def separation(run: EvaluationRun) -> str:
@@ -38,10 +38,10 @@ def separation(run: EvaluationRun) -> str:
 
 def attacked(run: EvaluationRun) -> str:
     """The section of attacks on the detector itself: each of them, and success over radii."""
-    own = picks.of_model(run.records, run.model)
-    box = picks.main_white_box(own, run.model.score)
+    own = select.of_model(run.records, run.model)
+    box = select.main_white_box(own, run.model.score)
     drawn = [] if box is None else [_bars(box), _radii(box)]
-    drawn += [_conditions(group) for group in picks.conditions(own)]
+    drawn += [_conditions(group) for group in select.conditions(own)]
     body = "".join(drawn)
     return section("strength", "What attacks on the detector reach", body and f"<div class=pair>{body}</div>")
 
@@ -90,8 +90,8 @@ def named_rate(metric: str) -> str:
 def _bars(box: WhiteBox) -> str:
     if not box.attacks:
         return ""
-    rates = {attack_name(r.attack): picks.interval(r) for r in box.attacks}
-    worst = None if box.worst is None else picks.interval(box.worst)
+    rates = {attack_name(r.attack): select.interval(r) for r in box.attacks}
+    worst = None if box.worst is None else select.interval(box.worst)
     where = "" if box.epsilon is None else f" within L∞ {box.epsilon:g}"
     return plot(
         figures.svg(figures.attack_bars(rates, worst)),
@@ -108,11 +108,12 @@ def _radii(box: WhiteBox) -> str:
             by_rate.setdefault(record.metric, []).append(record)
     if len({r.epsilon for found in by_rate.values() for r in found}) < 2:
         return ""
-    curves = {named_rate(metric): picks.curve(found) for metric, found in by_rate.items()}
+    curves = {named_rate(metric): select.curve(found) for metric, found in by_rate.items()}
     return plot(
         figures.svg(figures.success_curves(curves, ylabel=WINS)),
         "Success of the worst attack over L∞ radii at several false-alarm rates",
-        "Share of test images that any attack of the suite gets misread and past thresholds fixed beforehand, over its "
+        "Share of test images that any attack of the suite gets misclassified and past thresholds fixed "
+        "beforehand, over its "
         "L∞ radius. Bands are 95&nbsp;% intervals. The lower, the better.",
     )
 
@@ -121,13 +122,14 @@ def _conditions(group: Records) -> str:
     found = [r for r in group if r.metric == "sr_c1c2" and r.epsilon is not None]
     if not found:
         return ""
-    curves = {attack_name(own[0].attack): picks.curve(own) for own in picks.grouped(found, lambda r: r.attack)}
-    passed = picks.find(group, metric=picks.BENIGN_PASS)
+    curves = {attack_name(own[0].attack): select.curve(own) for own in select.grouped(found, lambda r: r.attack)}
+    passed = select.find(group, metric=select.BENIGN_PASS)
     beside = " The dotted line is the share of benign images that pass C1 and C2, too." if passed else ""
     return plot(
         figures.svg(figures.success_curves(curves, benign_pass=passed.value if passed else None, ylabel=CONDITIONS)),
         f"Success by C1 and C2 over L∞ radii of {', '.join(curves)}",
-        f"Share of test images that each attack gets misread with C1 and C2 met, over its L∞ radius (figure 6 of the "
+        f"Share of test images that each attack gets misclassified with C1 and C2 met, over its L∞ radius (figure 6 "
+        f"of the "
         f"paper). Bands are 95&nbsp;% intervals.{beside}",
     )
 

@@ -5,7 +5,7 @@ from html import escape
 
 from twinlatent.evaluation.metrics import Rate
 from twinlatent.evaluation.records import Record
-from twinlatent.report.words import attack_name
+from twinlatent.report.labels import attack_name
 
 NBSP = "\u00a0"
 NOTHING = "–"

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from twinlatent.evaluation.findings import Check
 from twinlatent.evaluation.records import Record, false_alarms
+from twinlatent.evaluation.reports import Check
 from twinlatent.evaluation.run_folder import EvaluationRun
-from twinlatent.report import picks
+from twinlatent.report import select
 from twinlatent.report.page_parts import NBSP, Number, attack, interval, percent, share
 from twinlatent.report.page_white_box import in_order, said_of_worst, suite_size
-from twinlatent.report.picks import WhiteBox
+from twinlatent.report.select import WhiteBox
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Headline:
 
 def headline(run: EvaluationRun) -> Headline:
     """Pick them from a run."""
-    own = picks.of_model(run.records, run.model)
+    own = select.of_model(run.records, run.model)
     rows = [r for r in own if r.score in (None, run.model.score)] or own
-    attacks = next((group for group in picks.black_box(rows)), ())
-    every = [r for r in attacks if not picks.misread_only(r)]
+    attacks = next((group for group in select.black_box(rows)), ())
+    every = [r for r in attacks if not select.misclassified_only(r)]
     return Headline(
-        accuracy=picks.find(rows, metric="accuracy"),
+        accuracy=select.find(rows, metric="accuracy"),
         fpr=false_alarms(rows, run.model.fpr),
         areas=tuple(r for r in every if r.metric == "auc"),
         caught=tuple(r for r in every if r.metric == "tpr@5"),
-        white_box=picks.main_white_box(own, run.model.score),
+        white_box=select.main_white_box(own, run.model.score),
     )
 
 

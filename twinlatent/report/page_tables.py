@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from html import escape
 
-from twinlatent.evaluation.blackbox import MISREAD_ONLY
+from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
 from twinlatent.evaluation.records import Metric, Record, Score
-from twinlatent.report import picks
+from twinlatent.report import select
+from twinlatent.report.labels import detector_name
 from twinlatent.report.page_parts import (
     NOTHING,
     area_cell,
@@ -20,8 +21,7 @@ from twinlatent.report.page_parts import (
     without_empty,
 )
 from twinlatent.report.paper import paper_value
-from twinlatent.report.picks import Records
-from twinlatent.report.words import detector_name
+from twinlatent.report.select import Records
 
 BENIGN_MEASURES = {
     "accuracy": "read correctly", "fpr": "flagged (false alarms)",
@@ -30,8 +30,10 @@ BENIGN_MEASURES = {
 CAUGHT: tuple[Metric, ...] = ("tpr@1", "tpr@5", "tpr@10")
 BLACK_BOX_NOTE = (
     "<b>AUC</b>: chance that an attacked image looks more suspicious than a benign one; 0.5 is guessing, 1 is perfect. "
-    "<b>Misread ones only</b>: over those attacked images that the substitute misreads. <b>Fools the substitute</b>: "
-    "share of attacked images that the classifier they were made on misreads. Where several substitutes were attacked, "
+    "<b>Misclassified ones only</b>: over those attacked images that the substitute misclassifies. <b>Fools the "
+    "substitute</b>: "
+    "share of attacked images that the classifier they were made on misclassifies. Where several substitutes were "
+    "attacked, "
     "each for itself, the number is the mean over them. <b>Flagged at k&nbsp;%</b>: share of "
     "attacked images caught by the threshold that was set to flag k&nbsp;% of held-out benign images. In brackets "
     "95&nbsp;% intervals."
@@ -40,7 +42,7 @@ BLACK_BOX_NOTE = (
 
 def by_detector(records: Iterable[Record], render: Callable[[Records], str]) -> str:
     """What `render` makes of each detector's records, under its name where there are several."""
-    groups = picks.detectors(records)
+    groups = select.detectors(records)
     if len(groups) == 1:
         return render(groups[0])
     shown = ((group[0], render(group)) for group in groups)
@@ -52,7 +54,7 @@ def paper_cell(record: Record | None) -> str:
     value = None if record is None else paper_value(record)
     if record is None or value is None:
         return NOTHING
-    return f"{value:.2f}" if record.metric in ("auc", picks.SIZE) else share(value)
+    return f"{value:.2f}" if record.metric in ("auc", select.SIZE) else share(value)
 
 
 def benign(records: Records) -> str:
@@ -62,7 +64,7 @@ def benign(records: Records) -> str:
 
 def black_box(records: Records) -> str:
     """The section of attacks on a substitute."""
-    body = by_detector(records, lambda own: "".join(map(_budget, picks.black_box(own))) + _substitutes(own))
+    body = by_detector(records, lambda own: "".join(map(_budget, select.black_box(own))) + _substitutes(own))
     return section("blackbox", "Attacks on a substitute (black box)", body and body + note(BLACK_BOX_NOTE))
 
 
@@ -71,7 +73,7 @@ def _called(first: Record) -> str:
 
 
 def _benign(records: Records) -> str:
-    found = [r for r in picks.overall(records) if r.attack == "none" and r.metric in BENIGN_MEASURES]
+    found = [r for r in select.overall(records) if r.attack == "none" and r.metric in BENIGN_MEASURES]
     scores = {r.score for r in found if r.score}
     rows = []
     for record in found:
@@ -84,41 +86,41 @@ def _benign(records: Records) -> str:
 
 
 def _budget(group: Records) -> str:
-    """Tables of one budget; misread ones are never mixed with all images."""
-    every = tuple(r for r in group if not picks.misread_only(r))
-    misread = tuple(r for r in group if picks.misread_only(r))
-    name = escape(group[0].budget.removesuffix(MISREAD_ONLY))
+    """Tables of one budget; misclassified ones are never mixed with all images."""
+    every = tuple(r for r in group if not select.misclassified_only(r))
+    misclassified = tuple(r for r in group if select.misclassified_only(r))
+    name = escape(group[0].budget.removesuffix(MISCLASSIFIED_ONLY))
     return (
-        table(f"AUC, {name}", *_areas(every, misread))
+        table(f"AUC, {name}", *_areas(every, misclassified))
         + table(f"Share caught, {name}", *_caught(every))
-        + table(f"Share caught of those the substitute misreads, {name}", *_caught(misread))
+        + table(f"Share caught of those the substitute misclassifies, {name}", *_caught(misclassified))
     )
 
 
 def _substitutes(records: Records) -> str:
     """AUC of each attack and score on each substitute, over all attacked images; empty where there is but one."""
-    names = picks.substitutes(records)
-    found = [r for r in records if r.metric == "auc" and not picks.misread_only(r)]
+    names = select.substitutes(records)
+    found = [r for r in records if r.metric == "auc" and not select.misclassified_only(r)]
     keys = dict.fromkeys((r.budget, r.attack, r.epsilon, r.score) for r in found)
     rows = []
     for budget, name, epsilon, score in keys:
-        cells = (area_cell(picks.find(found, budget=budget, attack=name, epsilon=epsilon, score=score, substitute=one))
+        cells = (area_cell(select.find(found, budget=budget, attack=name, epsilon=epsilon, score=score, substitute=one))
                  for one in names)  # fmt: skip
         rows.append((escape(budget), attack(name), radius(epsilon), score or "", *cells))
     headings, shown = without_empty(("budget", "attack", "ε", "score", *map(escape, names)), rows)
     return table("AUC by substitute", headings, shown) if len(names) > 1 else ""
 
 
-def _areas(every: Records, misread: Records) -> tuple[list[str], list[list[str]]]:
+def _areas(every: Records, misclassified: Records) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: an attack and score each."""
-    keys = dict.fromkeys((r.attack, r.epsilon, r.score) for r in (*every, *misread) if r.metric == "auc")
+    keys = dict.fromkeys((r.attack, r.epsilon, r.score) for r in (*every, *misclassified) if r.metric == "auc")
     rows = []
     for name, epsilon, score in keys:
-        of_all, of_some = (picks.find(records, metric="auc", attack=name, epsilon=epsilon, score=score)
-                           for records in (every, misread))  # fmt: skip
+        of_all, of_some = (select.find(records, metric="auc", attack=name, epsilon=epsilon, score=score)
+                           for records in (every, misclassified))  # fmt: skip
         rows.append((attack(name), radius(epsilon), score or "", area_cell(of_all), paper_cell(of_all),
                      area_cell(of_some)))  # fmt: skip
-    return without_empty(("attack", "ε", "score", "all images", "paper", "misread ones only"), rows)
+    return without_empty(("attack", "ε", "score", "all images", "paper", "misclassified ones only"), rows)
 
 
 def _caught(records: Records) -> tuple[list[str], list[list[str]]]:

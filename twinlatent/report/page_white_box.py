@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from html import escape
 
 from twinlatent.attacks.suites import KINDS
-from twinlatent.evaluation.findings import Check, JudgedAttack, JudgeReport
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.reports import Check, JudgedAttack, JudgeReport
 from twinlatent.evaluation.whitebox import WORST
-from twinlatent.report import picks
+from twinlatent.report import select
+from twinlatent.report.labels import CHECKS, JUDGE_NAMES, KNOWLEDGE
 from twinlatent.report.page_parts import (
     NBSP,
     NOTHING,
@@ -24,18 +25,18 @@ from twinlatent.report.page_parts import (
     without_empty,
 )
 from twinlatent.report.page_tables import by_detector, paper_cell
-from twinlatent.report.picks import CONDITIONS, Records, WhiteBox
-from twinlatent.report.words import CHECKS, JUDGE_NAMES, KNOWLEDGE
+from twinlatent.report.select import CONDITIONS, Records, WhiteBox
 
 ORDER = ("fail", "warn", "pass")
 WHITE_BOX_NOTE = (
     "These attacks have the detector, its thresholds and its calibration images. <b>Wins at k&nbsp;%</b>: share of "
-    "test images for which the attack finds a change within the radius that is misread <em>and</em> passes the "
+    "test images for which the attack finds a change within the radius that is misclassified <em>and</em> passes the "
     "threshold set beforehand to flag k&nbsp;% of held-out benign images. <b>Worst of all</b>: an image counts as soon "
     "as one attack wins it. In brackets 95&nbsp;% intervals."
 )
 CONDITIONS_NOTE = (
-    "The paper counts an attack as successful when the image is misread as ŷ, is less suspicious than the mean benign "
+    "The paper counts an attack as successful when the image is misclassified as ŷ, is less suspicious than the "
+    "mean benign "
     "image of ŷ (<b>C1</b>), more probable by its robust features than the mean benign image of ŷ (<b>C2</b>), and "
     "still shows its true class (<b>C3</b>, decided here by judges that never saw the detector). The mean is no "
     "operating point: many benign images fail C1 or C2, too, so the first row says how many of them pass. An image "
@@ -63,7 +64,7 @@ def white_box(records: Records) -> str:
 
 def conditions(records: Records) -> str:
     """The section of C1, C2 and C3."""
-    body = by_detector(records, lambda own: "".join(_conditions(group) for group in picks.conditions(own)))
+    body = by_detector(records, lambda own: "".join(_conditions(group) for group in select.conditions(own)))
     return section("conditions", "The paper's conditions C1, C2 and C3", body and note(CONDITIONS_NOTE) + body)
 
 
@@ -105,7 +106,7 @@ def _status(check: Check) -> str:
 
 
 def _suites(records: Records) -> str:
-    return "".join(_suite(box) + _points(box) for box in picks.white_boxes(records))
+    return "".join(_suite(box) + _points(box) for box in select.white_boxes(records))
 
 
 def _under(first: Record) -> str:
@@ -135,7 +136,7 @@ def _points(box: WhiteBox) -> str:
     radii = sorted({r.epsilon for r in box.points}, key=lambda epsilon: epsilon or 0)
     rates = sorted({r.metric for r in box.points}, key=lambda metric: int(metric[3:]))
     rows = [
-        (radius(epsilon), *(share_cell(picks.find(box.points, epsilon=epsilon, metric=m), n=True) for m in rates))
+        (radius(epsilon), *(share_cell(select.find(box.points, epsilon=epsilon, metric=m), n=True) for m in rates))
         for epsilon in radii
     ]
     caption = f"Worst of all attacks over radii and false-alarm rates, {_under(box.records[0])}"
@@ -144,7 +145,7 @@ def _points(box: WhiteBox) -> str:
 
 def _conditions(group: Records) -> str:
     benign = _benign(group)
-    by_attack = picks.grouped((r for r in group if r.metric in CONDITIONS), lambda r: r.attack)
+    by_attack = select.grouped((r for r in group if r.metric in CONDITIONS), lambda r: r.attack)
     first = {(r.attack, r.epsilon): r for own in by_attack for r in sorted(own, key=lambda r: r.epsilon or 0)}
     over, alone = ([r for r in first.values() if (r.epsilon is None) == free] for free in (False, True))
     kind = "attacks ranked" if benign else "attacks"
@@ -159,7 +160,7 @@ def _conditions(group: Records) -> str:
 
 def _benign(group: Records) -> list[tuple[str, ...]]:
     """What benign images make of C1 and C2, and of C3 where judges were asked."""
-    passed, met = (picks.find(group, metric=metric) for metric in (picks.BENIGN_PASS, picks.BENIGN_C3))
+    passed, met = (select.find(group, metric=metric) for metric in (select.BENIGN_PASS, select.BENIGN_C3))
     rows: list[tuple[str, ...]] = []
     if passed is not None:
         rows.append(("benign images", NOTHING, share_cell(passed), NOTHING, NOTHING, NOTHING, count_cell([passed])))
@@ -170,8 +171,8 @@ def _benign(group: Records) -> list[tuple[str, ...]]:
 
 
 def _condition(group: Records, name: str, epsilon: float | None) -> tuple[str, ...]:
-    two, three, size = (picks.find(group, metric=metric, attack=name, epsilon=epsilon)
-                        for metric in (*CONDITIONS, picks.SIZE))  # fmt: skip
+    two, three, size = (select.find(group, metric=metric, attack=name, epsilon=epsilon)
+                        for metric in (*CONDITIONS, select.SIZE))  # fmt: skip
     paper = paper_cell(size)
     measured = size_cell(size) + ("" if paper == NOTHING else f" <small>paper {paper}</small>")
     return (attack(name), radius(epsilon), share_cell(two), paper_cell(two), share_cell(three), measured,
@@ -207,4 +208,4 @@ def said_of_worst(box: WhiteBox, worst: Record) -> str:
     count = suite_size(box)
     of = f"the worst of {count} attacks" if count > 1 else "the worst attack"
     return (f"Attacked itself{where}, {of} for each image gets {percent(worst)} of {worst.n:,} images "
-            f"misread and past the threshold for {worst.metric[3:]}{NBSP}% false alarms.")  # fmt: skip
+            f"misclassified and past the threshold for {worst.metric[3:]}{NBSP}% false alarms.")  # fmt: skip

@@ -12,12 +12,12 @@ from twinlatent.evaluation.records import Metric, Record
 from twinlatent.files import write_text
 from twinlatent.motivation.experiment import Vulnerability
 from twinlatent.report.drawing import RULE, need, save, style, svg
+from twinlatent.report.labels import attack_name, shortened
 from twinlatent.report.page import framed
 from twinlatent.report.page_about import provenance
 from twinlatent.report.page_parts import attack, note, plot, section, share_cell, table
 from twinlatent.report.page_tables import paper_cell
-from twinlatent.report.picks import find
-from twinlatent.report.words import attack_name, shortened
+from twinlatent.report.select import find
 
 FIGURE = "figure2.svg"
 SIDE, NAME_ROOM, HEAD_ROOM = 0.62, 1.0, 0.45  # inches of an image with its caption, of a row's name, of the title

@@ -4,7 +4,7 @@ import torch
 
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation
-from twinlatent.method.dealer import Dealer
+from twinlatent.method.batches import BatchSampler
 
 CLASSES = 3
 
@@ -12,7 +12,7 @@ CLASSES = 3
 def test_each_class_is_dealt_its_own_images_and_others(three_digits: LabelledImages, generator) -> None:
     known = {image.numpy().tobytes(): int(label)
              for image, label in zip(three_digits.images, three_digits.labels, strict=True)}  # fmt: skip
-    deal = Dealer(three_digits, CLASSES, 40, torch.device("cpu"), Augmentation())
+    deal = BatchSampler(three_digits, CLASSES, 40, torch.device("cpu"), Augmentation())
     benign, others = deal(generator)
     assert benign.shape == others.shape == (CLASSES, 40, 1, 8, 8)
     for c in range(CLASSES):

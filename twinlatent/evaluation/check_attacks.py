@@ -69,7 +69,7 @@ def slopes(probe: Probe) -> dict[str, Slope]:
 
 
 def unbounded_attacks(probe: Probe) -> tuple[Tensor, Tensor]:
-    """In the whole box: the images that can be misread, and those misread and not flagged, bool (n,)."""
+    """In the whole box: the images that can be misclassified, and those misclassified and not flagged, bool (n,)."""
     plain = run(_momentum(probe, LInf(1.0), Ascent()), probe.model, probe.images, probe.labels, seed=probe.seed)
     return plain.success.cpu(), _won(probe, _momentum(probe, LInf(1.0), _quieter()))
 
@@ -95,7 +95,7 @@ def _momentum(probe: Probe, ball: Ball, guide: Guide, *, random_start: bool = Fa
 
 
 def _won(probe: Probe, attack: Attack) -> Tensor:
-    """Images that the attack gets misread and not flagged, bool (n,)."""
+    """Images that the attack gets misclassified and not flagged, bool (n,)."""
     criterion = Misclassified() & Undetected(probe.bounds, probe.fpr)
     return run(attack, probe.model, probe.images, probe.labels, criterion=criterion, seed=probe.seed).success.cpu()
 

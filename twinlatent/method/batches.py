@@ -11,7 +11,7 @@ from twinlatent.data.augmentation import Augmentation, augmented
 from twinlatent.errors import TwinlatentError
 
 
-class Dealer:
+class BatchSampler:
     """Deals fresh images: for each class B of its own and B of the others, drawn with replacement and augmented.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twinlatent.evaluation.blackbox import MEAN, MISREAD_ONLY
+from twinlatent.evaluation.blackbox import MEAN, MISCLASSIFIED_ONLY
 from twinlatent.evaluation.conditions import BESIDE
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import ModelCard
@@ -47,16 +47,16 @@ def substitutes(records: Iterable[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(r.substitute for r in records if r.substitute not in (None, MEAN)))
 
 
-def misread_only(record: Record) -> bool:
-    """Whether it is taken over those attacked images alone that the substitute misreads."""
-    return record.budget.endswith(MISREAD_ONLY)
+def misclassified_only(record: Record) -> bool:
+    """Whether it is taken over those attacked images alone that the substitute misclassifies."""
+    return record.budget.endswith(MISCLASSIFIED_ONLY)
 
 
 def black_box(records: Iterable[Record]) -> list[Records]:
-    """Of attacks on substitutes, `overall`: a group a budget, in it all images and misread ones."""
+    """Of attacks on substitutes, `overall`: a group a budget, in it all images and misclassified ones."""
     found = (r for r in overall(records) if r.metric in ("auc", "attack_success") or r.metric.startswith("tpr@"))
     attacked = (r for r in found if r.attack != "none")
-    groups = grouped(attacked, lambda r: r.budget.removesuffix(MISREAD_ONLY))
+    groups = grouped(attacked, lambda r: r.budget.removesuffix(MISCLASSIFIED_ONLY))
     return [group for group in groups if any(r.metric != "attack_success" for r in group)]
 
 
