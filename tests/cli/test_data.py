@@ -22,7 +22,10 @@ def test_data_sets_are_listed_with_what_they_are(ok: Callable) -> None:
 
 def test_a_data_set_is_shown(ok: Callable) -> None:
     done = ok("data", "show", "digits", "--out", "sub/sheet.png", "--no-progress")
-    assert done.text == "sub/sheet.png: 1078 train, 360 calibration, 359 test images of shape (1, 8, 8), 10 classes"
+    assert (
+        done.text
+        == "sub/sheet.png: 980 train, 360 calibration, 359 test, 98 selection images of shape (1, 8, 8), 10 classes"
+    )
     with Image.open("sub/sheet.png") as sheet:
         assert sheet.format == "PNG"
         assert min(sheet.size) > 100
@@ -51,7 +54,7 @@ def test_a_long_path_stays_in_one_piece(ok: Callable, monkeypatch) -> None:
 
 
 def test_a_path_with_brackets_is_shown_as_it_is(ok: Callable) -> None:
-    assert "sheet [red].png: 1078 train" in ok("data", "show", "digits", "--out", "sheet [red].png").text
+    assert "sheet [red].png: 980 train" in ok("data", "show", "digits", "--out", "sheet [red].png").text
 
 
 # --- photographs ----------------------------------------------------------------------------------------------------
@@ -77,7 +80,10 @@ def test_photographs_become_a_set_like_any_other(photos: Path, ok: Callable, tmp
     assert done.out == f"{file}: 60 images of shape (1, 12, 12): 30 cat, 30 dog\n"
     listed = "".join(ok("data", "list").out.split())
     assert "pets│photographsofyours,60images,12x12,2classes│" in listed
-    assert "36 train, 12 calibration, 12 test images of shape (1, 12, 12), 2 classes" in ok("data", "show", "pets").text
+    assert (
+        "33 train, 12 calibration, 12 test, 3 selection images of shape (1, 12, 12), 2 classes"
+        in ok("data", "show", "pets").text
+    )
     run = tmp_path / "run"
     assert "12 test images" in ok("train", "pets", "--preset", "smoke", "--out", run, "--no-progress").text
     assert tl.load(run).card["data"]["name"] == "pets"

@@ -35,8 +35,8 @@ def test_a_prepared_set_is_one_like_any_other(cache: Path, pets: Prepared) -> No
     write_prepared(path, pets)
     split = load("pets", seed=3)
     assert (split.name, split.class_names, split.image_shape) == ("pets", ("cat", "dog"), (1, 12, 12))
-    parts = (split.train, split.calibration, split.test)
-    assert [part.labels.bincount().tolist() for part in parts] == [[6, 9], [2, 3], [2, 3]]
+    parts = split.parts.values()
+    assert [part.labels.bincount().tolist() for part in parts] == [[6, 8], [2, 3], [2, 3], [0, 1]]
     everything = torch.cat([part.images for part in parts]).mul(255).round().byte()
     assert sorted(image.numpy().tobytes() for image in everything) == sorted(image.tobytes() for image in pets.images)
     assert split.fingerprint == load("pets", seed=3, size=12).fingerprint != load("pets").fingerprint

@@ -20,8 +20,8 @@ def rows(data: LabelledImages) -> list[bytes]:
     return sorted(image.tobytes() + label.tobytes() for image, label in zip(data.images.numpy(), labels, strict=True))
 
 
-def parts(split: Split) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
-    return split.train, split.calibration, split.test
+def parts(split: Split) -> tuple[LabelledImages, ...]:
+    return tuple(split.parts.values())
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def test_digits_are_those_of_scikit_learn_divided() -> None:
     pixels, labels = load_digits(return_X_y=True)
     everything = LabelledImages(torch.tensor(pixels / 16).float().reshape(-1, 1, 8, 8), torch.tensor(labels))
     assert sorted(row for part in parts(split) for row in rows(part)) == rows(everything)
-    assert [len(part) for part in parts(split)] == [1078, 360, 359]
+    assert [len(part) for part in parts(split)] == [980, 360, 359, 98]
     shares = [part.labels.bincount() / everything.labels.bincount() for part in parts(split)]
-    for share, expected in zip(shares, (0.6, 0.2, 0.2), strict=True):
+    for share, expected in zip(shares, (0.6 * 10 / 11, 0.2, 0.2, 0.6 / 11), strict=True):
         torch.testing.assert_close(share, torch.full((10,), expected), atol=0.01, rtol=0)
 
 
@@ -72,16 +72,20 @@ def test_digits_depend_on_the_seed_alone() -> None:
     ("fixture", "classes", "train", "test"),
     [("mnist", 10, 60_000, 10_000), ("fashion", 10, 60_000, 10_000), ("five", 5, 30_000, 5_000)],
 )
-def test_one_image_in_twelve_is_held_out(request, fixture: str, classes: int, train: int, test: int) -> None:
+def test_one_image_in_twelve_is_held_out_for_calibration_and_for_selection(
+    request, fixture: str, classes: int, train: int, test: int
+) -> None:
     split = request.getfixturevalue(fixture)
     assert split.classes == classes
-    assert [len(part) for part in parts(split)] == [train * 11 // 12, train // 12, test]
+    assert [len(part) for part in parts(split)] == [train * 10 // 12, train // 12, test, train // 12]
     for part in parts(split):
         assert part.images.shape[1:] == split.image_shape == (1, 28, 28)
         assert (part.images.dtype, part.labels.dtype) == (torch.float32, torch.int64)
         assert [bound.item() for bound in part.images.aminmax()] == [0, 1]
-    of_calibration, of_train = (part.labels.bincount() / len(part) for part in (split.calibration, split.train))
+    held_out = (split.calibration, split.selection, split.train)
+    of_calibration, of_selection, of_train = (part.labels.bincount() / len(part) for part in held_out)
     torch.testing.assert_close(of_calibration, of_train, atol=3e-4, rtol=0)
+    torch.testing.assert_close(of_selection, of_train, atol=3e-4, rtol=0)
 
 
 def test_mnist_is_the_files_divided(mnist, mnist_paths) -> None:
@@ -92,11 +96,15 @@ def test_mnist_is_the_files_divided(mnist, mnist_paths) -> None:
     test = from_files(*mnist_paths[2:])
     assert torch.equal(mnist.test.images, test.images)
     assert torch.equal(mnist.test.labels, test.labels)
-    assert sorted(rows(mnist.train) + rows(mnist.calibration)) == rows(from_files(*mnist_paths[:2]))
+    held_out = rows(mnist.calibration) + rows(mnist.selection)
+    assert sorted(rows(mnist.train) + held_out) == rows(from_files(*mnist_paths[:2]))
 
 
-def test_mnist_is_what_it_was(mnist) -> None:
-    assert mnist.fingerprint == "c436bafc882648c8ad56a3ec4756d696f53c0d9c0eab1775fa3acb75725351a5"
+def test_without_selection_mnist_is_what_it_was(mnist) -> None:
+    before = load("mnist", fetch=False, selection=False)
+    assert torch.equal(before.calibration.images, mnist.calibration.images)
+    assert sorted(rows(mnist.train) + rows(mnist.selection)) == rows(before.train)
+    assert before.fingerprint == "c436bafc882648c8ad56a3ec4756d696f53c0d9c0eab1775fa3acb75725351a5"
 
 
 def test_the_five_are_coat_trouser_sandal_sneaker_bag(fashion, five) -> None:
@@ -105,8 +113,8 @@ def test_the_five_are_coat_trouser_sandal_sneaker_bag(fashion, five) -> None:
         assert fashion.class_names[of_ten] == five.class_names[label]
         ours, theirs = five.test.images[five.test.labels == label], fashion.test.images[fashion.test.labels == of_ten]
         assert torch.equal(ours, theirs)
-    assert five.train.labels.bincount().tolist() == [5500] * 5
-    assert five.calibration.labels.bincount().tolist() == [500] * 5
+    assert five.train.labels.bincount().tolist() == [5000] * 5
+    assert five.calibration.labels.bincount().tolist() == five.selection.labels.bincount().tolist() == [500] * 5
 
 
 def test_a_damaged_file_stops_loading(cache, mnist_paths, monkeypatch, tmp_path) -> None:
@@ -133,7 +141,7 @@ def test_a_folder_is_divided(own_folder) -> None:
     assert split.name == f"folder:{own_folder}"
     assert split.class_names == ("cat", "dog")
     assert split.image_shape == (1, 28, 28)
-    assert [part.labels.bincount().tolist() for part in parts(split)] == [[6, 12], [2, 4], [2, 4]]
+    assert [part.labels.bincount().tolist() for part in parts(split)] == [[5, 11], [2, 4], [2, 4], [1, 1]]
     assert len({row for part in parts(split) for row in rows(part)}) == 30
     assert split.fingerprint == load(split.name, progress=False).fingerprint
     assert split.fingerprint != load(split.name, seed=1, progress=False).fingerprint

@@ -107,7 +107,7 @@ def test_what_is_done_is_read_and_what_differs_is_refused(
 
 
 def test_more_images_than_there_are_are_refused(digits: Split, small, tmp_path: Path) -> None:
-    with pytest.raises(TwinlatentError, match="9999 training images are asked for; digits has 1078"):
+    with pytest.raises(TwinlatentError, match="9999 training images are asked for; digits has 980"):
         run_motivation(digits, small.model_copy(update={"images": 9999}), tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
 
