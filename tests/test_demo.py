@@ -7,17 +7,16 @@ import pytest
 
 from twinlatent import demo
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox, substitutes
+from twinlatent.evaluation import blackbox
 from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, at_epsilon, evaluate_blackbox
 from twinlatent.evaluation.run_folder import EvaluationRun, read_run
 from twinlatent.method.detector import Detector
 
 
 @pytest.fixture(autouse=True)
-def weak_attacks(monkeypatch) -> None:
+def weak_attacks(monkeypatch, fewer_steps) -> None:
     monkeypatch.setattr(blackbox, "BLACK_BOX", (Budget("fgsm", 0.1),))
-    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        monkeypatch.setattr(substitutes, name, 5)
+    fewer_steps(monkeypatch, 5)
 
 
 @pytest.fixture

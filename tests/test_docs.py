@@ -16,8 +16,9 @@ import twinlatent as tl
 from twinlatent.cli import app
 from twinlatent.method.detector import DetectorSettings
 from twinlatent.method.game import GameSettings
-from twinlatent.method.presets import override, preset_settings
-from twinlatent.motivation.settings import MotivationSettings, motivation_settings
+from twinlatent.motivation.settings import MotivationSettings
+from twinlatent.recipes import shipped
+from twinlatent.settings import override
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -25,8 +26,8 @@ ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")
 SYMBOLS = (DOCS / "symbols.md").read_text(encoding="utf-8")
 ADDING = (DOCS / "adding_an_attack.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BASE = preset_settings("smoke", (1, 28, 28))
-STANDARD = preset_settings("standard", (1, 28, 28), "mnist")
+BASE = shipped("mnist-smoke").game_settings()
+STANDARD = shipped("mnist").game_settings()
 NONE_GIVEN = {"–", "by data set"}
 
 Row = list[str]
@@ -179,7 +180,7 @@ def test_every_setting_is_in_the_table() -> None:
 
 
 def test_settings_of_section_3_are_said() -> None:
-    preset = motivation_settings("mnist", "cw", (1, 28, 28), 10)
+    preset = shipped("mnist").motivation_settings("cw")
     rows = table(SYMBOLS, "what, name, preset `standard`")
     assert {words(name)[0] for _, name, _, _ in rows} == set(MotivationSettings.model_fields) - {"seed"}
     for _, name, said, _ in rows:

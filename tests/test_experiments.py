@@ -12,7 +12,8 @@ import typer
 from twinlatent.cli import app
 from twinlatent.data.sources import SOURCES
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.presets import override, preset_settings
+from twinlatent.recipes import recipe_for
+from twinlatent.settings import override
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted((ROOT / "experiments").glob("*.toml"))
@@ -56,7 +57,9 @@ def settings_of(recipe: Recipe) -> Any:
     side = SOURCES[recipe["data"]].size
     trainings = [values for name, values in (parsed(step["command"]) for step in recipe["steps"]) if name == "train"]
     attack = trainings[0]["attack"] if trainings else None
-    base = preset_settings(recipe["preset"], (1, side, side), recipe["data"], attack or "mim")
+    classes = len(SOURCES[recipe["data"]].class_names)
+    made = recipe_for(recipe["data"], (1, side, side), classes, 1000, recipe["preset"])
+    base = made.game_settings(attack or "mim")
     return override(base, list(changes(recipe["settings"])))
 
 

@@ -10,7 +10,6 @@ import pytest
 from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import evaluate as evaluation
-from twinlatent.evaluation import substitutes
 from twinlatent.evaluation.blackbox import Budget
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
@@ -81,12 +80,11 @@ OPTIONS = {"preset": "smoke", "data": ["digits"], "progress": False}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+def finished(tmp_path_factory, fewer_steps) -> Path:
     """The folder of Table 2's black boxes of one cell, made with weak attacks; to be copied."""
     folder = tmp_path_factory.mktemp("reproduced")
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-            patched.setattr(substitutes, name, 3)
+        fewer_steps(patched, 3)
         patched.setattr(evaluation, "BLACK_BOX", (Budget("fgsm", 0.3),))
         patched.setitem(CELLS, "table2", (Cell("plain", "none"),))
         reproduce("table2", folder, **OPTIONS)

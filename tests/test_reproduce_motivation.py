@@ -7,13 +7,14 @@ import pytest
 
 from twinlatent import reproduce_motivation as module
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import substitutes
 from twinlatent.evaluation.records import read_records
 from twinlatent.reproduce_motivation import reproduce_motivation
 
 
-def test_figure_2_is_made_once_and_is_part_of_table_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(substitutes, "SMALL_STEPS", 100)
+def test_figure_2_is_made_once_and_is_part_of_table_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer_steps
+) -> None:
+    fewer_steps(monkeypatch, 100)
     options = {"preset": "smoke", "data": ["digits"], "progress": False}
     (shown,) = reproduce_motivation("fig2", tmp_path, **options)
     assert shown.records[0].attack == "cw"

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 import twinlatent as tl
 from twinlatent.baselines import fit_baseline
-from twinlatent.baselines.settings import baseline_settings
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.detector import Detector
-from twinlatent.method.presets import preset_settings
+from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import CPU, check_device, fresh_torch, own_random_state
 
 
@@ -90,8 +89,8 @@ def works(digits: Split, trained_detector: Detector, tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
-    settings = preset_settings("smoke", digits.image_shape, "digits").model_copy(update={"rounds": 2})
-    plain = baseline_settings("plain", "smoke", digits.image_shape, 10, "digits").model_copy(update={"rounds": 2})
+    settings = recipe_of(digits, "smoke").game_settings().model_copy(update={"rounds": 2})
+    plain = recipe_of(digits, "smoke").baseline_settings("plain").model_copy(update={"rounds": 2})
     options = {"settings": settings, "progress": False}
     return {
         "detect": lambda: tensors(trained_detector.detect(images)),

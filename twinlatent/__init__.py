@@ -8,12 +8,13 @@ torch.Size([1, 8, 8])
 
 from twinlatent import attacks, criteria, data
 from twinlatent.errors import TwinlatentError
+from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.calibrated import Verdict
 from twinlatent.method.detector import Detector, DetectorSettings
 from twinlatent.method.fit import fit, fit_split
-from twinlatent.method.game import AdversarySettings, GameSettings
+from twinlatent.method.game import GameSettings
 from twinlatent.method.losses import LossSettings
-from twinlatent.method.outsider import OutsiderSettings
+from twinlatent.method.negatives import NegativesSettings
 from twinlatent.outputs import Bounds, Outputs
 from twinlatent.zoo import load
 
@@ -26,8 +27,8 @@ __all__ = [
     "DetectorSettings",
     "GameSettings",
     "LossSettings",
+    "NegativesSettings",
     "Outputs",
-    "OutsiderSettings",
     "TwinlatentError",
     "Verdict",
     "__version__",

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import twinlatent as tl
 from twinlatent import zoo
-from twinlatent.baselines import METHODS, baseline_settings, fit_baseline
+from twinlatent.baselines import METHODS, fit_baseline
 from twinlatent.data.files import read_images
 from twinlatent.demo import EPSILON, run_demo
 from twinlatent.errors import TwinlatentError
@@ -25,9 +25,9 @@ from twinlatent.evaluation.training_log import log_of
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
 from twinlatent.failures import INTERRUPTED, fail, last_resort, safe_streams
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
-from twinlatent.method.presets import checked, override, preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE
-from twinlatent.motivation.settings import check_names, motivation_settings
+from twinlatent.motivation.settings import check_names
+from twinlatent.recipes import recipe_of
 from twinlatent.report.console import print_attacks, print_comparison, print_motivation, print_run, show
 from twinlatent.report.contact_sheet import contact_sheet
 from twinlatent.report.page import write_page
@@ -35,6 +35,7 @@ from twinlatent.reproduce import CELLS, COMPARISON, reproduce
 from twinlatent.reproduce_motivation import CELLS as MOTIVATION_CELLS
 from twinlatent.reproduce_motivation import DATA as MOTIVATION_DATA
 from twinlatent.reproduce_motivation import PAGE, reproduce_motivation, run_cell
+from twinlatent.settings import checked, override
 from twinlatent.torch_state import check_device
 
 
@@ -140,16 +141,17 @@ def train(
     if method != OURS and (label_rule or score):
         raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
+    chosen = recipe_of(split, preset)
     keep = {"seed": seed, "folder": folder, "resume": resume, "overwrite": force, "device": device,
             "progress": progress}  # fmt: skip
     try:
         made: CalibratedDetector
         if method == OURS:
-            settings = override(preset_settings(preset, split.image_shape, split.name, attack or "mim"), change or [])
-            detector = detector_settings(preset_detector(preset), label_rule, score)
+            settings = override(chosen.game_settings(attack or "mim"), change or [])
+            detector = detector_settings(chosen.detector, label_rule, score)
             made = tl.fit_split(split, settings=settings, detector=detector, **keep)  # type: ignore[arg-type]
         else:
-            own = baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
+            own = chosen.baseline_settings(method, attack)
             made = fit_baseline(method, split, settings=override(own, change or []), **keep)  # type: ignore[arg-type]
     except KeyboardInterrupt as stopped:
         saved = (
@@ -330,7 +332,7 @@ def motivation(
     _set_threads(threads)
     check_names(attack_, preset)
     split = tl.data.load(data, seed=seed, progress=progress)
-    settings = motivation_settings(split.name, attack_, split.image_shape, split.classes, preset, images=images,
+    settings = recipe_of(split, preset).motivation_settings(attack_, images=images,
                                    iterations=iterations, seed=seed)  # fmt: skip
     settings = override(settings, change or [])
     try:

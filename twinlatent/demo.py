@@ -11,7 +11,6 @@ from twinlatent.evaluation.run_folder import RESULTS, EvaluationRun, read_run, w
 from twinlatent.evaluation.training_log import read_log
 from twinlatent.files import write_json
 from twinlatent.method.fit import fit_split
-from twinlatent.method.presets import preset_settings
 from twinlatent.method.training import LOG_FILE, TRAINING_FILES
 from twinlatent.report.page import write_page
 
@@ -33,12 +32,11 @@ def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress:
     """
     training = folder / "training"
     split = load("digits", seed=seed)
-    settings = preset_settings(preset, split.image_shape, split.name)
     with claimed(folder):
         if not _is_demo(folder):
             refuse_present(folder, [*RESULTS, *(f"{training.name}/{name}" for name in TRAINING_FILES)], "other work")
         write_json(folder / DEMO, {"preset": preset, "seed": seed})
-        detector = fit_split(split, settings=settings, seed=seed, folder=training, overwrite=True, progress=progress)
+        detector = fit_split(split, preset=preset, seed=seed, folder=training, overwrite=True, progress=progress)
         run = evaluate_blackbox(detector, split, budgets=at_epsilon(EPSILON), budget=f"blackbox at {EPSILON:g}",
                                 seed=seed, title=TITLE, progress=progress)  # fmt: skip
         run = replace(run, log=read_log(training / LOG_FILE))

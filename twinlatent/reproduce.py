@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from twinlatent.attacks.suite_runs import digest
-from twinlatent.baselines import BaselineSettings, baseline_settings, fit_baseline
+from twinlatent.baselines import BaselineSettings, fit_baseline
 from twinlatent.claims import claimed, refuse_present
 from twinlatent.code_digest import code_identity
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
-from twinlatent.evaluation.judges import JudgeSettings
+from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.evaluation.records import read_json, write_records
 from twinlatent.evaluation.run_folder import MODEL, UNFINISHED, WHOSE, EvaluationRun, read_run
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.fit import fit_split
 from twinlatent.method.game import GameSettings
-from twinlatent.method.presets import preset_detector, preset_settings
 from twinlatent.method.training import LOG_FILE, STATE_FILE
+from twinlatent.recipes import recipe_of
 from twinlatent.report.comparison import write_comparison
 from twinlatent.report.page import write_page
 from twinlatent.zoo import load as load_detector
@@ -219,8 +219,8 @@ def _differing(done: dict[str, Any], asked: dict[str, Any]) -> list[str]:
 def _settings(cell: Cell, split: Split, preset: str) -> GameSettings | BaselineSettings:
     """What the cell is trained with."""
     if cell.method == OURS:
-        return preset_settings(preset, split.image_shape, split.name, cell.attack)
-    return baseline_settings(cell.method, preset, split.image_shape, split.classes, split.name, cell.attack)
+        return recipe_of(split, preset).game_settings(cell.attack)
+    return recipe_of(split, preset).baseline_settings(cell.method, cell.attack)
 
 
 def _is_trained(folder: Path, split: Split, settings: GameSettings | BaselineSettings, seed: int) -> bool:
@@ -246,6 +246,6 @@ def _train(cell: Cell, split: Split, preset: str, seed: int, folder: Path, progr
     keep: dict[str, Any] = {"seed": seed, "folder": folder, "progress": progress}
     keep["resume"] = any(folder.glob(f"**/{STATE_FILE}"))
     if isinstance(settings, GameSettings):
-        fit_split(split, settings=settings, detector=preset_detector(preset), **keep)
+        fit_split(split, settings=settings, preset=preset, **keep)
     else:
         fit_baseline(cell.method, split, settings=settings, **keep)

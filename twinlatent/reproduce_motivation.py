@@ -9,7 +9,8 @@ from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import write_records
 from twinlatent.motivation.experiment import Vulnerability, run_motivation
-from twinlatent.motivation.settings import MotivationSettings, check_names, motivation_settings
+from twinlatent.motivation.settings import MotivationSettings, check_names
+from twinlatent.recipes import recipe_of
 from twinlatent.report.vulnerable import write_figure, write_vulnerability
 
 CELLS = {"table1": ATTACKS, "fig2": ("cw",)}
@@ -36,7 +37,7 @@ def reproduce_motivation(
     Args:
         what: one of `CELLS`.
         folder: of all that.
-        preset: `standard`, `smoke` or `paper`, see `motivation_settings`.
+        preset: `standard`, `smoke` or `paper`, the purpose of the recipe.
         data: names of the data sets.
         images: training images attacked in each iteration; None: the preset's, which differs from cell to cell.
         seed: of everything.
@@ -54,7 +55,7 @@ def reproduce_motivation(
     for name in data:
         split = load(name, seed=seed, progress=progress)
         for attack in CELLS[what]:
-            settings = motivation_settings(split.name, attack, split.image_shape, split.classes, preset, images=images,
+            settings = recipe_of(split, preset).motivation_settings(attack, images=images,
                                            seed=seed)  # fmt: skip
             here = folder / split.short_name
             cells.append(run_cell(split, settings, here / attack, shared=here / SHARED, progress=progress))

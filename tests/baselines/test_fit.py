@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from twinlatent import zoo
-from twinlatent.baselines import ATTACKS, METHODS, Baseline, BaselineSettings, baseline_settings, fit_baseline
+from twinlatent.baselines import ATTACKS, METHODS, Baseline, BaselineSettings, fit_baseline
 from twinlatent.baselines.networks import ReverseCrossEntropy
 from twinlatent.criteria import Misclassified
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.recipes import recipe_of
 
 PAIRS = [(method, attack) for method in METHODS for attack in ATTACKS[method]]
 LEAST = {"plain": 0.98, "rce": 0.97, "gong": 0.98, "adversarial-training": 0.94, "gat": 0.93}
@@ -27,7 +28,7 @@ def trained(digits: Split) -> dict[str, Baseline]:
     """Each baseline with its default attack and few rounds."""
     made = {}
     for method in METHODS:
-        settings = baseline_settings(method, "standard", digits.image_shape, digits.classes)
+        settings = recipe_of(digits).baseline_settings(method)
         few = settings.model_copy(update={"rounds": 300} | ({"attacked_images": 200} if method == "gong" else {}))
         made[method] = fit_baseline(method, digits, settings=few, progress=False)
     return made
@@ -198,7 +199,7 @@ def test_rce_remembers_images_from_all_over_a_class(digits: Split, monkeypatch: 
     remembered: list[torch.Tensor] = []
     real = ReverseCrossEntropy.remember
     monkeypatch.setattr(ReverseCrossEntropy, "remember", lambda self, x: remembered.append(x) or real(self, x))
-    settings = baseline_settings("rce", "smoke", digits.image_shape, 10, "digits")
+    settings = recipe_of(digits, "smoke").baseline_settings("rce")
     settings = settings.model_copy(update={"rounds": 1, "references": 20})
     fit_baseline("rce", digits, settings=settings, progress=False)
     (images,) = remembered

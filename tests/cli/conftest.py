@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 import twinlatent as tl
 from twinlatent import cli
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox, evaluate, substitutes
+from twinlatent.evaluation import blackbox, evaluate
 from twinlatent.evaluation.judges import Judges, JudgeSettings, train_judges
 from twinlatent.method.detector import Detector
+from twinlatent.recipes import recipe_of
 
 FEW = (
     blackbox.Budget("fgsm", 0.3),
@@ -144,17 +145,17 @@ def apart(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def weak_attacks(monkeypatch) -> None:
+def weak_attacks(monkeypatch, fewer_steps) -> None:
     """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
-    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        monkeypatch.setattr(substitutes, name, 10)
+    fewer_steps(monkeypatch, 10)
     for module in (evaluate, blackbox):
         monkeypatch.setattr(module, "BLACK_BOX", FEW)
     monkeypatch.setattr(evaluate, "train_judges", quickly_trained)
 
 
-def quickly_trained(split: Split, *, settings: JudgeSettings, **options: object) -> Judges:
+def quickly_trained(split: Split, *, settings: JudgeSettings | None, **options: object) -> Judges:
     """Judges of few steps."""
+    settings = settings or recipe_of(split).judges
     return train_judges(split, settings=settings.model_copy(update={"steps": 20}), **options)
 
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twinlatent import cli
-from twinlatent.evaluation import substitutes
 from twinlatent.evaluation.records import read_records
 
 
-def test_a_cell_of_table_1_is_printed_and_kept(ok: Callable, program: Callable, monkeypatch) -> None:
-    monkeypatch.setattr(substitutes, "SMALL_STEPS", 100)
+def test_a_cell_of_table_1_is_printed_and_kept(ok: Callable, program: Callable, monkeypatch, fewer_steps) -> None:
+    fewer_steps(monkeypatch, 100)
     cell = ["motivation", "--data", "digits", "--attack", "fgsm", "--preset", "smoke", "--out", "cell", "--no-progress"]
     done = ok(*cell)
     assert "Page with pictures: cell/report.html" in done.text

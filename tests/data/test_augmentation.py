@@ -7,7 +7,7 @@ from torch import Tensor
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation, augmented
 from twinlatent.method.batches import BatchSampler
-from twinlatent.method.presets import preset_settings
+from twinlatent.recipes import recipe_for
 
 ALL = Augmentation(flip=True, shift=2, brightness=0.2)
 
@@ -75,7 +75,7 @@ def test_mirrored_classes_are_learnt_as_they_are() -> None:
     left = torch.zeros(4, 1, 48, 48)
     left[..., 20:28, :24] = torch.tensor([0.4, 0.6, 0.8, 1.0])[:, None, None, None]
     arrows = LabelledImages(torch.cat([left, left.flip(-1)]), torch.arange(8) // 4)
-    settings = preset_settings("standard", (1, 48, 48), "arrays")
+    settings = recipe_for("arrays", (1, 48, 48), 2, 100).game_settings()
     dealt, others = BatchSampler(arrows, 2, 32, torch.device("cpu"), settings.augment)(seeded())
     to_the_left = [(images[..., :24].sum((-3, -2, -1)) > 0).tolist() for images in (*dealt, *others)]
     assert to_the_left == [[True] * 32, [False] * 32, [False] * 32, [True] * 32]

@@ -1,7 +1,5 @@
 """Black-box evaluation: attacks keep their budget, numbers are those of the arrays, test images are only judged."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -30,29 +28,17 @@ BUDGETS = (
 by_attack = pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.attack)
 
 
-def set_steps(patch: pytest.MonkeyPatch, steps: int) -> None:
-    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        patch.setattr(substitutes, name, steps)
-
-
 @pytest.fixture(autouse=True)
-def hardly_any_steps(monkeypatch) -> None:
+def hardly_any_steps(monkeypatch, fewer_steps) -> None:
     """Most tests do not ask how good the substitute is."""
-    set_steps(monkeypatch, 3)
-
-
-@contextmanager
-def enough_steps() -> Iterator[None]:
-    """The substitute is weak, but reads most images."""
-    with pytest.MonkeyPatch.context() as patch:
-        set_steps(patch, 60)
-        yield
+    fewer_steps(monkeypatch, 3)
 
 
 @pytest.fixture(scope="module")
-def trained(digits: Split) -> list[Substitute]:
-    """All three."""
-    with enough_steps():
+def trained(digits: Split, fewer_steps) -> list[Substitute]:
+    """All three: weak, but they classify most images correctly."""
+    with pytest.MonkeyPatch.context() as patch:
+        fewer_steps(patch, 60)
         return [train_substitute(digits, name, seed=SEED, progress=False) for name in substitutes.SUBSTITUTES]
 
 

@@ -81,7 +81,9 @@ def test_fewer_steps_are_fewer_for_every_attack() -> None:
     assert EvaluationSettings(epsilon=0.1).main.epsilon == 0.1
 
 
-def test_a_set_sorted_by_class_is_drawn_from_all_over(trained_detector: Detector, digits: Split, tmp_path, monkeypatch):
+def test_a_set_sorted_by_class_is_drawn_from_all_over(
+    trained_detector: Detector, digits: Split, tmp_path, monkeypatch, fewer_steps
+):
     """Whatever is attacked, checked or shown holds several classes, though all test images are asked for."""
     rows = digits.test.labels.argsort(stable=True)[::8]
     sorted_set = replace(digits, test=digits.test.subset(rows))
@@ -101,7 +103,7 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(trained_detector: Detector
         note(module, "run_suite", lambda attacks, model, images, labels: labels)
     note(checks, "checks_of", lambda probe, labels, result: probe.labels)
     note(evaluation, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
-    monkeypatch.setattr(substitutes, "SMALL_STEPS", 3)
+    fewer_steps(monkeypatch, 3)
     settings = EvaluationSettings(suite="quick", steps=1, few=8, radii=(1.0,), condition_radii=(0.3,),
                                   substitutes=("f_p",), judges=JudgeSettings(steps=3))  # fmt: skip
     evaluate(trained_detector, sorted_set, settings, tmp_path, progress=False)

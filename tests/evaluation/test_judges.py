@@ -22,8 +22,9 @@ from twinlatent.evaluation.judges import (
     train_judges,
 )
 from twinlatent.evaluation.metrics import Rate
+from twinlatent.recipes import recipe_of
 
-QUICK = JudgeSettings(steps=250, remembered=700)
+QUICK = JudgeSettings(steps=250, remembered=700, epsilon=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,9 @@ def test_large_images_have_judges_that_suit_them(digits: Split) -> None:
     larger = {part: LabelledImages(torch.kron(getattr(digits, part).images[:60], torch.ones(6, 6)),
                                    getattr(digits, part).labels[:60])
               for part in ("train", "calibration", "test")}  # fmt: skip
-    judges = train_judges(replace(digits, **larger), seed=0, settings=JudgeSettings(steps=1), progress=False)
+    large = replace(digits, **larger)
+    settings = recipe_of(large).judges.model_copy(update={"steps": 1})
+    judges = train_judges(large, seed=0, settings=settings, progress=False)
     assert (judges.compared, judges.seen.side, judges.seen.evened) == ("svm", 16, True)
 
 

@@ -7,7 +7,6 @@ import torch
 
 from twinlatent.data import Split
 from twinlatent.evaluation import operating_points as module
-from twinlatent.evaluation import substitutes
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings, attack_detector
 from twinlatent.method.detector import Detector
@@ -17,8 +16,8 @@ EPSILONS, FPRS = (0.05, 0.1, 0.2, 0.3), (0.05, 0.1)
 
 
 @pytest.fixture(autouse=True)
-def weak_substitute(monkeypatch) -> None:
-    monkeypatch.setattr(substitutes, "SMALL_STEPS", 3)
+def weak_substitute(monkeypatch, fewer_steps) -> None:
+    fewer_steps(monkeypatch, 3)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from twinlatent.evaluation.substitutes import (
 )
 from twinlatent.method.networks import PlainNetwork
 from twinlatent.provenance import provenance
+from twinlatent.recipes import recipe_of
 
 SEED = 5
 BUDGETS = (
@@ -37,17 +38,16 @@ by_name = pytest.mark.parametrize("name", SUBSTITUTES)
 
 
 @pytest.fixture(autouse=True)
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_steps(monkeypatch: pytest.MonkeyPatch, fewer_steps) -> None:
     """Most tests do not ask how good a substitute is."""
-    for name in ("SUBSTITUTE_STEPS", "SMALL_STEPS"):
-        monkeypatch.setattr(substitutes, name, 3)
+    fewer_steps(monkeypatch, 3)
 
 
 @pytest.fixture(scope="module")
-def substitute(digits: Split) -> Substitute:
+def substitute(digits: Split, fewer_steps) -> Substitute:
     """Weak, but it classifies most images correctly."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(substitutes, "SMALL_STEPS", 60)
+        fewer_steps(patch, 60)
         return train_substitute(digits, seed=SEED, progress=False)
 
 
@@ -81,7 +81,7 @@ def attack(network: PlainNetwork, data: LabelledImages, budget: Budget, **option
 def test_each_has_its_network(data: str, side: int, classes: int, name: str, wanted: str) -> None:
     images = LabelledImages(torch.zeros(classes, 1, side, side), torch.arange(classes))
     split = Split(data, images, images, images, tuple(map(str, range(classes))))
-    network = substitute_network(split, name)
+    network = substitute_network(split, recipe_of(split).substitute_settings(name))
     assert str(network) == wanted
     assert network(images.images[:1]).shape == (1, classes)
 
@@ -135,7 +135,9 @@ def test_a_radius_of_zero_changes_nothing(budget: Budget, images: LabelledImages
 
 @by_attack
 def test_an_image_is_attacked_alike_in_any_batch(budget: Budget, digits: Split, monkeypatch) -> None:
-    network = substitute_network(digits).double()  # float64, so that no sign of a gradient hangs on rounding
+    network = substitute_network(
+        digits, recipe_of(digits).substitute_settings("f_p")
+    ).double()  # float64, so that no sign of a gradient hangs on rounding
     data = LabelledImages(digits.test.images[:10].double(), digits.test.labels[:10])
     whole = attack(network, data, budget)
     monkeypatch.setattr(substitutes, "BATCH", 3)
@@ -206,18 +208,18 @@ def test_a_substitute_is_kept_and_says_who_trained_it(digits: Split, tmp_path: P
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("SMALL_STEPS", 4), "steps"),
-        (("SUBSTITUTE_RATE", 1e-3), "learning rate"),
-        (("SUBSTITUTE_BATCH", 32), "batch"),
-        (("notation", lambda split, name: f"d(9) sm({split.classes})"), "network"),
+        ({"steps": 4}, "steps"),
+        ({"learning_rate": 1e-3}, "learning rate"),
+        ({"batch": 32}, "batch"),
+        ({"layers": "d(9) sm(10)"}, "network"),
     ],
     ids=["steps", "rate", "batch", "network"],
 )
-def test_a_substitute_with_other_settings_is_refused(change, named, digits: Split, tmp_path, monkeypatch) -> None:
+def test_a_substitute_with_other_settings_is_refused(change, named, digits: Split, tmp_path) -> None:
     train_substitute(digits, folder=tmp_path, progress=False)
-    monkeypatch.setattr(substitutes, *change)
+    other = recipe_of(digits).substitute_settings("f_p").model_copy(update=change)
     with pytest.raises(TwinlatentError, match=rf"substitute-f_p.safetensors holds a substitute of other {named} \(`"):
-        train_substitute(digits, folder=tmp_path, progress=False)
+        train_substitute(digits, settings=other, folder=tmp_path, progress=False)
 
 
 def test_a_substitute_of_other_images_seed_or_code_is_refused(digits: Split, tmp_path: Path, monkeypatch) -> None:

@@ -16,7 +16,6 @@ from twinlatent.attacks.attack import AttackResult
 from twinlatent.attacks.suites import KINDS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import substitutes
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.records import read_records, write_records
 from twinlatent.evaluation.whitebox import (
@@ -46,8 +45,8 @@ FEW = ASKED.model_copy(update={"images": 6, "steps": 2, "batch_size": 3})
 
 
 @pytest.fixture(autouse=True)
-def weak_substitute(monkeypatch) -> None:
-    monkeypatch.setattr(substitutes, "SMALL_STEPS", 3)
+def weak_substitute(monkeypatch, fewer_steps) -> None:
+    fewer_steps(monkeypatch, 3)
 
 
 @pytest.fixture(scope="module")

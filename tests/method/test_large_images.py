@@ -8,11 +8,13 @@ from torch import Tensor
 
 from twinlatent.attacks.models import frozen
 from twinlatent.method import game
+from twinlatent.method.adversaries import search
+from twinlatent.method.adversaries.search import adversary_turn
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_one_minus_density, log_standard_normal
-from twinlatent.method.game import GameSettings, adversary_turn, defender_turn, new_state
+from twinlatent.method.game import GameSettings, defender_turn, new_state
 from twinlatent.method.networks import plan
-from twinlatent.method.presets import encoder_of, preset_settings
+from twinlatent.recipes import shipped
 
 SIDE = 64
 SHAPE = (1, SIDE, SIDE)
@@ -26,7 +28,9 @@ def images(real_images) -> Tensor:
 
 @pytest.fixture(scope="module")
 def encoders() -> ClassEncoders:
-    made = ClassEncoders(plan(encoder_of(SHAPE, "cats-dogs"), SHAPE, "encoder"), 2, torch.Generator().manual_seed(0))
+    made = ClassEncoders(
+        plan(shipped("cats-dogs").networks.encoder, SHAPE, "encoder"), 2, torch.Generator().manual_seed(0)
+    )
     return made.requires_grad_(False).eval()
 
 
@@ -50,9 +54,8 @@ def test_the_penalty_per_dimension_has_a_gradient(encoders: ClassEncoders, image
 
 def first_gradient(images: Tensor, monkeypatch: pytest.MonkeyPatch, level: float, **adversary: object) -> Tensor:
     """Of what the adversary raises, in its first step, (2, 3, 1, 64, 64); `level` is the benign log P_v so far."""
-    settings = preset_settings("smoke", SHAPE, "cats-dogs")
+    settings = shipped("cats-dogs-smoke").game_settings()
     changed = settings.adversary.model_copy(update={"steps": 1, **adversary})
-    settings = settings.model_copy(update={"adversary": changed, "unattacked": 0.0})
     state = new_state(SHAPE, 2, settings, 0, "cpu")
     state.levels = torch.full_like(state.levels, level)
     found = []
@@ -62,8 +65,8 @@ def first_gradient(images: Tensor, monkeypatch: pytest.MonkeyPatch, level: float
         found.append(torch.autograd.grad(gain(x).sum(), x)[0])
         return others
 
-    monkeypatch.setattr(game, "_attack", looked_at)
-    adversary_turn(state, images, images.roll(1, 0), 0.1, settings)
+    monkeypatch.setattr(search, "_attack", looked_at)
+    adversary_turn(state.vaes, state.levels, images, images.roll(1, 0), 0.1, changed, state.generator)
     assert found[0].isfinite().all()
     return found[0]
 
@@ -104,11 +107,14 @@ def test_the_adversary_sees_the_network_as_it_is_used_afterwards(real_images) ->
     state = new_state((1, 16, 16), 2, SMALL, 0, "cpu")
     defender_turn(state, benign, others, SMALL)  # statistics that are neither the first nor the batch's
     before = statistics(state)
-    together, *_ = adversary_turn(state, benign, others, 0.2, SMALL)
+
+    def attacked(images: Tensor) -> Tensor:
+        return adversary_turn(state.vaes, state.levels, benign, images, 0.2, SMALL.adversary, state.generator).images
+
+    together = attacked(others)
     assert all(torch.equal(value, before[name]) for name, value in statistics(state).items())
     assert state.vaes.training
-    alone, *_ = adversary_turn(state, benign, others[:, 1:2], 0.2, SMALL.model_copy(update={"unattacked": 0.0}))
-    torch.testing.assert_close(alone, together[:, 1:2], atol=1e-4, rtol=0)
+    torch.testing.assert_close(attacked(others[:, 1:2]), together[:, 1:2], atol=1e-4, rtol=0)
 
 
 def test_the_defender_moves_the_statistics_of_each_class(real_images) -> None:

@@ -9,7 +9,8 @@ import torch
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation import substitutes
 from twinlatent.method.networks import PlainNetwork
-from twinlatent.motivation.settings import MotivationSettings, motivation_settings
+from twinlatent.motivation.settings import MotivationSettings
+from twinlatent.recipes import recipe_of
 
 Make = Callable[..., MotivationSettings]
 
@@ -18,17 +19,17 @@ STEPS = 150
 
 
 @pytest.fixture(autouse=True)
-def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_training(monkeypatch: pytest.MonkeyPatch, fewer_steps) -> None:
     """F_p is trained for so many steps."""
-    monkeypatch.setattr(substitutes, "SMALL_STEPS", STEPS)
+    fewer_steps(monkeypatch, STEPS)
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, digits: Split, fewer_steps) -> Path:
     """A folder with F_p of the digits."""
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(substitutes, "SMALL_STEPS", STEPS)
+        fewer_steps(patched, STEPS)
         substitutes.train_substitute(digits, folder=folder, progress=False)
     return folder
 
@@ -51,7 +52,7 @@ def smoke(digits: Split) -> Make:
 
     def make(attack: str = "pgd", **changes: object) -> MotivationSettings:
         small = {"discriminator": "c(3,8,2) sm(1)", "classifier": "c(3,8) mp(2) d(32) sm(10)"}
-        return motivation_settings("digits", attack, digits.image_shape, digits.classes, "smoke", **small | changes)
+        return recipe_of(digits, "smoke").motivation_settings(attack, **small | changes)
 
     return make
 

@@ -113,7 +113,7 @@ def test_more_images_than_there_are_are_refused(digits: Split, small, tmp_path: 
 
 
 def test_an_attack_that_fools_nobody_is_said(digits: Split, small, shared: Path, tmp_path: Path) -> None:
-    harmless = small.model_copy(update={"budget": "paper.section3.fashion-mnist5.mim", "steps": 1, "images": 5,
+    harmless = small.model_copy(update={"budget": "paper.section3.fashion-mnist5.mim", "steps": 1, "images": 3,
                                         "discriminator_weight": 0.0})  # fmt: skip
     with pytest.raises(TwinlatentError, match="mim fooled F_p on no training image"):
         run_motivation(digits, harmless, tmp_path, shared=shared, progress=False)

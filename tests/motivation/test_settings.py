@@ -7,8 +7,9 @@ from twinlatent.attacks.carlini_wagner import CarliniWagner
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.criteria import Aim
 from twinlatent.errors import TwinlatentError
-from twinlatent.motivation.settings import IMAGES, TABLE_1, MotivationSettings, motivation_settings
+from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.outputs import Outputs
+from twinlatent.recipes import recipe_for, shipped
 
 LOGITS = torch.tensor([[2.0, 0.5, 1.0], [0.0, 3.0, 1.0]])
 D = torch.tensor([[0.25], [0.75]]).expand(2, 3)
@@ -16,7 +17,7 @@ AIM = Aim(torch.tensor([0, 0]))
 
 
 def settings_of(attack: str, preset: str = "paper", **changes: object) -> MotivationSettings:
-    return motivation_settings("mnist", attack, (1, 28, 28), 10, preset, **changes)
+    return recipe_for("mnist", (1, 28, 28), 10, 60_000, preset).motivation_settings(attack, **changes)
 
 
 @pytest.mark.parametrize(
@@ -35,17 +36,17 @@ def settings_of(attack: str, preset: str = "paper", **changes: object) -> Motiva
 def test_every_cell_is_that_of_tables_1_and_6(
     data: str, attack: str, iterations: int, weight: float, spent: dict[str, float]
 ) -> None:
-    found = motivation_settings(data, attack, (1, 28, 28), 10 if data == "mnist" else 5, "paper")
+    found = shipped(f"{data}-paper").motivation_settings(attack)
     assert (found.iterations, found.discriminator_weight, found.images) == (iterations, weight, None)
     assert {name: getattr(found.spent, name) for name in spent} == spent
     assert found.classifier == f"c(5,20) mp(2) c(5,50) mp(2) d(256) sm({10 if data == 'mnist' else 5})"
 
 
 def test_standard_differs_from_paper_in_the_number_of_images_alone() -> None:
-    for data, row in TABLE_1.items():
-        for attack in row:
-            one, other = (motivation_settings(data, attack, (1, 28, 28), 10, name) for name in ("paper", "standard"))
-            assert other == one.model_copy(update={"images": IMAGES})
+    for data in ("mnist", "fashion-mnist5"):
+        for attack in ("fgsm", "pgd", "mim", "cw"):
+            one, other = (shipped(name).motivation_settings(attack) for name in (f"{data}-paper", data))
+            assert other == one.model_copy(update={"images": 1000})
 
 
 def test_gradient_attacks_raise_cross_entropy_less_a_multiple_of_d() -> None:
@@ -77,9 +78,9 @@ def test_the_log_odds_can_be_asked_for() -> None:
     [
         ({"attack": "deepfool"}, "attack 'deepfool' is unknown; choose from fgsm, pgd, mim, cw"),
         ({"preset": "huge"}, "preset 'huge' is unknown; choose from smoke, standard, paper"),
-        ({"iterations": 0}, "setting iterations = 0: "),
-        ({"targets": "all"}, "setting targets = 'all': "),
-        ({"nonsense": 1}, "setting 'nonsense' is unknown"),
+        ({"iterations": 0}, "setting motivation.iterations = 0: "),
+        ({"targets": "all"}, "setting motivation.targets = 'all': "),
+        ({"nonsense": 1}, "setting 'motivation.nonsense' is unknown"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(asked: dict[str, object], line: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import Record
 from twinlatent.motivation.experiment import Vulnerability
-from twinlatent.motivation.settings import motivation_settings
+from twinlatent.recipes import shipped
 from twinlatent.report.vulnerable import vulnerability, vulnerable_grid, write_figure, write_vulnerability
 
 ABOUT: dict[str, Any] = {
@@ -31,7 +31,7 @@ def cell() -> Vulnerability:
     generator = np.random.default_rng(0)
     return Vulnerability(
         records=tuple(Record(**ABOUT, metric=metric, value=value) for metric, value in NUMBERS.items()),
-        settings=motivation_settings("mnist", "cw", (1, 28, 28), 10),
+        settings=shipped("mnist").motivation_settings("cw"),
         images=generator.integers(0, 256, (5, 8, 8), dtype=np.uint8),
         labels=np.array(["0", "0", "0", "a<b", "a<b"]),
         true=np.array(["1", "2", "3", "4", "5"]),

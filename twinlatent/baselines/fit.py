@@ -15,7 +15,7 @@ from twinlatent.attacks.models import frozen
 from twinlatent.attacks.suite_runs import run_suite
 from twinlatent.baselines.baseline import Baseline, build_baseline, new_network
 from twinlatent.baselines.networks import NEAREST, BinaryDetector, ClassDetectors, Confidence, ReverseCrossEntropy
-from twinlatent.baselines.settings import ATTACKS, BaselineSettings, baseline_settings, check_settings
+from twinlatent.baselines.settings import ATTACKS, BaselineSettings, check_settings
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.augmentation import augmented
@@ -38,6 +38,7 @@ from twinlatent.method.training import (
     training_folder,
 )
 from twinlatent.provenance import provenance
+from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import CPU, Device, check_device, fresh_torch, own_random_state
 
 CLASSIFIER, ATTACKED, BINARY = "classifier", "attacked", "binary"
@@ -72,6 +73,7 @@ def fit_baseline(
     *,
     attack: str | None = None,
     preset: str = "standard",
+    recipe: str | Path | None = None,
     settings: BaselineSettings | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -87,8 +89,9 @@ def fit_baseline(
             rejecting by confidence) or `gat` (Yin et al. 2020, a binary detector a class).
         split: the data set.
         attack: the training attack; None: the method's default.
-        preset: `smoke` or `standard`, for the settings.
-        settings: instead of attack and preset.
+        preset: `smoke` or `standard`: the purpose of the recipe for these images, which gives the settings.
+        recipe: name of a recipe or its file, instead of that one.
+        settings: instead of attack, preset and recipe.
         seed: of weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
         resume: resume from the state in `folder`.
@@ -101,7 +104,7 @@ def fit_baseline(
     """
     seed = checked_seed(seed)
     if settings is None or method not in ATTACKS:  # which complains
-        settings = baseline_settings(method, preset, split.image_shape, split.classes, split.name, attack)
+        settings = recipe_of(split, preset, recipe).baseline_settings(method, attack)
     check_settings(method, settings)
     fewest = int(split.train.labels.bincount(minlength=split.classes).min())
     if method == "rce" and fewest <= NEAREST:

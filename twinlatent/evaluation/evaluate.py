@@ -35,7 +35,6 @@ from twinlatent.evaluation.conditions import (
 from twinlatent.evaluation.conditions import measured as measured_conditions
 from twinlatent.evaluation.judges import (
     Judges,
-    JudgeSettings,
     benign_agreement,
     judge,
     own_accuracy,
@@ -43,6 +42,7 @@ from twinlatent.evaluation.judges import (
     train_judges,
 )
 from twinlatent.evaluation.kept import reused
+from twinlatent.evaluation.learners import JudgeSettings, SubstituteName
 from twinlatent.evaluation.measured import Measured, draw, records_of
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.operating_points import OperatingPoints, operating_points
@@ -50,7 +50,7 @@ from twinlatent.evaluation.pictures import LatentCloud, PairGrid, latent_cloud, 
 from twinlatent.evaluation.reports import Check, JudgeReport
 from twinlatent.evaluation.run_folder import UNFINISHED, EvaluationRun, evaluation_folder, write_run
 from twinlatent.evaluation.split_of import fitted
-from twinlatent.evaluation.substitutes import SUBSTITUTES, SubstituteName, train_substitute
+from twinlatent.evaluation.substitutes import SUBSTITUTES, train_substitute
 from twinlatent.evaluation.training_log import log_of
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings
 from twinlatent.files import write_json
@@ -83,7 +83,7 @@ class EvaluationSettings(BaseModel):
         radii: of the curves of SR@FPR, as shares of `epsilon`.
         condition_radii: of the curves of C1 and C2.
         steps: of gradient attacks; None: the suite's own.
-        judges: how judges are made.
+        judges: how judges are made; None: as the recipe for these images says.
         seed: of every random choice.
 
     Errors: pydantic's `ValidationError` on any other field or value.
@@ -103,7 +103,7 @@ class EvaluationSettings(BaseModel):
     radii: tuple[Radius, ...] = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
     condition_radii: tuple[Radius, ...] = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
     steps: Annotated[int, Field(ge=1)] | None = None
-    judges: JudgeSettings = JudgeSettings()
+    judges: JudgeSettings | None = None
     seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
 
     @model_validator(mode="after")

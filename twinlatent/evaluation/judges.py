@@ -9,18 +9,16 @@ Letters: n images, C classes.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinlatent.arguments import by_value
 from twinlatent.attacks.balls import LInf
 from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.models import frozen
@@ -29,15 +27,15 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.kept import keep, kept
+from twinlatent.evaluation.learners import Compared, JudgeSettings
 from twinlatent.evaluation.measured import draw
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.reports import JudgeCase, JudgedAttack
-from twinlatent.method.presets import SMALL_SIDE, is_large
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import CPU, fresh_torch, own_random_state
 
-Compared = Literal["knn", "svm"]
 CNN, AGREEMENT = "cnn", "agreement"
 KIND, FILE = "judge", "judge.safetensors"
 CHUNK = 500
@@ -47,45 +45,6 @@ NOISE, FAINT, OTHER_SHARE = 0.1, 0.7, 0.85
 FLAT = 0.05
 """An image that is evened out keeps less than deviation 1 where its own is about this or less: a blank one stays blank.
 """
-_LARGE = {"compared": "svm", "side": 16, "evened": True, "network_side": 16, "epsilon": 0.06}
-"""`JudgeSettings` of images of `LARGE_SIDE` and more. Chosen on the calibration images of cats and dogs."""
-
-
-class JudgeSettings(BaseModel):
-    """How judges are made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    _by_value = field_validator("*", mode="before")(by_value)
-
-    compared: Compared | None = None
-    """How one judge compares pixels: nearest neighbours, or support vectors with Gaussian kernels, as scikit-learn has
-    them by default; None: support vectors for images of `LARGE_SIDE` and more, else neighbours."""
-    neighbours: int = Field(5, ge=1)
-    remembered: int = Field(10_000, ge=1)
-    """Training images to compare with, at most."""
-    side: int | None = Field(None, ge=1)
-    """Pixels a side that images are averaged down to before they are compared; None: 16 for images of `LARGE_SIDE` and
-    more, others as they are."""
-    evened: bool | None = None
-    """Whether images are given mean 0 and deviation 1 before they are compared; None: from `LARGE_SIDE` on."""
-    network_side: int | None = Field(None, ge=4)
-    """`side` for the network; None: 16 for images of `LARGE_SIDE` and more, others as they are."""
-    filters: tuple[int, int] = (16, 32)
-    """Of the network's two 5×5 convolutions."""
-    hidden: int = Field(128, ge=1)
-    """Units of its hidden layer."""
-    epsilon: float | None = Field(None, ge=0, le=1)
-    """L∞ radius of the attacks in training after the ramp; None: 0.3, or 0.2 for images up to `SMALL_SIDE`, or 0.06
-    from `LARGE_SIDE`."""
-    attack_steps: int = Field(7, ge=1)
-    stride: float = Field(2.5, gt=0)
-    """An attack's step is `stride` × ε / `attack_steps`."""
-    ramp: float = Field(1 / 3, gt=0, le=1)
-    """Share of the steps over which ε grows to its full size."""
-    steps: int = Field(1200, ge=1)
-    batch: int = Field(64, ge=1)
-    learning_rate: float = Field(4e-3, gt=0)
 
 
 class Classifier(Protocol):
@@ -159,14 +118,14 @@ def train_judges(
         seed: of the remembered images, weights, batches and attacks. Same seed, images, settings and machine: same
             judges.
         folder: keeps the trained network, so that the same call need not train again; None keeps nothing.
-        settings: of both judges; None: the defaults.
+        settings: of both judges; None: those of the recipe for these images.
         progress: whether to show a bar.
 
     Raises:
         TwinlatentError: the folder holds a network of other images, seed, settings or code, or a damaged one.
     """
-    seed, settings = checked_seed(seed), _completed(settings or JudgeSettings(), split)
-    seen = Seen(settings.side, bool(settings.evened))
+    seed, settings = checked_seed(seed), settings or recipe_of(split).judges
+    seen = Seen(settings.side, settings.evened)
     classifier = _classifier(draw(split.train, min(settings.remembered, len(split.train)), seed), seen, settings)
     identity = {"data": split.fingerprint, "seed": seed, "settings": settings.model_dump()}
     path, origin = folder and folder / FILE, provenance()
@@ -180,14 +139,7 @@ def train_judges(
             network = _network(split, settings).eval()
         network.load_state_dict(found[0])
         origin = found[1]
-    return Judges(classifier, network, seen, settings.compared or "knn", origin)
-
-
-def _completed(settings: JudgeSettings, split: Split) -> JudgeSettings:
-    """With what suits the images where nothing is said."""
-    large, small = is_large(split.image_shape), split.image_shape[-1] <= SMALL_SIDE
-    usual = _LARGE if large else {"compared": "knn", "evened": False, "epsilon": 0.2 if small else 0.3}
-    return settings.model_copy(update={k: v for k, v in usual.items() if getattr(settings, k) is None})
+    return Judges(classifier, network, seen, settings.compared, origin)
 
 
 def _rows(seen: Seen, images: Tensor) -> npt.NDArray[np.float32]:
@@ -230,7 +182,7 @@ def _network(split: Split, settings: JudgeSettings) -> nn.Module:
 
 def _trained(split: Split, settings: JudgeSettings, seed: int, progress: bool) -> nn.Module:
     """Adam on cross-entropy of attacked training images, as A. Madry et al. 2018, with a growing radius."""
-    generator, epsilon = seeded(seed), settings.epsilon or 0.0
+    generator, epsilon = seeded(seed), settings.epsilon
     with own_random_state(CPU, seed):
         network = _network(split, settings)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)

@@ -7,7 +7,7 @@ the detector. All are in the paper's notation.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -19,23 +19,17 @@ from twinlatent.attacks.suite_runs import SuiteResult, run_suite
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed
-from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.kept import keep, kept
+from twinlatent.evaluation.learners import SubstituteName, SubstituteSettings
 from twinlatent.method.networks import PlainNetwork, build_classifier
-from twinlatent.method.presets import SMALL_SIDE, is_large, plain_classifier
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import CPU, fresh_torch, own_random_state
 
-SubstituteName = Literal["f_p", "cnn5", "cleverhans"]
-"""`f_p`: the plain classifier of the paper's Table 5. `cnn5`: two 5×5 convolutions, each pooled. `cleverhans`: the
-basic CNN of the library CleverHans (Papernot et al. 2016): 8×8, 6×6 and 5×5 convolutions with strides, no pooling."""
 SUBSTITUTES: tuple[SubstituteName, ...] = get_args(SubstituteName)
 BATCH = 250
 KIND = "substitute"
-SUBSTITUTE_STEPS, SUBSTITUTE_BATCH, SUBSTITUTE_RATE = 2000, 64, 2e-3
-SMALL_STEPS = 600
-"""For images up to `SMALL_SIDE`, which are pooled once instead of twice."""
 
 
 @dataclass(frozen=True)
@@ -59,34 +53,20 @@ class Substitute:
             return torch.cat([self.network(batch).argmax(1) for batch in images.split(BATCH)])
 
 
-def notation(split: Split, name: str = "f_p") -> str:
-    """The layers of a substitute, in the paper's notation.
-
-    Raises:
-        TwinlatentError: an unknown name.
-    """
-    shape, classes = split.image_shape, split.classes
-    match name:
-        case "f_p":
-            return plain_classifier(shape, classes, split.name)
-        case "cnn5":
-            return f"2(c(5,16) mp(2)) d(128) sm({classes})"
-        case "cleverhans" if shape[-1] <= SMALL_SIDE:  # too small for convolutions that pad nothing
-            return f"c(8,16,2) c(6,32,2) c(5,32) sm({classes})"
-        case "cleverhans":
-            n = 32 if is_large(shape) else 64
-            return f"c(8,{n},2) cv(6,{2 * n},2) cv(5,{2 * n}) sm({classes})"
-    raise TwinlatentError(f"substitute {name!r} is unknown; choose from {', '.join(SUBSTITUTES)}")
-
-
-def substitute_network(split: Split, name: str = "f_p") -> PlainNetwork:
-    """The untrained network, see `notation`."""
-    return build_classifier(notation(split, name), split.image_shape)
+def substitute_network(split: Split, settings: SubstituteSettings) -> PlainNetwork:
+    """The untrained network."""
+    return build_classifier(settings.layers, split.image_shape)
 
 
 @fresh_torch()
 def train_substitute(
-    split: Split, name: str = "f_p", *, seed: int = 0, folder: Path | None = None, progress: bool = True
+    split: Split,
+    name: str = "f_p",
+    *,
+    seed: int = 0,
+    settings: SubstituteSettings | None = None,
+    folder: Path | None = None,
+    progress: bool = True,
 ) -> Substitute:
     """Train a plain classifier on the training images, with Adam on cross-entropy.
 
@@ -96,43 +76,40 @@ def train_substitute(
         split: its `train` is learnt.
         name: one of `SUBSTITUTES`.
         seed: of weights and batches.
+        settings: of the network and its training; None: those of the recipe for these images.
         folder: keeps the network, so that the same call need not train again; None keeps nothing.
         progress: whether to show a bar.
 
     Raises:
         TwinlatentError: an unknown name; or the folder holds a network of other images, seed, settings or code.
     """
-    seed, layers, origin = checked_seed(seed), notation(split, name), provenance()
+    seed, origin = checked_seed(seed), provenance()
+    settings = settings or recipe_of(split).substitute_settings(name)
     if folder is None:
-        return Substitute(name, _trained(split, name, seed, progress), origin)
-    identity = {"data": split.fingerprint, "seed": seed, "network": layers, "steps": _steps(split),
-                "batch": SUBSTITUTE_BATCH, "learning rate": SUBSTITUTE_RATE}  # fmt: skip
+        return Substitute(name, _trained(split, name, settings, seed, progress), origin)
+    identity = {"data": split.fingerprint, "seed": seed, "network": settings.layers, "steps": settings.steps,
+                "batch": settings.batch, "learning rate": settings.learning_rate}  # fmt: skip
     path = folder / f"substitute-{name}.safetensors"
     found = kept(path, KIND, identity)
     if found is None:
-        network = _trained(split, name, seed, progress)
+        network = _trained(split, name, settings, seed, progress)
         keep(path, KIND, network.state_dict(), identity, origin)
         return Substitute(name, network, origin)
     with own_random_state(CPU, seed):
-        network = substitute_network(split, name)
+        network = substitute_network(split, settings)
     network.load_state_dict(found[0])
     return Substitute(name, network.eval(), found[1])
 
 
-def _steps(split: Split) -> int:
-    return SMALL_STEPS if split.image_shape[-1] <= SMALL_SIDE else SUBSTITUTE_STEPS
-
-
-def _trained(split: Split, name: str, seed: int, progress: bool) -> PlainNetwork:
+def _trained(split: Split, name: str, settings: SubstituteSettings, seed: int, progress: bool) -> PlainNetwork:
     with own_random_state(CPU, seed):
-        network = substitute_network(split, name)
+        network = substitute_network(split, settings)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), SUBSTITUTE_RATE)
-    steps = _steps(split)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, SUBSTITUTE_RATE, total_steps=steps)
-    with bar(f"substitute {name}", steps, show=progress) as shown:
-        for _ in range(steps):
-            picked = split.train.subset(torch.randint(len(split.train), (SUBSTITUTE_BATCH,), generator=generator))
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps)
+    with bar(f"substitute {name}", settings.steps, show=progress) as shown:
+        for _ in range(settings.steps):
+            picked = split.train.subset(torch.randint(len(split.train), (settings.batch,), generator=generator))
             optimiser.zero_grad()
             F.cross_entropy(network(picked.images), picked.labels).backward()
             optimiser.step()

@@ -15,13 +15,13 @@ from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.detector import Detector, DetectorSettings, build_detector
 from twinlatent.method.game import GameSettings, play
-from twinlatent.method.presets import preset_detector, preset_settings
 from twinlatent.method.training import (
     SETTINGS_FILE,
     training_card,
     training_folder,
 )
 from twinlatent.provenance import provenance
+from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import Device, check_device, fresh_torch
 
 
@@ -32,6 +32,7 @@ def fit(
     *,
     class_names: Sequence[str] | NDArray[Any] | None = None,
     preset: str = "standard",
+    recipe: str | Path | None = None,
     settings: GameSettings | None = None,
     detector: DetectorSettings | None = None,
     calibration_share: float = 0.1,
@@ -48,9 +49,11 @@ def fit(
         images: floating (n, 1, H, W) in [0, 1], tensor or array.
         labels: whole numbers (n,), 0 to C − 1, every class present.
         class_names: C names, a list, tuple or array; default "0", "1", ...
-        preset: `smoke`, `standard` or `paper`, for the settings.
-        settings: of the game, instead of a preset.
-        detector: label rule and score, instead of the preset's.
+        preset: `smoke`, `standard` or `paper`: the purpose of the recipe for these images, which
+            gives the settings.
+        recipe: name of a recipe or its file, instead of that one; see `twinlatent recipe list`.
+        settings: of the game, instead of the recipe's.
+        detector: label rule and score, instead of the recipe's.
         calibration_share: of the images, held out from training to fix thresholds, in (0, 1).
         seed: of the hold-out, weights, batches and noise.
         folder: keeps the training state, the log and the detector file; None keeps nothing.
@@ -72,8 +75,8 @@ def fit(
         raise TwinlatentError(f"{len(names)} class names for {classes} classes; give one name a class")
     train, calibration = split_calibration(LabelledImages(checked, of_class), share=calibration_share, seed=seed)
     split = Split("arrays", train, calibration, calibration.subset(slice(0)), names)
-    return fit_split(split, preset=preset, settings=settings, detector=detector, seed=seed, folder=folder,
-                     resume=resume, overwrite=overwrite, device=place, progress=progress)  # fmt: skip
+    return fit_split(split, preset=preset, recipe=recipe, settings=settings, detector=detector, seed=seed,
+                     folder=folder, resume=resume, overwrite=overwrite, device=place, progress=progress)  # fmt: skip
 
 
 @fresh_torch()
@@ -81,6 +84,7 @@ def fit_split(
     split: Split,
     *,
     preset: str = "standard",
+    recipe: str | Path | None = None,
     settings: GameSettings | None = None,
     detector: DetectorSettings | None = None,
     seed: int = 0,
@@ -91,8 +95,8 @@ def fit_split(
     progress: bool = True,
 ) -> Detector:
     """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`."""
-    settings = settings or preset_settings(preset, split.image_shape, split.name)
-    detector = detector or preset_detector(preset)
+    asked = recipe_of(split, preset, recipe)
+    settings, detector = settings or asked.game_settings(), detector or asked.detector
     place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
     folder = file_path("folder", folder) if folder is not None else None

@@ -1,9 +1,7 @@
-"""Settings of Algorithm 2: the paper's (Tables 1, 5 and 6), and how many images fit a given time."""
+"""Settings of Algorithm 2 (the paper's section 3); recipes hold those of its Tables 1, 5 and 6."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +11,6 @@ from twinlatent.attacks.budgets import preset as budget_of
 from twinlatent.attacks.objectives import CrossEntropy, LogOdds, Margin, Suspicion
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.presets import SMALL_SIDE, checked
 
 Preset = Literal["smoke", "standard", "paper"]
 Precision = Literal["float32", "bfloat16"]
@@ -91,60 +88,9 @@ class MotivationSettings(BaseModel):
         return budget.build(loss - weight * Suspicion())
 
 
-_MNIST = {"fgsm": (2, 100.0), "pgd": (7, 10.0), "mim": (30, 2.0), "cw": (30, 0.5)}
-_FASHION = {"fgsm": (3, 10.0), "pgd": (30, 10.0), "mim": (30, 1.0), "cw": (30, 0.5)}
-TABLE_1: Mapping[str, Mapping[str, tuple[int, float]]] = MappingProxyType({"mnist": _MNIST, "fashion-mnist5": _FASHION})
-"""Data → attack → iterations and weight of D."""
-IMAGES = 1000
-"""Training images of the preset `standard`, the same in every cell: about two hours of two cores for all eight."""
-_SMOKE: dict[str, Any] = {
-    "steps": 40, "iterations": 2, "images": 60, "test_images": 40, "batch": 30, "discriminator_steps": 10,
-    "classifier_steps": 40, "learning_batch": 16,
-}  # fmt: skip
-
-
-def motivation_settings(
-    data: str, attack: str, image_shape: tuple[int, ...], classes: int, preset: str = "standard", **changes: Any
-) -> MotivationSettings:
-    """The settings of a cell of Table 1 under a preset.
-
-    Args:
-        data: name of the data set; sets that the paper does not have get MNIST's attacks, iterations and weights.
-        attack: `fgsm`, `pgd`, `mim` or `cw`.
-        image_shape: (channels, H, W), decides the networks.
-        classes: C.
-        preset: `smoke` (seconds: shows that everything works, not what it reaches), `standard` (the paper's attacks
-            and iterations on as many images as fit a few hours), or `paper` (on all training images).
-        changes: settings by name; None leaves the preset's.
-
-    Raises:
-        TwinlatentError: unknown attack or preset, or a setting out of its range.
-    """
-    check_names(attack, preset)
-    row = data if data in TABLE_1 else "mnist"
-    iterations, weight = TABLE_1[row][attack]
-    values: dict[str, Any] = {
-        "budget": f"paper.section3.{row}.{attack}",
-        "iterations": iterations,
-        "discriminator_weight": weight,
-        "images": IMAGES if preset == "standard" else None,
-        "discriminator": "c(4,16,2) c(4,32,2) d(64) sm(1)",
-        "classifier": learner(image_shape, classes),
-    }
-    values |= _SMOKE if preset == "smoke" else {}
-    values |= {name: value for name, value in changes.items() if value is not None}
-    return checked(lambda: MotivationSettings(**values))
-
-
 def check_names(attack: str, preset: str) -> None:
     """Raise `TwinlatentError` for an unknown attack or preset: before any data is fetched."""
     if attack not in ATTACKS:
         raise TwinlatentError(f"attack {attack!r} is unknown; choose from {', '.join(ATTACKS)}")
     if preset not in get_args(Preset):
         raise TwinlatentError(f"preset {preset!r} is unknown; choose from {', '.join(get_args(Preset))}")
-
-
-def learner(image_shape: tuple[int, ...], classes: int) -> str:
-    """F_v of Table 5; small images are not pooled twice."""
-    second = "mp(2) c(5,50) mp(2)" if image_shape[-1] > SMALL_SIDE else "c(5,50) mp(2)"
-    return f"c(5,20) {second} d(256) sm({classes})"

@@ -1,13 +1,15 @@
-"""The outsider: a plain classifier that learns beside the game, to stand for attackers who know no detector.
+"""A class's own images, moved along the gradients of a surrogate: a plain classifier that learns beside the game.
 
-The game's adversary knows the class VAEs, and a class never sees what attacks on an ordinary classifier make of its own
-images: changes so faint that it reads them rightly and does not flag them. With an outsider the defender gets some of
-its own benign images moved away from their class, along the outsider's gradients, and takes them for vulnerable ones.
+It stands for attackers who know no detector. The game's adversary knows the class VAEs, and a class never sees what
+attacks on an ordinary classifier make of its own images: changes so faint that it classifies them correctly and does
+not flag them. With a surrogate the defender gets some of its own benign images moved away from their class, along the
+surrogate's gradients, and takes them for vulnerable ones.
 
 Letters: C classes, B images a class, n = C·B.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +24,7 @@ from twinlatent.attacks.objectives import LogOdds
 from twinlatent.criteria import Aim
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
+from twinlatent.method.negatives.strategy import Negatives, Round, Setup
 from twinlatent.method.networks import build_classifier
 from twinlatent.method.radii import drawn_shares
 from twinlatent.method.training import TrainingState
@@ -31,14 +34,14 @@ OWN_SEED = 1_000_003
 """Added to the game's seed, so that weights are not those that an evaluation's attacker starts from."""
 
 
-class OutsiderSettings(BaseModel):
+class SurrogateSettings(BaseModel):
     """The plain classifier, and how far images are moved along its gradients."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: float = Field(0.0, ge=0, le=1)
     """Share of a class's benign images that its defender gets, too, moved away from the class, as vulnerable ones. 0
-    (the paper): there is no outsider."""
+    (the paper): there is no surrogate."""
     layers: str = "2(c(5,20) mp(2)) d(256)"
     """Of the classifier, in the paper's notation, without the last, sm(C). For 64×64 images it is another network than
     the substitute of evaluations."""
@@ -53,40 +56,65 @@ class OutsiderSettings(BaseModel):
     signs: float = Field(0.25, ge=0, le=1)
     """Share of the images that are moved by signs of the gradient, as FGSM does, the others along it."""
 
+    def made(self, setup: Setup) -> Negatives | None:
+        """The kind, with a surrogate that has learnt nothing yet; None where its share is 0."""
+        return Surrogate(self, setup) if self.share else None
 
-def new_outsider(
-    settings: OutsiderSettings, image_shape: tuple[int, ...], classes: int, seed: int, device: str | torch.device
-) -> TrainingState:
+
+class Surrogate(Negatives):
+    """Benign images moved away from their class along the gradients of a classifier that learns along."""
+
+    def __init__(self, settings: SurrogateSettings, setup: Setup) -> None:
+        self._settings, self._learner = settings, new_surrogate(settings, setup)
+        self._loss = math.nan
+
+    def images(self, of_round: Round, attacked: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Of each class the first benign images, the share rounded up, after one step of learning."""
+        self._loss = teach(self._learner, of_round.benign)
+        return surrogate_negatives(self._learner, of_round.benign, self._settings, generator)
+
+    def said(self) -> Mapping[str, float]:
+        """Cross-entropy of the surrogate on the round's benign images."""
+        return {"loss_surrogate": self._loss}
+
+    @property
+    def state(self) -> TrainingState:
+        """The surrogate."""
+        return self._learner
+
+
+def new_surrogate(settings: SurrogateSettings, setup: Setup) -> TrainingState:
     """Fresh weights and optimiser; its generator is not used.
 
     Raises:
         TwinlatentError: layers that are none for these images.
     """
+    last = f"sm({setup.classes})"
     try:
-        with own_random_state(CPU, (seed + OWN_SEED) % SEED_LIMIT):
-            network = build_classifier(f"{settings.layers} sm({classes})", image_shape).to(device)
+        with own_random_state(CPU, (setup.seed + OWN_SEED) % SEED_LIMIT):
+            network = build_classifier(f"{settings.layers} {last}", setup.image_shape).to(setup.device)
     except TwinlatentError as error:
-        raise TwinlatentError(f"setting outsider.layers, to which sm({classes}) is added: {error}") from error
+        raise TwinlatentError(f"setting negatives.surrogate.layers, to which {last} is added: {error}") from error
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True)
     return TrainingState(network, optimiser, torch.Generator())
 
 
-def teach(outsider: TrainingState, benign: Tensor) -> float:
+def teach(surrogate: TrainingState, benign: Tensor) -> float:
     """One step on benign images (C, B, channels, H, W); their mean cross-entropy before it."""
-    outsider.optimiser.zero_grad()
-    loss = F.cross_entropy(outsider.module(benign.flatten(0, 1)), _labels(benign))
+    surrogate.optimiser.zero_grad()
+    loss = F.cross_entropy(surrogate.module(benign.flatten(0, 1)), _labels(benign))
     loss.backward()
-    outsider.optimiser.step()
+    surrogate.optimiser.step()
     return loss.item()
 
 
-def moved_away(
-    outsider: TrainingState, benign: Tensor, settings: OutsiderSettings, generator: torch.Generator
+def surrogate_negatives(
+    surrogate: TrainingState, benign: Tensor, settings: SurrogateSettings, generator: torch.Generator
 ) -> Tensor:
-    """The first `share` of benign images of each class, less of that class for the outsider: (C, b, channels, H, W).
+    """The first `share` of benign images of each class, less of that class for the surrogate: (C, b, channels, H, W).
 
     Args:
-        outsider: left as it is.
+        surrogate: left as it is.
         benign: (C, B, channels, H, W) in [0, 1].
         settings: share and steps.
         generator: of sizes and signs.
@@ -95,8 +123,8 @@ def moved_away(
     images, aim = benign.flatten(0, 1), Aim(_labels(benign))
     sizes = settings.size / settings.steps * drawn_shares(images, settings.smallest, generator)
     by_signs = torch.rand(sizes.shape, generator=generator).to(images.device) < settings.signs
-    model, box = as_model(outsider.module), LInf(1.0)
-    with frozen(outsider.module):
+    model, box = as_model(surrogate.module), LInf(1.0)
+    with frozen(surrogate.module):
         moved = ascend(lambda x: LogOdds()(model(x), aim), images, box, MeanSquareStep(sizes, by_signs), settings.steps)
     return moved.view(benign.shape)
 

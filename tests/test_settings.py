@@ -1,0 +1,52 @@
+"""Settings by name: changes, and what is wrong in a line."""
+
+import pytest
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.game import GameSettings
+from twinlatent.recipes import shipped
+from twinlatent.settings import override
+
+BEFORE = shipped("digits-smoke").game_settings()
+
+
+def test_single_settings_can_be_changed() -> None:
+    after = override(BEFORE, ["rounds=7", " adversary.epsilon=0.125", "adversary.attack=pgd", "loss.margin=2",
+                              "negatives.partway.share=0.5"])  # fmt: skip
+    told = BEFORE.model_dump()
+    told["rounds"] = 7
+    told["adversary"] |= {"epsilon": 0.125, "attack": "pgd"}
+    told["loss"]["margin"] = 2
+    told["negatives"]["partway"]["share"] = 0.5
+    assert after.model_dump() == told
+    assert override(BEFORE, []) == BEFORE
+    assert BEFORE.rounds != 7
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("rounds", "no value"),
+        ("rounds=0", "rounds = '0'"),
+        ("rounds=many", "rounds = 'many'"),
+        ("adversary.epsilon=2", "adversary.epsilon = '2'"),
+        ("epsilon=0.1", "'epsilon' is unknown"),
+        ("adversary.epsilom=0.1", "'adversary.epsilom' is unknown; did you mean adversary.epsilon?"),
+        ("negatives.partaway.share=1", "'negatives.partaway.share' is unknown"),
+        ("nothing.alpha=0.1", "nothing"),
+        ("rounds.alpha=0.1", "rounds"),
+        ("negatives.partway.nearest=0.9", "nearest is 0.9, farther than farthest"),
+    ],
+)
+def test_a_change_without_sense_is_named(change: str, complaint: str) -> None:
+    with pytest.raises(TwinlatentError) as caught:
+        override(BEFORE, [change])
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mnist-smoke", "mnist", "mnist-paper"])
+def test_settings_survive_being_written_down(name: str) -> None:
+    settings = shipped(name).game_settings()
+    assert GameSettings(**settings.model_dump()) == settings
+    assert GameSettings.model_validate_json(settings.model_dump_json()) == settings

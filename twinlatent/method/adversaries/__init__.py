@@ -1,0 +1,1 @@
+"""The adversary's turn of the game: what it can be."""

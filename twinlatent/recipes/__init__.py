@@ -1,0 +1,9 @@
+"""Recipes: what is set otherwise for known data sets, and by rules for the shape of all others.
+
+The only place that knows a data set by its name, or an image by its size. docs/recipes.md has the rules.
+"""
+
+from twinlatent.recipes.reading import names, recipe_for, recipe_of, shipped
+from twinlatent.recipes.recipe import PURPOSES, Recipe, as_toml
+
+__all__ = ["PURPOSES", "Recipe", "as_toml", "names", "recipe_for", "recipe_of", "shipped"]

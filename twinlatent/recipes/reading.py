@@ -1,0 +1,157 @@
+"""Which recipe images get: that of their data set, one that is asked for, or one by rules for their shape."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from twinlatent.baselines.settings import BaselineSettings
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.learners import SubstituteName
+from twinlatent.recipes.recipe import PURPOSES, Recipe, merged
+from twinlatent.settings import check_names, checked, unknown
+
+FOLDER = Path(__file__).parent
+RULES = FOLDER / "rules"
+SMALL, NARROW, LARGE = 12, 27, 48
+"""Images whose shorter side has up to 12 pixels are small, below 27 narrow, from 48 on large; see docs/recipes.md."""
+GENERIC = "generic"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the recipes that ship with the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def recipe_of(split: Split, purpose: str = "standard", asked: str | Path | None = None) -> Recipe:
+    """The recipe for the images of a split.
+
+    Args:
+        split: its name, shape, classes and number of training images decide.
+        purpose: `smoke`, `standard` or `paper`; plays no part where a recipe is asked for.
+        asked: name of a shipped recipe, or file; None: that of the data set and purpose, else the generic one.
+
+    Raises:
+        TwinlatentError: unknown purpose, name or setting; or a recipe for images of another shape or other classes.
+    """
+    return recipe_for(split.name, split.image_shape, split.classes, len(split.train), purpose, asked)
+
+
+def recipe_for(
+    data: str,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    images: int,
+    purpose: str = "standard",
+    asked: str | Path | None = None,
+) -> Recipe:
+    """`recipe_of` images (channels, H, W) of so many classes, so many of them for training."""
+    if purpose not in PURPOSES:
+        raise TwinlatentError(f"preset {purpose!r} is unknown; choose from {', '.join(PURPOSES)}")
+    about = {"image_shape": list(image_shape), "classes": classes}
+    if asked is not None:
+        found = _extended(_path(asked))
+        for name, own in about.items():
+            if found.get(name, own) != own:
+                raise TwinlatentError(f"recipe {asked} is for {name} {found[name]}; {data} has {own}")
+        return _made({"name": Path(asked).stem, "purpose": purpose, **found, **about}, images)
+    for name in names():
+        found = _read(FOLDER / f"{name}.toml")
+        if (found["data"], found["purpose"]) == (data, purpose) and about.items() <= found.items():
+            return _made({"name": name, **found}, images)
+    return _made({"name": GENERIC, "about": "by the rules for its shape", "purpose": purpose, **about}, images)
+
+
+def shipped(name: str) -> Recipe:
+    """A recipe that ships with the package, for the images it was written for.
+
+    Raises:
+        TwinlatentError: there is none of that name.
+    """
+    if name not in names():
+        raise _unknown_name(name)
+    return _made({"name": name, **_read(FOLDER / f"{name}.toml")}, None)
+
+
+def _extended(path: Path) -> dict[str, Any]:
+    """What a recipe says, over the shipped recipe that it `extends`, if any, whatever images that is for."""
+    found = dict(_read(path))
+    base = found.pop("extends", None)
+    if base is None:
+        return found
+    if base not in names():
+        raise _unknown_name(str(base))
+    about = ("about", "data", "image_shape", "classes")
+    return merged({name: value for name, value in _read(FOLDER / f"{base}.toml").items() if name not in about}, found)
+
+
+def _path(asked: str | Path) -> Path:
+    if str(asked) in names():
+        return FOLDER / f"{asked}.toml"
+    path = Path(asked)
+    if not path.is_file():
+        raise _unknown_name(str(asked))
+    return path
+
+
+def _unknown_name(name: str) -> TwinlatentError:
+    line = str(unknown(name, names())).removeprefix("setting ")
+    return TwinlatentError(f"recipe {line}; or give a file, such as mine.toml")
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    """What a file says; not to be changed."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, ValueError) as error:  # TOML's and UTF-8's errors are values'
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise TwinlatentError(f"{path} is no recipe in TOML: {reason}") from error
+
+
+def _made(found: Mapping[str, Any], images: int | None) -> Recipe:
+    """The rules for the shape and purpose, what the recipe says over them, and what so many images allow."""
+    shape, classes, purpose = found["image_shape"], found["classes"], found["purpose"]
+    values: dict[str, Any] = {}
+    size = _size(shape)
+    narrow = ("narrow",) if min(shape[-2:]) < NARROW else ()
+    for rule in ("base", size, *narrow, purpose, f"{size}-{purpose}"):
+        path = RULES / f"{rule}.toml"
+        values = merged(values, _read(path)) if path.exists() else values
+    values = merged(values, found)
+    check_names(Recipe, values)
+    substitutes = values.get("substitutes", {})
+    for name in substitutes:
+        if name not in get_args(SubstituteName):
+            raise unknown(f"substitutes.{name}", [f"substitutes.{known}" for known in get_args(SubstituteName)])
+    filled = merged({"substitutes": {"f_p": {"layers": values["networks"]["classifier"]}}}, values)
+    room = {"classes": classes, "values": shape[0] * shape[1] * shape[2]}
+    recipe: Recipe = checked(lambda: Recipe(**_filled_in(_for_few(filled, images), room)))
+    recipe.check()
+    return recipe
+
+
+def _size(image_shape: list[int]) -> str:
+    side = min(image_shape[-2:])
+    return "small" if side <= SMALL else "large" if side >= LARGE else "medium"
+
+
+def _for_few(values: dict[str, Any], images: int | None) -> dict[str, Any]:
+    """With no more images to attack beforehand than there are."""
+    usual = BaselineSettings.model_fields["attacked_images"].default
+    if images is None or values["baselines"]["gong"].get("attacked_images", usual) <= images:
+        return values
+    return merged(values, {"baselines": {"gong": {"attacked_images": images}}})
+
+
+def _filled_in(value: Any, room: Mapping[str, int]) -> Any:
+    """Every text with {classes} and {values} replaced."""
+    if isinstance(value, Mapping):
+        return {name: _filled_in(part, room) for name, part in value.items()}
+    if isinstance(value, str):
+        for name, number in room.items():
+            value = value.replace(f"{{{name}}}", str(number))
+    return value

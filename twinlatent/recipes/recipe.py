@@ -1,0 +1,214 @@
+"""A recipe: every setting that hangs on what the images are, for a detector, the baselines and their evaluation."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from twinlatent.baselines.settings import ATTACKS as BASELINE_ATTACKS
+from twinlatent.baselines.settings import UNUSED, BaselineSettings
+from twinlatent.data.augmentation import Augmentation
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.learners import JudgeSettings, SubstituteSettings
+from twinlatent.method.adversaries.search import TrainingAttack
+from twinlatent.method.detector import DetectorSettings
+from twinlatent.method.game import GameSettings
+from twinlatent.motivation.settings import MotivationSettings
+from twinlatent.settings import check_names, checked, unknown
+
+Purpose = Literal["smoke", "standard", "paper"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+class Networks(BaseModel):
+    """Networks in the paper's notation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str
+    """E^c, of each class."""
+    decoder: str
+    """D^c, of each class."""
+    binary: str
+    """Of each class in `gat`: an encoder that ends in z(1,1)."""
+    classifier: str
+    """F_p, the plain classifier, of the baselines and of the first substitute."""
+    robust: str
+    """The classifier of adversarial training."""
+    learner: str
+    """F_v of section 3."""
+
+
+class EvaluationDefaults(BaseModel):
+    """What an evaluation does where nothing is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epsilon: Annotated[float, Field(gt=0, le=1)] | None = None
+    """L∞ radius of all attacks; None: the paper's own in the black box, else 0.3."""
+
+
+class Recipe(BaseModel):
+    """What a recipe's file says, over the rules for images of its shape.
+
+    Attributes:
+        name: of the file, or `generic`.
+        about: what it is for, in a line.
+        data: name of the data set that gets it unasked; None: it must be asked for.
+        purpose: `smoke` (seconds), `standard`, or `paper` (the literal budgets: very long on a CPU).
+        image_shape: (channels, H, W).
+        classes: C.
+        networks: of everything.
+        augment: of training images, of detectors and baselines.
+        detector: label rule and score.
+        game: settings of the game by name, without networks and augmentation.
+        against: training attack → what of `game` is otherwise when the game is played against it.
+        baselines: baseline → its settings by name, without network and augmentation.
+        substitutes: name → the attacker's classifier and its training.
+        judges: of condition C3.
+        motivation: settings of Algorithm 2 by name; `with` has those of each attack.
+        evaluation: where nothing else is asked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    about: str = ""
+    data: str | None = None
+    purpose: Purpose = "standard"
+    image_shape: tuple[int, int, int]
+    classes: Annotated[int, Field(ge=2)]
+    networks: Networks
+    augment: Augmentation = Augmentation()
+    detector: DetectorSettings = DetectorSettings()
+    game: dict[str, Any] = {}
+    against: dict[TrainingAttack, dict[str, Any]] = {}
+    baselines: dict[str, dict[str, Any]] = {}
+    substitutes: dict[str, SubstituteSettings]
+    judges: JudgeSettings = JudgeSettings()
+    motivation: dict[str, Any] = {}
+    evaluation: EvaluationDefaults = EvaluationDefaults()
+
+    def game_settings(self, attack: str = "mim") -> GameSettings:
+        """The game's settings against a training attack.
+
+        Raises:
+            TwinlatentError: an unknown attack, or a setting that is none.
+        """
+        if attack not in get_args(TrainingAttack):
+            known = ", ".join(get_args(TrainingAttack))
+            raise TwinlatentError(f"training attack {attack!r} is unknown; choose from {known}")
+        values = merged(self.game, self.against.get(attack, {}))  # type: ignore[call-overload]
+        values = merged(values, {"adversary": {"attack": attack}, "augment": self.augment.model_dump(),
+                                 "encoder": self.networks.encoder, "decoder": self.networks.decoder})  # fmt: skip
+        check_names(GameSettings, values, "game.")
+        return checked(lambda: GameSettings(**values), "game.")
+
+    def baseline_settings(self, method: str, attack: str | None = None) -> BaselineSettings:
+        """A baseline's settings; None: with the method's own training attack.
+
+        Raises:
+            TwinlatentError: an unknown method, or an attack that it is not trained with; a recipe for the paper's
+                budgets, which has none for baselines.
+        """
+        if method not in BASELINE_ATTACKS:
+            raise TwinlatentError(f"baseline {method!r} is unknown; choose from {', '.join(BASELINE_ATTACKS)}")
+        if self.purpose == "paper":
+            raise TwinlatentError("preset 'paper' is none of a baseline's; choose smoke or standard")
+        known = BASELINE_ATTACKS[method]
+        chosen = known[0] if attack is None else attack
+        if chosen not in known:
+            raise TwinlatentError(f"{method} is not trained with {chosen!r}; choose from {', '.join(known)}")
+        network = {"gat": self.networks.binary, "adversarial-training": self.networks.robust}
+        values = {"network": network.get(method, self.networks.classifier), "attack": chosen,
+                  "augment": self.augment.model_dump(), **self.baselines.get(method, {})}  # fmt: skip
+        check_names(BaselineSettings, values, f"baselines.{method}.")
+        idle = sorted(UNUSED[method] & values.keys())
+        if idle:
+            raise TwinlatentError(f"setting baselines.{method}.{idle[0]}: {method} does not read it; leave it out")
+        return checked(lambda: BaselineSettings(**values), f"baselines.{method}.")
+
+    def motivation_settings(self, attack: str, **changes: Any) -> MotivationSettings:
+        """Settings of a cell of Table 1.
+
+        Args:
+            attack: `fgsm`, `pgd`, `mim` or `cw`.
+            changes: settings by name; None leaves the recipe's.
+
+        Raises:
+            TwinlatentError: an unknown attack, or a setting that is none.
+        """
+        with_attack: Mapping[str, dict[str, Any]] = self.motivation.get("with", {})
+        if attack not in with_attack:
+            raise TwinlatentError(f"attack {attack!r} is unknown; choose from {', '.join(with_attack)}")
+        common = {name: value for name, value in self.motivation.items() if name != "with"}
+        values = {"classifier": self.networks.learner, **with_attack[attack], **common}
+        values |= {name: value for name, value in changes.items() if value is not None}
+        check_names(MotivationSettings, values, "motivation.")
+        return checked(lambda: MotivationSettings(**values), "motivation.")
+
+    def substitute_settings(self, name: str) -> SubstituteSettings:
+        """An attacker's classifier.
+
+        Raises:
+            TwinlatentError: the recipe has none of that name.
+        """
+        if name not in self.substitutes:
+            raise TwinlatentError(f"substitute {name!r} is unknown; choose from {', '.join(self.substitutes)}")
+        return self.substitutes[name]
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings, JSON-able, as a recipe's file has them: defaults too, so that nothing is left to look up."""
+        own = self.model_dump(mode="json", exclude={"game", "against", "baselines", "motivation"})
+        game = self.game_settings().model_dump(mode="json", exclude={"encoder", "decoder", "augment"})
+        found = {**own, "game": game, "against": self.against, "motivation": self.motivation}
+        if self.purpose != "paper":
+            hidden = {"network", "augment", "attack"}
+            found["baselines"] = {
+                method: self.baseline_settings(method).model_dump(mode="json", exclude=hidden | set(unused))
+                for method, unused in UNUSED.items()
+            }
+        return found
+
+    def check(self) -> None:
+        """Raise `TwinlatentError` if any of its settings is none: a wrong one is found before anything is trained."""
+        for name in self.baselines:
+            if name not in BASELINE_ATTACKS:
+                raise unknown(f"baselines.{name}", [f"baselines.{known}" for known in BASELINE_ATTACKS])
+        for attack in get_args(TrainingAttack):
+            self.game_settings(attack)
+        for method in BASELINE_ATTACKS if self.purpose != "paper" else ():
+            self.baseline_settings(method)
+        for attack in self.motivation.get("with", {}):
+            self.motivation_settings(attack)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `below`, table by table, with those of `above` over them."""
+    both = dict(below)
+    for name, value in above.items():
+        under = both.get(name)
+        both[name] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return both
+
+
+def as_toml(values: Mapping[str, Any]) -> str:
+    """Settings as the text of a TOML file; what is None is left out, as it stands for the default."""
+    return "\n".join(_lines(values, "")).strip() + "\n"
+
+
+def _lines(values: Mapping[str, Any], above: str) -> Iterator[str]:
+    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in values.items() if name not in tables and value is not None}
+    if above and plain:
+        yield f"\n[{above}]"
+    for name, value in plain.items():
+        yield f"{name} = {_value(value)}"
+    for name, table in tables.items():
+        yield from _lines(table, f"{above}.{name}" if above else name)
+
+
+def _value(value: Any) -> str:
+    """A TOML value, which JSON writes alike."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""Settings by name: one line of complaint for a wrong one, and changes such as `adversary.epsilon=0.3`."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from twinlatent.errors import TwinlatentError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def checked(make: Callable[[], Settings], above: str = "") -> Settings:
+    """Make settings, with pydantic's complaint turned into one line that names the setting, its value and the mend.
+
+    Args:
+        make: makes them.
+        above: what stands before their names in the line, such as `game.`.
+
+    Raises:
+        TwinlatentError: a setting is unknown, or its value is none for it.
+    """
+    try:
+        return make()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = above + ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise TwinlatentError(f"setting {name!r} is unknown; docs/symbols.md lists them all") from error
+        if first["type"] == "missing":
+            raise TwinlatentError(f"setting {name!r} is missing; give it") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise TwinlatentError(f"setting {name} = {first['input']!r}: {message}" if name else message) from error
+
+
+def check_names(kind: type[BaseModel], values: dict[str, Any], above: str = "") -> None:
+    """Refuse names that are no settings of `kind`, tables in tables too.
+
+    Raises:
+        TwinlatentError: the line names the setting and the known one that is nearest.
+    """
+    for name, value in values.items():
+        if name not in kind.model_fields:
+            raise unknown(f"{above}{name}", [f"{above}{known}" for known in kind.model_fields])
+        annotation = kind.model_fields[name].annotation
+        if get_origin(annotation) is dict and isinstance(value, dict):
+            parts = {f"{name}.{key}": part for key, part in value.items()}
+            annotation = get_args(annotation)[1]
+        else:
+            parts = {name: value}
+        table = next((found for found in _types(annotation) if issubclass(found, BaseModel)), None)
+        for key, part in parts.items():
+            if table is not None and isinstance(part, dict):
+                check_names(table, part, f"{above}{key}.")
+
+
+def unknown(name: str, known: Sequence[str]) -> TwinlatentError:
+    """The error for a setting that there is none of."""
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return TwinlatentError(f"setting {name!r} is unknown; {meant}")
+
+
+def _types(annotation: Any) -> list[type]:
+    """The classes that an annotation names, of a union all; none of other generic types."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [part for part in parts if isinstance(part, type) and get_origin(part) is None]
+
+
+def override(settings: Settings, changes: Sequence[str]) -> Settings:
+    """Change single settings, each as `"adversary.epsilon=0.3"`; `none` stands for None.
+
+    Raises:
+        TwinlatentError: a change without "=", an unknown setting, or a value out of range.
+    """
+    values = settings.model_dump()
+    for change in changes:
+        path, equals, value = change.partition("=")
+        if not equals:
+            raise TwinlatentError(f"setting {change!r} has no value; write it as NAME=VALUE, such as rounds=500")
+        *above, name = path.strip().split(".")
+        place = values
+        for number, step in enumerate(above):
+            if not isinstance(place.get(step), dict):
+                before = "".join(f"{part}." for part in above[:number])
+                raise unknown(path.strip(), [f"{before}{known}" for known in place])
+            place = place[step]
+        if name not in place:
+            raise unknown(path.strip(), ["".join(f"{part}." for part in above) + known for known in place])
+        place[name] = None if value.strip().lower() == "none" else value.strip()
+    return checked(lambda: type(settings)(**values))
