@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -31,11 +31,14 @@ FLOORS = (
         "claims",
         "interrupts",
         "progress",
+        "terminal",
         "provenance",
         "code_digest",
         "outputs",
         "settings",
         "torch_state",
+        "lazy",
+        "cells",
     ),
     (
         "data.*",
@@ -45,6 +48,7 @@ FLOORS = (
         "method.convolutions",
         "method.calibration",
         "method.checkpoints",
+        "method.file_header",
         "method.calibrated",
         "method.training",
         "method.batches",
@@ -66,13 +70,15 @@ FLOORS = (
     ("report.*",),
     ("demo", "reproduce", "reproduce_motivation"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it
-    ("cli",),
+    ("cli.*",),
     ("__main__",),
 )
 NEVER = (  # (importer, imported): true whatever the floors say
     ("attacks.*", "method.*"),  # attacks see Outputs, never a model
-    ("*", "cli"),  # but for __main__, not even from its own floor
+    ("*", "cli.*"),  # but for __main__ and itself
 )
+QUICK = {"typer", "rich"}
+"""What the command line may import before it knows what it is asked; `twinlatent --help` needs no more."""
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}  # where it is not the distribution's own name
 SIDE_EFFECTS = {
     *("manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_default_dtype", "set_default_device"),
@@ -113,10 +119,10 @@ def floor_of(module: str) -> int | None:
     return next((number for number, floor in enumerate(FLOORS) if any(matches(module, e) for e in floor)), None)
 
 
-def imported(path: str, source: str, modules: set[str]) -> set[str]:
-    """The modules of the package that `source` imports anywhere: in functions and for type checking too."""
+def imported(path: str, nodes: Iterable[ast.AST], modules: set[str]) -> set[str]:
+    """The modules of the package that `nodes` import."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -138,9 +144,10 @@ def absolute(path: str, node: ast.ImportFrom) -> str:
     return ".".join([*above, node.module] if node.module else above)
 
 
-def import_graph(tree: Tree) -> dict[str, set[str]]:
+def import_graph(tree: Tree, nodes: Callable[[ast.AST], Iterable[ast.AST]] = ast.walk) -> dict[str, set[str]]:
+    """Module -> what it imports: anywhere, in functions and for type checking too, or in some `nodes` alone."""
     modules = {module_of(path) for path in tree}
-    return {module_of(path): imported(path, source, modules) for path, source in tree.items()}
+    return {module_of(path): imported(path, nodes(ast.parse(source)), modules) for path, source in tree.items()}
 
 
 def unplaced(tree: Tree) -> list[str]:
@@ -162,7 +169,9 @@ def wrong_arrows(tree: Tree) -> list[str]:
                 continue  # `unplaced` speaks of these
             if floor > own:
                 wrong.append(f"{module} (floor {own}) imports {target} (floor {floor}): an arrow upwards")
-            elif any(matches(module, a) and matches(target, b) for a, b in NEVER) and module != "__main__":
+            elif any(matches(module, a) and matches(target, b) for a, b in NEVER) and not (
+                module == "__main__" or matches(module, "cli.*")
+            ):
                 wrong.append(f"{module} must never import {target}")
     return wrong
 
@@ -191,6 +200,7 @@ def at_import(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            yield from at_import(ast.Module(child.orelse, []))
             continue
         if isinstance(child, ast.If) and "__main__" in ast.dump(child.test):
             continue
@@ -198,19 +208,59 @@ def at_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from at_import(child)
 
 
+def foreign_roots(source: str, allowed: set[str]) -> list[tuple[int, str]]:
+    """Line and name of what a module imports at its top beyond the standard library and what is allowed."""
+    found = []
+    for node in at_import(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        else:
+            continue
+        roots = {name.split(".")[0] for name in names} - allowed - {"twinlatent"} - set(sys.stdlib_module_names)
+        found += [(node.lineno, root) for root in roots]
+    return found
+
+
 def foreign_imports(tree: Tree, allowed: set[str]) -> list[str]:
     """Imports, at the top of a module, of anything but the standard library and the core dependencies."""
+    return [
+        f"{path}:{line}: {root} is no core dependency: import it where used"
+        for path, source in tree.items()
+        for line, root in foreign_roots(source, allowed)
+    ]
+
+
+def slow_commands(tree: Tree) -> list[str]:
+    """Imports at the top of the command line, its own or those of modules that it imports there, of what is slow."""
+    graph = import_graph(tree, at_import)
+    slow = {module_of(path): sorted({root for _, root in foreign_roots(s, QUICK)}) for path, s in tree.items()}
+    wrong = []
+    for command in sorted(module for module in graph if matches(module, "cli.*")):
+        chains, seen = [[command]], {command}
+        while chains:
+            chain = chains.pop()
+            wrong += [f"{' imports '.join([*chain, root])}: import it in the function" for root in slow[chain[-1]]]
+            above = [target.rpartition(".")[0] for target in graph[chain[-1]] if "." in target]
+            for target in sorted({*graph[chain[-1]], *above} & graph.keys() - seen):
+                if not matches(target, "cli.*"):
+                    seen.add(target)
+                    chains.append([*chain, target])
+    return wrong
+
+
+def lazy_tables(tree: Tree) -> list[str]:
+    """Lazy packages whose table for `lazily` is not what they import for type checkers."""
     wrong = []
     for path, source in tree.items():
-        for node in at_import(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
-            else:
-                continue
-            roots = {name.split(".")[0] for name in names} - allowed - set(sys.stdlib_module_names)
-            wrong += [f"{path}:{node.lineno}: {root} is no core dependency: import it where used" for root in roots]
+        for node in ast.parse(source).body:
+            calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and called(call) == "lazily"]
+            if calls and isinstance(node, ast.If):
+                shown = {i.module: {a.name for a in i.names} for i in node.body if isinstance(i, ast.ImportFrom)}
+                told = {home: set(names) for home, names in ast.literal_eval(calls[0].args[1]).items()}
+                if shown != told:
+                    wrong.append(f"{path}: type checkers are told {shown}, `lazily` is told {told}")
     return wrong
 
 
@@ -264,7 +314,7 @@ def test_the_package_is_found(package: Tree) -> None:
     assert len(package) > 10
 
 
-@pytest.mark.parametrize("rule", [unplaced, wrong_arrows, dangling, circles, side_effects])
+@pytest.mark.parametrize("rule", [unplaced, wrong_arrows, dangling, circles, side_effects, slow_commands, lazy_tables])
 def test_every_module_keeps_the(rule, package: Tree) -> None:
     assert rule(package) == []
 
@@ -323,22 +373,31 @@ assert "torchvision" not in sys.modules
 
 # --- the rules can fail ---------------------------------------------------------------------------------------
 
+LAZY = (
+    "from typing import TYPE_CHECKING\nfrom twinlatent.lazy import lazily\n"
+    "if TYPE_CHECKING:\n    from twinlatent.attacks import attack\n"
+    "else:\n    __getattr__, __dir__ = lazily(__name__, {{'twinlatent.attacks': {}}})\n"
+)
 GOOD = {
-    "twinlatent/__init__.py": "from twinlatent.attacks import attack\n__all__ = ['attack']\n",
+    "twinlatent/lazy.py": "",
+    "twinlatent/__init__.py": LAZY.format("('attack',)"),
     "twinlatent/outputs.py": "import math\nimport torch\n",
     "twinlatent/criteria.py": "from twinlatent import outputs\n",
     "twinlatent/attacks/__init__.py": "from .iterative import attack\n",
     "twinlatent/attacks/iterative.py": "from twinlatent.outputs import Outputs\n",
-    "twinlatent/cli.py": "from twinlatent import __version__\n",
+    "twinlatent/cli/__init__.py": "def main():\n    from twinlatent.cli.detect import detect\n",
+    "twinlatent/cli/detect.py": "import typer\nimport twinlatent as tl\ndef detect():\n    import torch\n",
     "twinlatent/__main__.py": "from twinlatent.cli import main\n",
 }
 
 
 def foreign(tree: Tree) -> list[str]:
-    return foreign_imports(tree, {"torch", "twinlatent"})
+    return foreign_imports(tree, {"torch", "typer"})
 
 
-@pytest.mark.parametrize("rule", [unplaced, wrong_arrows, dangling, circles, side_effects, foreign])
+@pytest.mark.parametrize(
+    "rule", [unplaced, wrong_arrows, dangling, circles, side_effects, foreign, slow_commands, lazy_tables]
+)
 def test_a_good_tree_passes(rule) -> None:
     assert rule(GOOD) == []
 
@@ -358,9 +417,14 @@ def test_a_good_tree_passes(rule) -> None:
         (wrong_arrows, "data/__init__", "from ..attacks.iterative import attack", "imports attacks.iterative"),
         (wrong_arrows, "attacks/steps", "from twinlatent.method.densities import f", "never import method.densities"),
         (wrong_arrows, "attacks/steps", "from twinlatent.method import fit", "imports method"),
-        (wrong_arrows, "cli", "import twinlatent.__main__", "an arrow upwards"),
+        (wrong_arrows, "cli/train", "import twinlatent.__main__", "an arrow upwards"),
         (wrong_arrows, "demo", "from twinlatent.cli import main", "an arrow upwards"),
-        (wrong_arrows, "cli", "from twinlatent.cli import main", "cli must never import cli"),
+        (wrong_arrows, "demo", "def f():\n    from twinlatent.cli.detect import detect", "an arrow upwards"),
+        (slow_commands, "cli/train", "import torch", "cli.train imports torch: import it in the function"),
+        (slow_commands, "cli/train", "import twinlatent.attacks", "attacks.iterative imports outputs imports torch"),
+        (slow_commands, "cli/train", "from twinlatent.attacks.new import f", "cli.train imports attacks imports"),
+        (slow_commands, "lazy", "import numpy", "cli.detect imports twinlatent imports lazy imports numpy"),
+        (lazy_tables, "__init__", LAZY.format("()"), "lazily` is told {'twinlatent.attacks': set()}"),
         (dangling, "criteria", "from twinlatent.nowhere import f", "nowhere, which is not there"),
         (circles, "attacks/iterative", "from twinlatent.attacks import attack", "imports attacks"),
         (foreign, "criteria", "import scipy.stats", "scipy is no core dependency"),
@@ -385,6 +449,7 @@ def test_a_bad_module_is_found(rule, path: str, source: str, complaint: str) -> 
         (side_effects, "import torch\ndef f():\n    torch.manual_seed(0)"),
         (side_effects, "TABLE = {}\nTABLE['a'] = 1"),
         (foreign, "def f():\n    import onnx"),
+        (slow_commands, "import torch"),
         (foreign, "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import onnx"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel
 
 import twinlatent as tl
-from twinlatent.cli import app
+from twinlatent.cli.program import app
 from twinlatent.method.detector import DetectorSettings
 from twinlatent.method.game import GameSettings
 from twinlatent.motivation.settings import MotivationSettings

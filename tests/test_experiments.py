@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from twinlatent.cli import app
+from twinlatent.cli.program import app
 from twinlatent.data.sources import SOURCES
 from twinlatent.errors import TwinlatentError
 from twinlatent.recipes import recipe_for

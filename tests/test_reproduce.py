@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from twinlatent.cells import CELLS, DATA, SHOWN_ON, Cell
 from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import evaluate as evaluation
@@ -14,7 +15,7 @@ from twinlatent.evaluation.blackbox import Budget
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
 from twinlatent.method.detector import Detector
-from twinlatent.reproduce import CELLS, DATA, SHOWN_ON, Cell, reproduce
+from twinlatent.reproduce import reproduce
 
 
 def test_every_table_is_part_of_all_of_them() -> None:

@@ -30,6 +30,16 @@ def test_names_and_cards(shelf: Path) -> None:
     assert zoo.card("b-digits") == zoo.card("zoo:b-digits") == "# b-digits\nε\n"
 
 
+def test_the_listing_says_what_loading_would() -> None:
+    """Of the detectors that ship, and without reading their weights."""
+    rows = zoo.listing()
+    assert [row.name for row in rows] == list(zoo.names())
+    for row in rows:
+        loaded = zoo.load(row.name)
+        assert (row.data, row.classes) == (loaded.card["data"]["name"], loaded.classes)
+        assert row.trained_with == loaded.trained_with == row.name.rpartition("-")[2]
+
+
 @pytest.mark.parametrize("how", ["name", "name with zoo", "file", "text of a file", "folder"])
 def test_ways_to_name_a_detector(how: str, shelf: Path, trained_detector: Detector, digits: Split) -> None:
     folder = Path("trained")

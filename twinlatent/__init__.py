@@ -6,19 +6,40 @@
 torch.Size([1, 8, 8])
 """
 
-from twinlatent import attacks, criteria, data
+from typing import TYPE_CHECKING
+
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.adversaries.search import AdversarySettings
-from twinlatent.method.calibrated import Verdict
-from twinlatent.method.detector import Detector, DetectorSettings
-from twinlatent.method.fit import fit, fit_split
-from twinlatent.method.game import GameSettings
-from twinlatent.method.losses import LossSettings
-from twinlatent.method.negatives import NegativesSettings
-from twinlatent.outputs import Bounds, Outputs
-from twinlatent.zoo import load
+from twinlatent.lazy import lazily
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from twinlatent import attacks, criteria, data
+    from twinlatent.method.adversaries.search import AdversarySettings
+    from twinlatent.method.calibrated import Verdict
+    from twinlatent.method.detector import Detector, DetectorSettings
+    from twinlatent.method.fit import fit, fit_split
+    from twinlatent.method.game import GameSettings
+    from twinlatent.method.losses import LossSettings
+    from twinlatent.method.negatives import NegativesSettings
+    from twinlatent.outputs import Bounds, Outputs
+    from twinlatent.zoo import load
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "twinlatent": ("attacks", "criteria", "data"),
+            "twinlatent.method.calibrated": ("Verdict",),
+            "twinlatent.method.detector": ("Detector", "DetectorSettings"),
+            "twinlatent.method.fit": ("fit", "fit_split"),
+            "twinlatent.method.adversaries.search": ("AdversarySettings",),
+            "twinlatent.method.game": ("GameSettings",),
+            "twinlatent.method.losses": ("LossSettings",),
+            "twinlatent.method.negatives": ("NegativesSettings",),
+            "twinlatent.outputs": ("Bounds", "Outputs"),
+            "twinlatent.zoo": ("load",),
+        },
+    )
 
 __all__ = [
     "AdversarySettings",

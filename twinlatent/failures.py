@@ -16,7 +16,9 @@ LONGEST = 300
 """Letters of a message that is not ours, at most."""
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory", re.IGNORECASE)
 FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
-DEBUG = "run again with --debug for the traceback"
+DEBUG = "--debug"
+"""The option that shows the traceback."""
+AGAIN = f"run again with {DEBUG} for the traceback"
 
 
 def safe_streams() -> None:
@@ -76,8 +78,8 @@ def line_of(error: Exception) -> str:
     said = one_line(" ".join(str(error).split()))
     said = f"{said[:LONGEST]} …" if len(said) > LONGEST else said
     if isinstance(error, MemoryError) or NO_MEMORY.search(said):
-        return f"out of memory ({said or 'no more was given'}); ask for fewer or smaller images; {DEBUG}"
-    return f"{type(error).__name__}{f': {said}' if said else ''}; {DEBUG}"
+        return f"out of memory ({said or 'no more was given'}); ask for fewer or smaller images; {AGAIN}"
+    return f"{type(error).__name__}{f': {said}' if said else ''}; {AGAIN}"
 
 
 def _of_system(error: OSError) -> str:
@@ -85,7 +87,7 @@ def _of_system(error: OSError) -> str:
     reason = name + (error.strerror or str(error))
     if error.errno in FULL:
         return f"{reason}; make room and run the same command again: what was written before is kept"
-    return reason if name else f"{reason}; {DEBUG}"
+    return reason if name else f"{reason}; {AGAIN}"
 
 
 def _show(error: BaseException, debug: bool) -> None:

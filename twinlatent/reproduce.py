@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from twinlatent.attacks.suite_runs import digest
 from twinlatent.baselines import BaselineSettings, fit_baseline
+from twinlatent.cells import BLACK_BOX_ONLY, CELLS, DATA, OURS, SHOWN_ON, Cell
 from twinlatent.claims import claimed, refuse_present
 from twinlatent.code_digest import code_identity
 from twinlatent.data import Split, load
@@ -28,45 +28,7 @@ from twinlatent.report.page import write_page
 from twinlatent.zoo import load as load_detector
 
 Preset = Literal["smoke", "standard"]
-OURS = "twinlatent"
-DATA = ("mnist", "fashion-mnist5", "cats-dogs")
 ASKED, RECORDS, COMPARISON, SHARED = "asked.json", "results.json", "comparison.html", "shared"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One column of a table: a method and what it is trained with."""
-
-    method: str
-    attack: str
-
-    @property
-    def folder(self) -> str:
-        """Where it lies below the data set's folder."""
-        return f"{self.method}-{self.attack}"
-
-
-_OURS = (Cell(OURS, "mim"), Cell(OURS, "cw"))
-_GONG = (Cell("gong", "mim"), Cell("gong", "cw"))
-_PLAIN, _RCE = Cell("plain", "none"), Cell("rce", "none")
-_ALL = (*_OURS, _PLAIN, *_GONG, _RCE, Cell("adversarial-training", "pgd"), Cell("gat", "pgd"))
-_COMPARED = tuple(cell for cell in _ALL if cell != _PLAIN)
-CELLS: dict[str, tuple[Cell, ...]] = {
-    "table2": (*_OURS, _PLAIN),
-    "table3": (*_OURS, *_GONG),
-    "table4": _COMPARED,
-    "fig5": _OURS[:1],
-    **dict.fromkeys(("fig6", "fig12"), _OURS),
-    **dict.fromkeys(("fig7", "fig9", "fig10", "fig11"), _OURS[:1]),
-    "fig8": (_OURS[0], _GONG[0], _RCE),
-    "fig13": _COMPARED,
-    "all": _ALL,
-}
-"""What each table or figure is made of."""
-SHOWN_ON = {"fig6": DATA[:2], "fig10": DATA[1:2], **dict.fromkeys(("fig5", "fig9"), DATA[:1]),
-            **dict.fromkeys(("fig11", "fig12"), DATA[2:])}  # fmt: skip
-"""Data sets of the paper's figures that do not show all three."""
-BLACK_BOX_ONLY = frozenset({"table2", "table3"})
 
 _SETTINGS: dict[str, EvaluationSettings] = {
     "standard": EvaluationSettings(images=200),

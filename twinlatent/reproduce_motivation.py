@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from twinlatent.attacks.budgets import ATTACKS
+from twinlatent.cells import MOTIVATION_CELLS as CELLS
+from twinlatent.cells import MOTIVATION_DATA as DATA
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
@@ -13,9 +14,6 @@ from twinlatent.motivation.settings import MotivationSettings, check_names
 from twinlatent.recipes import recipe_of
 from twinlatent.report.vulnerable import write_figure, write_vulnerability
 
-CELLS = {"table1": ATTACKS, "fig2": ("cw",)}
-"""The attacks of each."""
-DATA = ("mnist", "fashion-mnist5")
 PAGE, SHARED = "report.html", "shared"
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import twinlatent as tl
 from twinlatent import cli
+from twinlatent.cli.program import app
 from twinlatent.data import Split
 from twinlatent.evaluation import blackbox, evaluate
 from twinlatent.evaluation.judges import Judges, JudgeSettings, train_judges
@@ -181,7 +182,7 @@ def training() -> list[str]:
 def trained(training: list[str], tmp_path_factory) -> Path:
     """The folder of a training on digits; read only."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    done = CliRunner().invoke(cli.app, [*training, "--out", str(folder)])
+    done = CliRunner().invoke(app, [*training, "--out", str(folder)])
     assert done.exit_code == 0, done.output
     return folder
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from twinlatent import cli
+from twinlatent.cli import attack
 from twinlatent.data import Split
-from twinlatent.evaluation import whitebox
+from twinlatent.evaluation import split_of, whitebox
 from twinlatent.evaluation.records import read_records
 from twinlatent.method.detector import Detector
 
@@ -74,15 +74,15 @@ def test_an_attack_alone_goes_by_its_defaults(trained: Path, ok: Callable) -> No
 
 @pytest.mark.parametrize(("there", "attacked"), [(3, 3), (None, 5)])
 def test_as_many_images_as_there_are_are_attacked_up_to_a_default(there, attacked: int, trained, ok, monkeypatch):
-    assert cli.DEFAULT_IMAGES == 200
-    whole = cli.split_of
+    assert attack.DEFAULT_IMAGES == 200
+    whole = split_of.split_of
 
     def part(*given, **options) -> Split:
         split = whole(*given, **options)
         return split if there is None else replace(split, test=split.test.subset(slice(there)))
 
-    monkeypatch.setattr(cli, "split_of", part)
-    monkeypatch.setattr(cli, "DEFAULT_IMAGES", 5)
+    monkeypatch.setattr(split_of, "split_of", part)
+    monkeypatch.setattr(attack, "DEFAULT_IMAGES", 5)
     ok("attack", trained, "--suite", "quick", "--steps", 1, "--no-progress")
     saved = arrays("adversarial.npz")
     assert asked(saved)["images"] == len(saved["labels"]) == attacked

@@ -12,13 +12,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from twinlatent import cli
+from twinlatent.cli.program import app
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation import evaluate
+from twinlatent.evaluation import evaluate, whitebox
 from twinlatent.evaluation import split_of as module
 from twinlatent.evaluation.records import read_records
 from twinlatent.evaluation.run_folder import read_run
 from twinlatent.evaluation.substitutes import SUBSTITUTES
+from twinlatent.failures import INTERRUPTED
 from twinlatent.method.detector import Detector
 
 OUTSIDE = ["--suite", "none", "--blackbox-images"]
@@ -148,7 +149,7 @@ def test_a_foreign_log_beside_a_detector_file_is_left_out(
         given.append(log)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "evaluate_to_folder", noted)
+    monkeypatch.setattr(evaluate, "evaluate_to_folder", noted)
     done = program("evaluate", copy / "detector.safetensors", *OUTSIDE, 2, "--no-progress")
     assert given == [None]
     assert re.fullmatch(r"left out of the page: \S+log\.jsonl: .+\n(twinlatent: )?stopped.*\n", done.err)
@@ -166,8 +167,8 @@ def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evaluate, "run_checks", interrupted)
-    stopped = CliRunner().invoke(cli.app, ["evaluate", str(trained), *map(str, INSIDE), "--shared", "shared"])
-    assert stopped.exit_code == cli.INTERRUPTED
+    stopped = CliRunner().invoke(app, ["evaluate", str(trained), *map(str, INSIDE), "--shared", "shared"])
+    assert stopped.exit_code == INTERRUPTED
     kept = {path: path.stat().st_mtime_ns for path in Path("judged/unfinished/points-ratio").rglob("*.npz")}
     assert kept
     first_sitting = json.loads(Path("judged/unfinished/seconds.json").read_text(encoding="utf-8"))
@@ -192,8 +193,8 @@ def test_images_it_was_trained_on_are_told_in_one_line(command, shared: int, tra
                             for field in ("images", "labels")))  # fmt: skip
     monkeypatch.setattr(module, "load", lambda *_, **__: replace(digits, name="folder:/new/pictures", test=test))
     begun = []
-    for function in ("evaluate_to_folder", "attack_to_file"):
-        monkeypatch.setattr(cli, function, lambda made, split, *_, **__: begun.append(split) or sys.exit(0))
+    for home, function in ((evaluate, "evaluate_to_folder"), (whitebox, "attack_to_file")):
+        monkeypatch.setattr(home, function, lambda made, split, *_, **__: begun.append(split) or sys.exit(0))
     done = program(command, trained, "folder:pictures", "--no-progress")
     line = f"the detector was made with {shared} of the {359 + shared} test images of folder:/new/pictures ({shared} in"
     assert line in done.err

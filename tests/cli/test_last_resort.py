@@ -14,6 +14,7 @@ from torch import Tensor
 
 import twinlatent as tl
 from twinlatent import cli
+from twinlatent.report import console
 
 
 def raising(error: BaseException) -> Callable:
@@ -79,7 +80,7 @@ def test_without_any_output_the_work_is_done(training: list[str], monkeypatch) -
 
 
 def test_the_page_is_written_before_anything_is_printed(trained: Path, program: Callable, monkeypatch) -> None:
-    monkeypatch.setattr(cli, "print_run", raising(BrokenPipeError()))
+    monkeypatch.setattr(console, "print_run", raising(BrokenPipeError()))
     program("evaluate", trained, "--suite", "none", "--blackbox-images", 2, "--no-progress")
     assert Path("evaluation/report.html").exists()
 

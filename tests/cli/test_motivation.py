@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from twinlatent import cli
+from twinlatent import reproduce_motivation
 from twinlatent.evaluation.records import read_records
 
 
@@ -27,7 +27,7 @@ def test_an_interrupted_cell_of_table_1_says_how_to_go_on(program: Callable, mon
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_cell", stop)
+    monkeypatch.setattr(reproduce_motivation, "run_cell", stop)
     done = program("motivation", "--data", "digits", "--preset", "smoke", "--no-progress")
     assert done.status == 130
     assert done.err == "twinlatent: stopped; what is finished is kept; the same command resumes\n"

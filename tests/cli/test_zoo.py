@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from twinlatent import cli, zoo
+from twinlatent import zoo
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import evaluate
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_folder_called_like_a_shipped_detector_is_not_its_training(shipped: No
         asked.append(log)
         raise TwinlatentError("enough")
 
-    monkeypatch.setattr(cli, "evaluate_to_folder", noted)
+    monkeypatch.setattr(evaluate, "evaluate_to_folder", noted)
     Path("tiny").mkdir()
     Path("tiny/log.jsonl").write_text('{"loss_total": 1}\n', encoding="utf-8")
     assert program("evaluate", "tiny", "--no-progress").refusal == "enough"

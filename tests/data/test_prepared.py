@@ -7,7 +7,8 @@ import torch
 
 from twinlatent.data import describe, fetch, load, names, where
 from twinlatent.data.downloads import DATA_VARIABLE
-from twinlatent.data.prepared import Prepared, check_name, find, path_of, read_prepared, write_prepared
+from twinlatent.data.prepared import Prepared, read_prepared, write_prepared
+from twinlatent.data.prepared_files import check_name, find, path_of
 from twinlatent.errors import TwinlatentError
 
 COUNTS = {"cat": 10, "dog": 15}

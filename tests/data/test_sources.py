@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from twinlatent.data import LabelledImages, Split, describe, fetch, load, names, sources, where
+from twinlatent.data import LabelledImages, Split, describe, fetch, known, load, names, sources, where
 from twinlatent.data.downloads import DATA_VARIABLE
 from twinlatent.data.idx import read_idx
 from twinlatent.errors import TwinlatentError
@@ -203,9 +203,9 @@ def test_fetch_finds_what_is_there(mnist_paths) -> None:
 
 
 def test_fetch_without_a_network_leaves_nothing(cache, monkeypatch) -> None:
-    offline = dataclasses.replace(sources.MNIST, mirrors=("http://127.0.0.1:9/",))
+    offline = dataclasses.replace(known.MNIST, mirrors=("http://127.0.0.1:9/",))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setitem(sources.SOURCES, "mnist", dataclasses.replace(sources.SOURCES["mnist"], collection=offline))
+    monkeypatch.setitem(known.KNOWN, "mnist", dataclasses.replace(known.KNOWN["mnist"], collection=offline))
     with pytest.raises(TwinlatentError, match=r"mnist/train-images-idx3-ubyte\.gz .*no connection"):
         fetch("mnist", progress=False)
     assert [path for path in cache.rglob("*") if path.is_file()] == []

@@ -13,6 +13,7 @@ from torch import Tensor
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import checkpoints
 from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.file_header import read_header
 
 DESCRIPTION = {"rounds": 3, "rate": 0.1, "names": ["a", "ü", "<&>"], "nested": {"none": None, "yes": True}}
 
@@ -200,4 +201,4 @@ def test_a_name_that_is_no_text_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
     save_tensors(path, "detector", some_tensors(), DESCRIPTION)
     assert load_tensors(path, "detector")[1] == DESCRIPTION
-    assert checkpoints.kind_of(path) == "detector"
+    assert read_header(path).kind == "detector"

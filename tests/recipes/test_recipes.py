@@ -19,7 +19,7 @@ from twinlatent.method.negatives import Setup
 from twinlatent.method.negatives.surrogate import new_surrogate
 from twinlatent.method.networks import Conv, build_classifier, plan
 from twinlatent.recipes import PURPOSES, Recipe, as_toml, names, recipe_for, recipe_of, shipped
-from twinlatent.recipes.reading import FOLDER, RULES
+from twinlatent.recipes.files import FOLDER, RULES
 from twinlatent.settings import override
 
 

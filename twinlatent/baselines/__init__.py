@@ -1,24 +1,22 @@
 """Detectors to compare with, trained, attacked and judged like ours."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twinlatent.baselines.settings import ATTACKS, BaselineSettings
+from twinlatent.baselines.methods import ATTACKS, METHODS
+from twinlatent.lazy import lazily
 
 if TYPE_CHECKING:
     from twinlatent.baselines.baseline import Baseline
     from twinlatent.baselines.fit import fit_baseline
-
-METHODS = tuple(ATTACKS)
-"""Names of the baselines."""
+    from twinlatent.baselines.settings import BaselineSettings
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "twinlatent.baselines.baseline": ("Baseline",),
+            "twinlatent.baselines.fit": ("fit_baseline",),
+            "twinlatent.baselines.settings": ("BaselineSettings",),
+        },
+    )
 
 __all__ = ["ATTACKS", "METHODS", "Baseline", "BaselineSettings", "fit_baseline"]
-
-_LATER = {"Baseline": "twinlatent.baselines.baseline", "fit_baseline": "twinlatent.baselines.fit"}
-"""Imported when asked for: what trains needs recipes, and those the settings above."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LATER[name]), name)

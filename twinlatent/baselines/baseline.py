@@ -63,10 +63,6 @@ class Baseline(CalibratedDetector):
         return self._name
 
     @property
-    def trained_with(self) -> str:
-        return str(self.card.get("training", {}).get("attack", "none"))
-
-    @property
     def score(self) -> str:
         return self._score
 

@@ -14,8 +14,9 @@ from twinlatent.arguments import file_path
 from twinlatent.attacks.models import frozen
 from twinlatent.attacks.suite_runs import run_suite
 from twinlatent.baselines.baseline import Baseline, build_baseline, new_network
+from twinlatent.baselines.methods import ATTACKS
 from twinlatent.baselines.networks import NEAREST, BinaryDetector, ClassDetectors, Confidence, ReverseCrossEntropy
-from twinlatent.baselines.settings import ATTACKS, BaselineSettings, check_settings
+from twinlatent.baselines.settings import BaselineSettings, check_settings
 from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.augmentation import augmented

@@ -1,23 +1,10 @@
 """Settings of the baselines' training, and what each of them is trained with."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
+from twinlatent.baselines.methods import ATTACKS, BaselineAttack, BaselineMethod
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
-
-BaselineMethod = Literal["plain", "adversarial-training", "gong", "rce", "gat"]
-BaselineAttack = Literal["none", "mim", "pgd", "cw"]
-ATTACKS: dict[BaselineMethod, tuple[BaselineAttack, ...]] = {
-    "plain": ("none",),
-    "adversarial-training": ("pgd", "mim"),
-    "gong": ("mim", "cw"),
-    "rce": ("none",),
-    "gat": ("pgd", "mim"),
-}
-"""What each can be trained with, the default first."""
-
 
 _ATTACKING = frozenset({"epsilon", "smallest", "attack_steps", "stride", "decay", "ramp"})
 _GONG, _GAT, _RCE = frozenset({"attacked_images"}), frozenset({"unattacked"}), frozenset({"references"})

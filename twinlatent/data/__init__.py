@@ -1,9 +1,28 @@
 """Data: a name becomes a `Split` of labelled grey images in [0, 1]."""
 
-from twinlatent.data.preparation import Made, prepare
-from twinlatent.data.sources import describe, fetch, load, names, where
-from twinlatent.data.split import LabelledImages, Split, split_calibration, split_selection, split_three_ways
-from twinlatent.data.validation import check_images
+from typing import TYPE_CHECKING
+
+from twinlatent.lazy import lazily
+
+if TYPE_CHECKING:
+    from twinlatent.data.known import describe, names, where
+    from twinlatent.data.preparation import Made, prepare
+    from twinlatent.data.sources import fetch, load
+    from twinlatent.data.split import LabelledImages, Split, split_calibration, split_selection, split_three_ways
+    from twinlatent.data.validation import check_images
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "twinlatent.data.known": ("describe", "names", "where"),
+            "twinlatent.data.preparation": ("Made", "prepare"),
+            "twinlatent.data.sources": ("fetch", "load"),
+            "twinlatent.data.split": (
+                "LabelledImages", "Split", "split_calibration", "split_selection", "split_three_ways",
+            ),
+            "twinlatent.data.validation": ("check_images",),
+        },
+    )  # fmt: skip
 
 __all__ = [
     "LabelledImages",

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twinlatent.data.faces import holds_the_faces
-
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -110,9 +108,16 @@ FASHION_MNIST = Collection(
     elsewhere=("FashionMNIST/raw",),
 )
 
+
+def _holds_the_faces(content: bytes) -> bool:
+    from twinlatent.data.faces import holds_the_faces  # slow to import, and asked for rarely
+
+    return holds_the_faces(content)
+
+
 CAT_DOG_FACES = Collection(
     "cat-dog-faces",
-    (RemoteFile("faces64.npz", 7_761_211, "30b0e507c06cd77933fb4fcd784fd6e1", accepts=holds_the_faces),),
+    (RemoteFile("faces64.npz", 7_761_211, "30b0e507c06cd77933fb4fcd784fd6e1", accepts=_holds_the_faces),),
     command="twinlatent data prepare cats-dogs --photos DIR",
 )
 

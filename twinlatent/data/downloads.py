@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 import pooch
 
 from twinlatent.data.catalogue import Collection, RemoteFile, published_as
-from twinlatent.data.idx import unpacked
-from twinlatent.data.kinds import check_file
+from twinlatent.data.kinds import check_file, unpacked
 from twinlatent.errors import TwinlatentError
 from twinlatent.progress import Bar, bar
 

@@ -9,12 +9,12 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinlatent.data.kinds import GZIP, head_of
+from twinlatent.data.kinds import unpacked
 from twinlatent.data.limits import check_memory
 from twinlatent.errors import TwinlatentError
 
@@ -51,18 +51,6 @@ def read_idx(path: Path, dimensions: int | None = None) -> NDArray[np.uint8]:
         held = f"only {len(content):,}" if len(content) < count else "more"
         raise _error(path, f"holds {held} values, its header says {count:,}")
     return np.frombuffer(content, np.uint8).reshape(sizes)
-
-
-def unpacked(path: Path) -> IO[bytes]:
-    """The content of a file, or of what is in it if it is a gzip file.
-
-    Raises:
-        UnreadableFileError: it is no regular file, or cannot be read. What is wrong with a gzip file shows when it is
-            read.
-    """
-    if head_of(path).startswith(GZIP):
-        return cast(IO[bytes], gzip.open(path))
-    return path.open("rb")
 
 
 def _sizes(path: Path, file: IO[bytes], dimensions: int | None) -> tuple[int, ...]:

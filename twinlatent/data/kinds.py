@@ -4,6 +4,7 @@ import gzip
 import stat
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 from twinlatent.errors import TwinlatentError
 
@@ -180,3 +181,15 @@ def inner_head(path: Path, head: bytes) -> bytes:
             return file.read(4)
     except (OSError, EOFError, zlib.error):
         return head
+
+
+def unpacked(path: Path) -> IO[bytes]:
+    """The content of a file, or of what is in it if it is a gzip file.
+
+    Raises:
+        UnreadableFileError: it is no regular file, or cannot be read. What is wrong with a gzip file shows when it is
+            read.
+    """
+    if head_of(path).startswith(GZIP):
+        return cast(IO[bytes], gzip.open(path))
+    return path.open("rb")

@@ -13,12 +13,13 @@ from twinlatent.data.downloads import folders
 from twinlatent.data.faces import SIDE, SPECIES, listed_faces, rebuild_faces
 from twinlatent.data.fingerprints import TOLERANCE, fingerprints
 from twinlatent.data.folder import FEWEST_IMAGES
+from twinlatent.data.known import CATS_DOGS, KNOWN
 from twinlatent.data.limits import check_memory, check_size
 from twinlatent.data.photos import Taken
-from twinlatent.data.prepared import Prepared, check_name, find, path_of, write_prepared
+from twinlatent.data.prepared import Prepared, write_prepared
+from twinlatent.data.prepared_files import check_name, find, path_of
 from twinlatent.data.reading import check_writable, partial_of, read_pieces
 from twinlatent.data.selection import called, left_out
-from twinlatent.data.sources import CATS_DOGS, SOURCES
 from twinlatent.errors import TwinlatentError, one_line
 
 PHOTO_SIZE = 64
@@ -121,7 +122,7 @@ def _prepare_faces(
 
 def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
     """Where the set is written, if its name and size will do, none of that name is found, and it can be written."""
-    check_name(name, SOURCES)
+    check_name(name, KNOWN)
     check_size(size)
     path = path_of(name, None if folder is None else Path(folder))
     there = path if path.exists() or folder is not None else find(name)

@@ -1,10 +1,9 @@
-"""The data sets by name: a table with a row each, and what can be asked of it.
+"""The data sets by name, read: a table with a row each that says how.
 
-A new data set is a new row: its files in the catalogue, unless it has none, and a function that reads them. Besides the
-table there are the sets that people prepare of their own photographs.
+A new data set is a new row here and in `known`: its files in the catalogue, unless it has none, and a function that
+reads them. Besides the table there are the sets that people prepare of their own photographs.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +13,13 @@ import numpy as np
 import torch
 
 from twinlatent.arguments import text, whole
-from twinlatent.data.catalogue import CAT_DOG_FACES, FASHION_MNIST, MNIST, Collection
-from twinlatent.data.downloads import locate, obtain
+from twinlatent.data.downloads import obtain
 from twinlatent.data.faces import SPECIES, SPLIT_SEED, read_faces
 from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
+from twinlatent.data.known import CATS_DOGS, FOLDER, known, prepared_file
 from twinlatent.data.limits import check_size
-from twinlatent.data.prepared import find, hidden, prepared_names, read_made_with, read_prepared
+from twinlatent.data.prepared import read_prepared
 from twinlatent.data.split import (
     LabelledImages,
     Split,
@@ -32,8 +31,6 @@ from twinlatent.data.split import (
 from twinlatent.errors import TwinlatentError
 from twinlatent.torch_state import fresh_torch
 
-CATS_DOGS = "cats-dogs"
-FOLDER = "folder:"
 FOLDER_SIZE = 28
 HELD_OUT = 5_000 / 60_000  # of the MNIST family's training images, for calibration
 TEST_SHARE = CALIBRATION_SHARE = 0.2  # where there is no official test set
@@ -51,19 +48,15 @@ class Source:
     """A row of the table.
 
     Attributes:
-        description: one line for people.
         class_names: in the order of the labels.
         size: height and width of the images in pixels.
         read: (paths of the collection's files, seed) -> train, calibration, test.
-        collection: the files it is read from; None if it comes with an installed package.
         split_seed: divides it whatever the seed of everything else is; None: that seed does.
     """
 
-    description: str
     class_names: tuple[str, ...]
     size: int
     read: Callable[[Sequence[Path], int], Parts]
-    collection: Collection | None = None
     split_seed: int | None = None
 
 
@@ -93,29 +86,14 @@ def _read_pair(images: Path, labels: Path, keep: Sequence[int]) -> LabelledImage
 
 
 SOURCES = {
-    "digits": Source(
-        "handwritten digits of scikit-learn, 1,797 images, 8x8, 10 classes", DIGITS, 8, _read_digits
-    ),
-    "mnist": Source(
-        "handwritten digits, 70,000 images, 28x28, 10 classes", DIGITS, 28, _read_mnist_family, MNIST
-    ),
-    "fashion-mnist": Source(
-        "pieces of clothing, 70,000 images, 28x28, 10 classes", CLOTHES, 28, _read_mnist_family, FASHION_MNIST
-    ),
+    "digits": Source(DIGITS, 8, _read_digits),
+    "mnist": Source(DIGITS, 28, _read_mnist_family),
+    "fashion-mnist": Source(CLOTHES, 28, _read_mnist_family),
     "fashion-mnist5": Source(
-        "coats, trousers, sandals, sneakers and bags of Fashion-MNIST, 35,000 images, 28x28, 5 classes",
-        FIVE_CLOTHES, 28, partial(_read_mnist_family, keep=tuple(map(CLOTHES.index, FIVE_CLOTHES))), FASHION_MNIST,
+        FIVE_CLOTHES, 28, partial(_read_mnist_family, keep=tuple(map(CLOTHES.index, FIVE_CLOTHES)))
     ),
-    CATS_DOGS: Source(
-        "faces of cats and dogs, 2,028 images, 64x64, 2 classes; for research use only", SPECIES, 64, read_faces,
-        CAT_DOG_FACES, SPLIT_SEED,
-    ),
-}  # fmt: skip
-
-
-def names() -> tuple[str, ...]:
-    """Names that `load` knows, those of prepared sets last; besides them it takes `folder:PATH`."""
-    return (*SOURCES, *(name for name in prepared_names() if name not in SOURCES))
+    CATS_DOGS: Source(SPECIES, 64, read_faces, SPLIT_SEED),
+}
 
 
 @fresh_torch()
@@ -157,12 +135,12 @@ def load(
     seed, size = checked_seed(seed), None if size is None else whole("size", size, least=0, wanted="pixels")
     if name.startswith(FOLDER):
         split = _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
-    elif (prepared := _prepared(name)) is not None:
+    elif (prepared := prepared_file(name)) is not None:
         split = _load_prepared(name, prepared, seed, size)
     else:
-        source = _source(name)
+        collection, source = known(name).collection, SOURCES[name]
         _check_size(name, size, source.size)
-        paths = obtain(source.collection, fetch=fetch, progress=progress) if source.collection else []
+        paths = obtain(collection, fetch=fetch, progress=progress) if collection else []
         split = Split(name, *source.read(paths, seed), source.class_names)
         seed = seed if source.split_seed is None else source.split_seed
     if not selection:
@@ -174,11 +152,6 @@ def load(
 def _check_size(name: str, size: int | None, own: int) -> None:
     if size not in (None, own):
         raise TwinlatentError(f"size is {size}, but {name} is {own}x{own}; leave size out")
-
-
-def _prepared(name: str) -> Path | None:
-    """The file of a prepared set; None if `name` is no such set."""
-    return None if name in SOURCES else find(name)
 
 
 def _load_prepared(name: str, path: Path, seed: int, size: int | None) -> Split:
@@ -212,52 +185,5 @@ def fetch(name: str, *, progress: bool = True) -> list[Path]:
         TwinlatentError: unknown name, no network, or a file that is there but is not the published one.
     """
     name = text("name", name)
-    collection = None if _prepared(name) else _source(name).collection
+    collection = None if prepared_file(name) else known(name).collection
     return obtain(collection, fetch=True, progress=progress) if collection else []
-
-
-def describe(name: str) -> str:
-    """One line that says what the data set called `name` holds."""
-    prepared = _prepared(name)
-    if prepared is not None:
-        return _describe_prepared(prepared)
-    return _source(name).description
-
-
-def _describe_prepared(path: Path) -> str:
-    try:
-        made_with = read_made_with(path)
-    except TwinlatentError as error:
-        return str(error)
-    size, counts = made_with["size"], made_with["counts"]
-    return f"photographs of yours, {sum(counts.values()):,} images, {size}x{size}, {len(counts)} classes"
-
-
-def where(name: str) -> str:
-    """One line that says where the files of the data set lie, what is wrong with them, or how to get them."""
-    prepared = _prepared(name)
-    if prepared is not None:
-        return ", which hides ".join(map(str, (prepared, *hidden(name))))
-    collection = _source(name).collection
-    if collection is None:
-        return "comes with scikit-learn"
-    try:
-        found = {file: locate(collection, file) for file in collection.files}
-    except TwinlatentError as error:
-        return str(error)
-    missing = sum(file.size for file, path in found.items() if path is None)
-    if missing and not collection.mirrors:
-        return f"to be made: {collection.command}"
-    if missing:
-        return f"{missing / 1e6:.1f} MB to be fetched"
-    return ", ".join(sorted({str(path.parent) for path in found.values() if path is not None}))
-
-
-def _source(name: str) -> Source:
-    if name in SOURCES:
-        return SOURCES[name]
-    if name and Path(name).is_dir():
-        raise TwinlatentError(f"no data set is called {name!r}; write {FOLDER}{name} for the folder")
-    near = difflib.get_close_matches(name, names(), n=1)
-    meant = f"did you mean {near[0]}? Known are " if near else "known are "
-    raise TwinlatentError(f"no data set is called {name!r}; {meant}{', '.join(names())} and {FOLDER}PATH")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from twinlatent.data import Split, load, names
+from twinlatent.data.known import FOLDER
 from twinlatent.data.seen import Seen
-from twinlatent.data.sources import FOLDER
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import CalibratedDetector
 

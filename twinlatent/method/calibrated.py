@@ -18,6 +18,7 @@ from twinlatent.data.seen import Seen
 from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibrate
+from twinlatent.method.file_header import trained_with
 from twinlatent.outputs import Bounds, Outputs
 from twinlatent.torch_state import Device, fresh_torch
 
@@ -112,9 +113,9 @@ class CalibratedDetector(ABC):
         """What records call it, such as `twinlatent` or `gong`."""
 
     @property
-    @abstractmethod
     def trained_with(self) -> str:
         """The training attack, `none` where there was none."""
+        return trained_with(self.card)
 
     @property
     @abstractmethod

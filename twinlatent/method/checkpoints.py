@@ -19,6 +19,7 @@ from torch import Tensor
 from twinlatent.arguments import file_path
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
+from twinlatent.method.file_header import read_header
 
 FORMAT = "1"
 """Changes when files written before cannot be read as they are."""
@@ -49,15 +50,6 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-def kind_of(path: str | Path) -> str:
-    """What kind of file `save_tensors` wrote; "" for any other file, which `load_tensors` will refuse."""
-    try:
-        with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
-            return str((file.metadata() or {}).get("kind", ""))
-    except (SafetensorError, OSError):
-        return ""
-
-
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: tensors on the CPU, and the description.
 
@@ -70,17 +62,16 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise TwinlatentError(f"{path} is no file; give the path of a {kind} file")
     try:
         with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise TwinlatentError(f"{path} is truncated or no {kind} file; write it again ({_one_line(error)})") from error
-    if metadata.get("kind") != kind or metadata.get("format") != FORMAT:
-        found = f"kind {metadata.get('kind')!r}, format {metadata.get('format')!r}"
+    header = read_header(path)
+    if header.kind != kind or header.format != FORMAT:
+        found = f"kind {header.kind!r}, format {header.format!r}"
         raise TwinlatentError(f"{path} is no {kind} file of format {FORMAT} ({found})")
-    text = metadata.get("description", "")
-    if metadata.get("sha256") != _checksum(kind, text, tensors):
+    if header.sha256 != _checksum(kind, header.text, tensors):
         raise TwinlatentError(f"{path} is damaged: its checksum does not match its contents; write it again")
-    return tensors, json.loads(text)
+    return tensors, header.description
 
 
 @contextmanager

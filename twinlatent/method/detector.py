@@ -101,10 +101,6 @@ class Detector(CalibratedDetector):
         return "twinlatent"
 
     @property
-    def trained_with(self) -> str:
-        return str(self.card.get("training", {}).get("adversary", {}).get("attack", "none"))
-
-    @property
     def score(self) -> Score:
         return self.settings.score
 

@@ -3,7 +3,22 @@
 The only place that knows a data set by its name, or an image by its size. docs/recipes.md has the rules.
 """
 
-from twinlatent.recipes.reading import names, recipe_for, recipe_of, shipped
-from twinlatent.recipes.recipe import PURPOSES, Recipe, as_toml
+from typing import TYPE_CHECKING
+
+from twinlatent.lazy import lazily
+
+if TYPE_CHECKING:
+    from twinlatent.recipes.files import names
+    from twinlatent.recipes.reading import recipe_for, recipe_of, shipped
+    from twinlatent.recipes.recipe import PURPOSES, Recipe, as_toml
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "twinlatent.recipes.files": ("names",),
+            "twinlatent.recipes.reading": ("recipe_for", "recipe_of", "shipped"),
+            "twinlatent.recipes.recipe": ("PURPOSES", "Recipe", "as_toml"),
+        },
+    )
 
 __all__ = ["PURPOSES", "Recipe", "as_toml", "names", "recipe_for", "recipe_of", "shipped"]

@@ -1,8 +1,6 @@
 """Which recipe images get: that of their data set, one that is asked for, or one by rules for their shape."""
 
-import tomllib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,19 +8,13 @@ from twinlatent.baselines.settings import BaselineSettings
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.learners import SubstituteName
+from twinlatent.recipes.files import FOLDER, RULES, about, names, read
 from twinlatent.recipes.recipe import PURPOSES, Recipe, merged
 from twinlatent.settings import check_names, checked, unknown
 
-FOLDER = Path(__file__).parent
-RULES = FOLDER / "rules"
 SMALL, NARROW, LARGE = 12, 27, 48
 """Images whose shorter side has up to 12 pixels are small, below 27 narrow, from 48 on large; see docs/recipes.md."""
 GENERIC = "generic"
-
-
-def names() -> tuple[str, ...]:
-    """Names of the recipes that ship with the package."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def recipe_of(split: Split, purpose: str = "standard", asked: str | Path | None = None) -> Recipe:
@@ -50,18 +42,18 @@ def recipe_for(
     """`recipe_of` images (channels, H, W) of so many classes, so many of them for training."""
     if purpose not in PURPOSES:
         raise TwinlatentError(f"preset {purpose!r} is unknown; choose from {', '.join(PURPOSES)}")
-    about = {"image_shape": list(image_shape), "classes": classes}
+    room = {"image_shape": list(image_shape), "classes": classes}
     if asked is not None:
         found = _extended(_path(asked))
-        for name, own in about.items():
+        for name, own in room.items():
             if found.get(name, own) != own:
                 raise TwinlatentError(f"recipe {asked} is for {name} {found[name]}; {data} has {own}")
-        return _made({"name": Path(asked).stem, "purpose": purpose, **found, **about}, images)
+        return _made({"name": Path(asked).stem, "purpose": purpose, **found, **room}, images)
     for name in names():
-        found = _read(FOLDER / f"{name}.toml")
-        if (found["data"], found["purpose"]) == (data, purpose) and about.items() <= found.items():
+        found = about(name)
+        if (found["data"], found["purpose"]) == (data, purpose) and room.items() <= found.items():
             return _made({"name": name, **found}, images)
-    return _made({"name": GENERIC, "about": "by the rules for its shape", "purpose": purpose, **about}, images)
+    return _made({"name": GENERIC, "about": "by the rules for its shape", "purpose": purpose, **room}, images)
 
 
 def shipped(name: str) -> Recipe:
@@ -72,19 +64,19 @@ def shipped(name: str) -> Recipe:
     """
     if name not in names():
         raise _unknown_name(name)
-    return _made({"name": name, **_read(FOLDER / f"{name}.toml")}, None)
+    return _made({"name": name, **about(name)}, None)
 
 
 def _extended(path: Path) -> dict[str, Any]:
     """What a recipe says, over the shipped recipe that it `extends`, if any, whatever images that is for."""
-    found = dict(_read(path))
+    found = dict(read(path))
     base = found.pop("extends", None)
     if base is None:
         return found
     if base not in names():
         raise _unknown_name(str(base))
-    about = ("about", "data", "image_shape", "classes")
-    return merged({name: value for name, value in _read(FOLDER / f"{base}.toml").items() if name not in about}, found)
+    own = ("about", "data", "image_shape", "classes")
+    return merged({name: value for name, value in about(base).items() if name not in own}, found)
 
 
 def _path(asked: str | Path) -> Path:
@@ -101,17 +93,6 @@ def _unknown_name(name: str) -> TwinlatentError:
     return TwinlatentError(f"recipe {line}; or give a file, such as mine.toml")
 
 
-@cache
-def _read(path: Path) -> dict[str, Any]:
-    """What a file says; not to be changed."""
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except (OSError, ValueError) as error:  # TOML's and UTF-8's errors are values'
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise TwinlatentError(f"{path} is no recipe in TOML: {reason}") from error
-
-
 def _made(found: Mapping[str, Any], images: int | None) -> Recipe:
     """The rules for the shape and purpose, what the recipe says over them, and what so many images allow."""
     shape, classes, purpose = found["image_shape"], found["classes"], found["purpose"]
@@ -120,7 +101,7 @@ def _made(found: Mapping[str, Any], images: int | None) -> Recipe:
     narrow = ("narrow",) if min(shape[-2:]) < NARROW else ()
     for rule in ("base", size, *narrow, purpose, f"{size}-{purpose}"):
         path = RULES / f"{rule}.toml"
-        values = merged(values, _read(path)) if path.exists() else values
+        values = merged(values, read(path)) if path.exists() else values
     values = merged(values, found)
     check_names(Recipe, values)
     substitutes = values.get("substitutes", {})

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinlatent.baselines.settings import ATTACKS as BASELINE_ATTACKS
+from twinlatent.baselines.methods import ATTACKS as BASELINE_ATTACKS
 from twinlatent.baselines.settings import UNUSED, BaselineSettings
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
@@ -158,10 +158,17 @@ class Recipe(BaseModel):
             raise TwinlatentError(f"substitute {name!r} is unknown; choose from {', '.join(self.substitutes)}")
         return self.substitutes[name]
 
-    def resolved(self) -> dict[str, Any]:
-        """All settings, JSON-able, as a recipe's file has them: defaults too, so that nothing is left to look up."""
+    def resolved(self, attack: str = "mim") -> dict[str, Any]:
+        """All settings, JSON-able, as a recipe's file has them: defaults too, so that nothing is left to look up.
+
+        Args:
+            attack: whose game is shown; what is otherwise against others stands beside it.
+
+        Raises:
+            TwinlatentError: an unknown attack.
+        """
         own = self.model_dump(mode="json", exclude={"game", "against", "baselines", "motivation"})
-        game = self.game_settings().model_dump(mode="json", exclude={"encoder", "decoder", "augment"})
+        game = self.game_settings(attack).model_dump(mode="json", exclude={"encoder", "decoder", "augment"})
         found = {**own, "game": game, "against": self.against, "motivation": self.motivation}
         if self.purpose != "paper":
             hidden = {"network", "augment", "attack"}

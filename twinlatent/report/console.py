@@ -1,10 +1,8 @@
 """What the command line prints of an evaluation: tables and lines, made of what the library returned."""
 
-import sys
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from twinlatent.evaluation.conditions import CW
@@ -14,6 +12,7 @@ from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import BENIGN_C3, find, main_white_box, misclassified_only, overall, substitutes
+from twinlatent.terminal import show
 
 DEAD_STEPS = 0.01
 """Above this share of steps without a gradient an attack is called out."""
@@ -26,16 +25,6 @@ MOTIVATION = {
     "attack_success": "fooled",
 }
 """Columns of Table 1."""
-WIDEST = 100_000
-"""Letters of a line that goes to a file or another program: no table is that wide."""
-
-
-def show(table: Table) -> None:
-    """Print a table: as wide as a terminal is, and anywhere else as wide as it needs to be."""
-    console = Console()
-    if not sys.stdout.isatty():
-        console.width = WIDEST
-    console.print(table)
 
 
 def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:

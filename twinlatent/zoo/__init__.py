@@ -1,15 +1,15 @@
 """Trained detectors that ship with the package, each with its card."""
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from twinlatent.arguments import file_path
-from twinlatent.baselines.baseline import KIND, Baseline
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
-from twinlatent.method.checkpoints import kind_of
-from twinlatent.method.detector import Detector
-from twinlatent.method.training import STATE_FILE
+from twinlatent.method.file_header import read_header, trained_with
+
+if TYPE_CHECKING:
+    from twinlatent.method.calibrated import CalibratedDetector
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -17,9 +17,36 @@ ZOO = "zoo:"
 """Before a name: the shipped detector, whatever lies here."""
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """What a list says of a shipped detector.
+
+    Attributes:
+        name: in the zoo.
+        data: name of the data set it was trained on.
+        classes: C.
+        trained_with: the training attack, "none" where there was none.
+    """
+
+    name: str
+    data: str
+    classes: int
+    trained_with: str
+
+
 def names() -> tuple[str, ...]:
     """Names of the shipped detectors, sorted."""
     return tuple(sorted(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"*{SUFFIX}")))
+
+
+def listing() -> tuple[Shipped, ...]:
+    """All shipped detectors by what their files say of themselves; none is loaded."""
+    rows = []
+    for name in names():
+        about = read_header(FOLDER / f"{name}{SUFFIX}").description
+        card, classes = about["card"], about["class_names"]
+        rows.append(Shipped(name, card["data"]["name"], len(classes), trained_with(card)))
+    return tuple(rows)
 
 
 def card(name: str) -> str:
@@ -27,7 +54,7 @@ def card(name: str) -> str:
     return (FOLDER / f"{_shipped(name)}.md").read_text(encoding="utf-8")
 
 
-def load(model: str | Path) -> CalibratedDetector:
+def load(model: str | Path) -> "CalibratedDetector":
     """Load a detector, ours or a baseline, by its name in the zoo or by the path of its file or training folder.
 
     Args:
@@ -36,8 +63,11 @@ def load(model: str | Path) -> CalibratedDetector:
     Raises:
         TwinlatentError: neither, or both; or the file is damaged.
     """
+    from twinlatent.baselines.baseline import KIND, Baseline  # slow to import, as all of torch
+    from twinlatent.method.detector import Detector
+
     path = locate(model)
-    return Baseline.load(path) if kind_of(path) == KIND else Detector.load(path)
+    return Baseline.load(path) if _kind_of(path) == KIND else Detector.load(path)
 
 
 def locate(model: str | Path) -> Path:
@@ -50,6 +80,9 @@ def locate(model: str | Path) -> Path:
     Raises:
         TwinlatentError: neither; or text that names a shipped detector and, here, a training folder or detector file.
     """
+    from twinlatent.arguments import file_path
+    from twinlatent.method.calibrated import DETECTOR_FILE
+
     path = file_path("model", model)
     text = model if isinstance(model, str) else ""
     if text.startswith(ZOO):
@@ -67,9 +100,21 @@ def locate(model: str | Path) -> Path:
 
 def _is_made_here(path: Path) -> bool:
     """Whether it is a detector file, or the folder of a training, finished or not."""
+    from twinlatent.baselines.baseline import KIND
+    from twinlatent.method.calibrated import DETECTOR_FILE
+    from twinlatent.method.training import STATE_FILE
+
     if path.is_dir():
         return (path / DETECTOR_FILE).exists() or any(path.glob(STATE_FILE)) or any(path.glob(f"*/{STATE_FILE}"))
-    return kind_of(path) in (KIND, "detector")
+    return _kind_of(path) in (KIND, "detector")
+
+
+def _kind_of(path: Path) -> str:
+    """What kind of file it is; "" for one that is none of ours, which loading will refuse."""
+    try:
+        return read_header(path).kind
+    except TwinlatentError:
+        return ""
 
 
 def _shipped(name: str) -> str:

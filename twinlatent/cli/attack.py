@@ -1,0 +1,92 @@
+"""`twinlatent attack`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twinlatent.cli.options import (
+    DataName,
+    Device,
+    Force,
+    Model,
+    Overruled,
+    Progress,
+    Seed,
+    Size,
+    Steps,
+    Threads,
+    loaded,
+    resumable,
+    say_aside,
+    set_threads,
+)
+from twinlatent.errors import TwinlatentError
+
+DEFAULT_IMAGES = 200
+"""Attacked, where not said otherwise."""
+
+
+def attack(
+    model: Model,
+    data: DataName = None,
+    path: Annotated[Path, typer.Option("--save", help="File for the attacked images.")] = Path("adversarial.npz"),
+    records: Annotated[Path | None, typer.Option(help="JSON file for the success rates.")] = None,
+    suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
+    epsilon: Annotated[float, typer.Option(help="Radius.", min=0)] = 0.3,
+    norm: Annotated[str, typer.Option(help="Of the radius: linf or l2.")] = "linf",
+    goal: Annotated[
+        str,
+        typer.Option(
+            help="Beyond being misclassified: undetected, c1c2 (the paper's with --score vulnerable), or misclassified."
+        ),
+    ] = "undetected",
+    fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
+    images: Annotated[
+        int | None,
+        typer.Option(help="Test images to attack, drawn by seed; default: 200, or all if there are fewer.", min=1),
+    ] = None,
+    steps: Steps = None,
+    remaining_only: Annotated[
+        bool,
+        typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
+    ] = False,
+    force: Force = False,
+    label_rule: Overruled = None,
+    score: Overruled = None,
+    size: Size = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Attack the detector itself with a suite of attacks that know it; the worst for each image counts.
+
+    Interrupted, the same command resumes.
+    """
+    from twinlatent.evaluation.records import write_records
+    from twinlatent.evaluation.split_of import split_of
+    from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
+    from twinlatent.report.console import print_attacks
+    from twinlatent.settings import checked
+    from twinlatent.torch_state import check_device
+
+    set_threads(threads)
+    asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
+             "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
+    settings = checked(lambda: WhiteBoxSettings(**asked))
+    check_device(device)
+    if records is not None and records.exists() and not (force and records.is_file()):
+        raise TwinlatentError(f"{records} is there already; remove it or write the records elsewhere")
+    if records is not None:
+        records.parent.mkdir(parents=True, exist_ok=True)
+    detector = loaded(model, label_rule, score).to(device)
+    split = split_of(detector, data, size=size, progress=progress, say=say_aside)
+    if images is None:
+        settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
+    with resumable():
+        run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
+    if records is not None:
+        write_records(records, run.records)
+    print_attacks(run, settings)
+    print(f"Images: {path}")

@@ -1,0 +1,54 @@
+"""`twinlatent detect`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+import twinlatent as tl
+from twinlatent.cli.options import Device, Model, Threads, set_threads
+from twinlatent.terminal import show
+
+FILES_OF_IMAGES = (
+    "PNG, JPEG and the like, folders of them, .npy, .npz (of an attack's file the worst images; FILE.npz:NAME for "
+    "another array), or IDX as MNIST's."
+)
+
+
+def detect(
+    model: Model,
+    files: Annotated[list[Path], typer.Argument(help=FILES_OF_IMAGES)],
+    fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
+    invert: Annotated[bool, typer.Option(help="Swap black and white first: MNIST is white on black.")] = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Classify images and say which are adversarial."""
+    from twinlatent.data.files import read_images
+    from twinlatent.torch_state import check_device
+
+    set_threads(threads)
+    check_device(device)
+    detector = tl.load(model).to(device)
+    detector.calibration.check(fpr)
+    names, images = read_images(files, detector.image_shape)
+    verdict = detector.detect(1 - images if invert else images, fpr)
+    rows = [
+        {"image": name, "label": detector.class_names[verdict.label[i]], "adversarial": bool(verdict.adversarial[i]),
+         "p_value": round(verdict.p_value[i].item(), 6), "suspicion": round(verdict.suspicion[i].item(), 6)}
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    table = Table("image", "label", "verdict", "p-value", "suspicion")
+    for row in rows:
+        said = "[bold]adversarial[/bold]" if row["adversarial"] else "benign"
+        table.add_row(escape(str(row["image"])), escape(str(row["label"])), said, f"{row['p_value']:.4f}",
+                      f"{row['suspicion']:.2f}")  # fmt: skip
+    show(table)

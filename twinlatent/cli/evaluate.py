@@ -1,0 +1,114 @@
+"""`twinlatent evaluate`, and `report`, which makes its page anew."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twinlatent import zoo
+from twinlatent.cli.options import (
+    DataName,
+    Device,
+    Force,
+    Model,
+    Overruled,
+    Progress,
+    Seed,
+    Size,
+    Steps,
+    Threads,
+    loaded,
+    resumable,
+    say_aside,
+    set_threads,
+)
+from twinlatent.errors import TwinlatentError
+
+if TYPE_CHECKING:
+    from twinlatent.method.calibrated import CalibratedDetector
+
+
+def evaluate(
+    model: Model,
+    data: DataName = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
+    suite: Annotated[
+        str, typer.Option(help="Attacks that know the detector: none, quick, standard or paper.")
+    ] = "standard",
+    images: Annotated[
+        int | None, typer.Option(help="Test images to attack; default: 1,000, or all if there are fewer.", min=1)
+    ] = None,
+    blackbox_images: Annotated[
+        int | None, typer.Option(help="Test images to attack through a substitute; default: 1,000, or all.", min=1)
+    ] = None,
+    few: Annotated[
+        int | None, typer.Option(help="So many of them for other radii, rates and conditions; default: 200.", min=1)
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="L∞ radius of all attacks; default: the paper's in the black box, else 0.3.", max=1),
+    ] = None,
+    steps: Steps = None,
+    label_rule: Overruled = None,
+    score: Overruled = None,
+    size: Size = None,
+    shared: Annotated[
+        Path | None, typer.Option(help="Folder of what does not depend on the detector, for several.")
+    ] = None,
+    force: Force = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Judge a detector: accuracy, false positives, attacks that do not know it, attacks that do, and checks of those.
+
+    Interrupted, the same command resumes.
+    """
+    from twinlatent.demo import EPSILON
+    from twinlatent.evaluation.evaluate import FEW, IMAGES, EvaluationSettings, evaluate_to_folder
+    from twinlatent.evaluation.split_of import split_of
+    from twinlatent.report.console import print_run
+    from twinlatent.report.page import write_page
+    from twinlatent.settings import checked
+    from twinlatent.torch_state import check_device
+
+    set_threads(threads)
+    check_device(device)
+    detector = loaded(model, label_rule, score).to(device)
+    split = split_of(detector, data, size=size, progress=progress, say=say_aside)
+    if max(images or 0, blackbox_images or 0) > len(split.test):
+        asked_for = max(images or 0, blackbox_images or 0)
+        raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
+    if epsilon is None and split.name == "digits":
+        epsilon = EPSILON
+    asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
+             "few": few or FEW, "epsilon": epsilon, "steps": steps, "seed": seed}  # fmt: skip
+    settings = checked(lambda: EvaluationSettings.model_validate(asked))
+    with resumable():
+        run = evaluate_to_folder(detector, split, settings, folder, log=_log_beside(model, detector),
+                                 shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
+    print_run(run)
+    print(f"Page with pictures: {folder / 'report.html'}")
+
+
+def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.")]) -> None:
+    """Make the page of an evaluation anew from its folder."""
+    from twinlatent.report.page import write_page
+
+    print(write_page(folder))
+
+
+def _log_beside(model: str, detector: "CalibratedDetector") -> Path | None:
+    """The log of the training folder; one that lies beside a detector file only if it is of this detector."""
+    from twinlatent.evaluation.training_log import log_of
+    from twinlatent.method.training import LOG_FILE
+
+    log = zoo.locate(model).with_name(LOG_FILE)
+    if not Path(model).is_dir():
+        try:
+            log_of(log, detector.card)
+        except TwinlatentError as error:
+            say_aside(f"left out of the page: {error}")
+            return None
+    return log

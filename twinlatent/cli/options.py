@@ -1,0 +1,61 @@
+"""Options that several commands share, and what they do with them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.failures import INTERRUPTED, fail
+
+if TYPE_CHECKING:
+    from twinlatent.method.calibrated import CalibratedDetector
+
+Progress = Annotated[bool, typer.Option(help="Show progress.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+Threads = Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)]
+Model = Annotated[str, typer.Argument(help="Name in the zoo (or zoo:NAME), detector file, or training folder.")]
+DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")]
+Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
+Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
+Steps = Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)]
+Overruled = Annotated[str | None, typer.Option(help="Instead of the detector's own.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
+Change = Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")]
+
+
+def set_threads(threads: int | None) -> None:
+    """Let PyTorch use so many threads; None leaves that to it."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def loaded(model: str, label_rule: str | None, score: str | None) -> "CalibratedDetector":
+    """The detector, under another label rule or score if one is asked for."""
+    import twinlatent as tl
+    from twinlatent.settings import checked
+
+    detector = tl.load(model)
+    if label_rule is not None:
+        if not isinstance(detector, tl.Detector):
+            raise TwinlatentError(f"label rule {label_rule!r}: {model} has the rule {detector.label_rule} alone")
+        detector = detector.using(label_rule=checked(lambda: tl.DetectorSettings(label_rule=label_rule)).label_rule)
+    return detector if score is None else detector.with_score(score)
+
+
+def say_aside(line: str) -> None:
+    """Say it on standard error, where it is no part of the answer."""
+    print(line, file=sys.stderr)
+
+
+@contextmanager
+def resumable(kept: str = "finished batches are kept") -> Iterator[None]:
+    """Within the block Ctrl-C ends the program with a line that says what is kept, and how to resume."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("; ".join(filter(None, ("stopped", kept, "the same command resumes"))), INTERRUPTED)

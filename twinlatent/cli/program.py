@@ -1,0 +1,78 @@
+"""All commands in one program, in the order in which the help shows them.
+
+A new command is a function in a file of this package, and its place here.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from twinlatent.cli.attack import attack
+from twinlatent.cli.data import data_list, fetch, prepare
+from twinlatent.cli.data import show as data_show
+from twinlatent.cli.demo import demo
+from twinlatent.cli.detect import detect
+from twinlatent.cli.evaluate import evaluate, report
+from twinlatent.cli.recipe import recipe_list
+from twinlatent.cli.recipe import show as recipe_show
+from twinlatent.cli.reproduce import motivation, reproduce
+from twinlatent.cli.train import train
+from twinlatent.cli.zoo import show as zoo_show
+from twinlatent.cli.zoo import zoo_list
+from twinlatent.failures import DEBUG, INTERRUPTED, fail
+
+
+class _Commands(TyperGroup):
+    """All of them; Ctrl-C in any, or while the words are read, ends in a line, where typer would say nothing."""
+
+    def make_context(self, *given: Any, **options: Any) -> Any:
+        """Read the words."""
+        with _stoppable():
+            return super().make_context(*given, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the words name."""
+        with _stoppable():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        fail(str(stopped) or "stopped", INTERRUPTED)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Train, judge and use adversarial-example detectors.")  # fmt: skip
+
+
+@app.callback()
+def everywhere(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of what goes wrong.")] = False,
+) -> None:
+    """Train, judge and use adversarial-example detectors."""
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo, train, detect, evaluate, report, reproduce, motivation, attack
+)  # fmt: skip
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "data": ("Data sets: list, fetch, prepare, show.",
+             {"list": data_list, "fetch": fetch, "prepare": prepare, "show": data_show}),
+    "recipe": ("Settings for known data sets, and by rules for others.", {"list": recipe_list, "show": recipe_show}),
+    "zoo": ("Detectors that ship with the package.", {"list": zoo_list, "show": zoo_show}),
+}  # fmt: skip
+"""Name of a group → what its help says, and its commands by name."""
+
+for command in COMMANDS:
+    app.command()(command)
+for group, (explanation, commands) in GROUPS.items():
+    inner = typer.Typer(no_args_is_help=True, help=explanation)
+    for name, function in commands.items():
+        inner.command(name)(function)
+    app.add_typer(inner, name=group)

@@ -1,0 +1,94 @@
+"""`twinlatent reproduce` and `motivation`: the paper's experiments."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import twinlatent as tl
+from twinlatent.cells import CELLS, MOTIVATION_CELLS, MOTIVATION_DATA
+from twinlatent.cli.options import Device, Progress, Seed, Threads, resumable, set_threads
+from twinlatent.errors import TwinlatentError
+
+
+def reproduce(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join([*MOTIVATION_CELLS, *CELLS])}.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for trainings, evaluations and pages.")] = Path("paper"),
+    preset: Annotated[
+        str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs); table1 has paper, too.")
+    ] = "standard",
+    data: Annotated[list[str] | None, typer.Option(help="Data set; default: the paper's. May be given again.")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Attacked at the main point, or each time in table1.", min=1)
+    ] = None,
+    few: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
+    threads: Threads = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train and evaluate what a table or figure of the paper is made of, ours and baselines.
+
+    `all` leaves out table1 and fig2, which have no detector. Interrupted, the same command resumes.
+    """
+    from twinlatent.report.console import print_comparison, print_motivation
+    from twinlatent.reproduce import COMPARISON
+    from twinlatent.reproduce import reproduce as reproduced
+    from twinlatent.reproduce_motivation import reproduce_motivation
+
+    set_threads(threads)
+    with resumable("what is finished is kept"):
+        if what in MOTIVATION_CELLS:
+            if few is not None:
+                raise TwinlatentError(f"--few {few}: {what} has one number of images, --images; leave it out")
+            cells = reproduce_motivation(what, folder, preset=preset, data=data or MOTIVATION_DATA, images=images,
+                                         seed=seed, progress=progress)  # fmt: skip
+            print_motivation([record for cell in cells for record in cell.records])
+            print(f"Page with pictures: {folder / f'{what}.html'}")
+            return
+        found = reproduced(what, folder, preset=preset, data=data, images=images, few=few, seed=seed,
+                           progress=progress)  # fmt: skip
+    for name, runs in found.items():
+        print_comparison(name, runs)
+        print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")
+
+
+def motivation(
+    data: Annotated[str, typer.Option(help="Data set: mnist or fashion-mnist5 as in the paper, or another.")] = "mnist",
+    attack_: Annotated[str, typer.Option("--attack", help="fgsm, pgd, mim or cw.")] = "cw",
+    preset: Annotated[
+        str, typer.Option(help="smoke (seconds), standard, or paper (all training images: days for mim and cw).")
+    ] = "standard",
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the state and the results.")] = Path("motivation"),
+    images: Annotated[
+        int | None, typer.Option(help="Training images attacked in each iteration; default: the preset's.", min=1)
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Of Algorithm 2; default: the paper's.", min=1)] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, as targets=any or batch=5000.")
+    ] = None,
+    shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train a classifier on vulnerable features alone, section 3 of the paper, with controls.
+
+    Interrupted, the same command resumes.
+    """
+    from twinlatent.motivation.settings import check_names
+    from twinlatent.recipes import recipe_of
+    from twinlatent.report.console import print_motivation
+    from twinlatent.reproduce_motivation import PAGE, run_cell
+    from twinlatent.settings import override
+
+    set_threads(threads)
+    check_names(attack_, preset)
+    split = tl.data.load(data, seed=seed, progress=progress)
+    settings = recipe_of(split, preset).motivation_settings(attack_, images=images,
+                                   iterations=iterations, seed=seed)  # fmt: skip
+    settings = override(settings, change or [])
+    with resumable("what is finished is kept"):
+        found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
+    print_motivation(found.records)
+    print(f"Page with pictures: {folder / PAGE}")

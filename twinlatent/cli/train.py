@@ -1,0 +1,86 @@
+"""`twinlatent train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import twinlatent as tl
+from twinlatent.baselines.methods import METHODS
+from twinlatent.cells import OURS
+from twinlatent.cli.options import Change, Device, Force, Progress, Seed, Size, Threads, set_threads
+from twinlatent.errors import TwinlatentError
+from twinlatent.failures import INTERRUPTED, fail
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the state, the log and the detector file.")],
+    preset: Annotated[str, typer.Option(help="Purpose of the recipe: smoke, standard or paper.")] = "standard",
+    recipe: Annotated[
+        str | None, typer.Option(help="Name (see `recipe list`) or TOML file; default: that of the data set, or rules.")
+    ] = None,
+    method: Annotated[str, typer.Option(help=f"{OURS}, or a baseline: {', '.join(METHODS)}.")] = OURS,
+    attack: Annotated[
+        str | None, typer.Option(help="Training attack A: mim, cw or pgd; default: mim, or the baseline's.")
+    ] = None,
+    change: Change = None,
+    label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
+    score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
+    size: Size = None,
+    resume: Annotated[bool, typer.Option(help="Resume an interrupted training in --out.")] = False,
+    force: Force = False,
+    device: Device = "cpu",
+    threads: Threads = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Train a detector, ours by the mini-max game or a baseline, and calibrate it."""
+    from twinlatent.baselines import fit_baseline
+    from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
+    from twinlatent.recipes import as_toml, recipe_of
+    from twinlatent.settings import override
+
+    set_threads(threads)
+    if method != OURS and (label_rule or score):
+        raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
+    split = tl.data.load(data, seed=seed, size=size, progress=progress)
+    chosen = recipe_of(split, preset, recipe)
+
+    def said(settings: str) -> str:
+        return f"# recipe {chosen.name}, {chosen.purpose}; {len(split.train)} training images\n{settings}"
+
+    keep = {"seed": seed, "folder": folder, "resume": resume, "overwrite": force, "device": device,
+            "progress": progress}  # fmt: skip
+    try:
+        made: CalibratedDetector
+        if method == OURS:
+            settings = override(chosen.game_settings(attack or "mim"), change or [])
+            detector = detector_settings(chosen.detector, label_rule, score)
+            print(said(as_toml(settings.model_dump(mode="json") | {"detector": detector.model_dump()})))
+            made = tl.fit_split(split, settings=settings, detector=detector, **keep)  # type: ignore[arg-type]
+        else:
+            own = override(chosen.baseline_settings(method, attack), change or [])
+            print(said(as_toml(own.model_dump(mode="json"))))
+            made = fit_baseline(method, split, settings=own, **keep)  # type: ignore[arg-type]
+    except KeyboardInterrupt as stopped:
+        saved = (
+            f"{stopped}, saved; give the same command with --resume to resume it" if str(stopped) else "stopped at once"
+        )
+        fail(saved, INTERRUPTED)
+    fpr = max(0.05, made.calibration.finest_fpr)
+    verdict = made.detect(split.test.images, fpr)
+    accuracy = (verdict.label == split.test.labels).double().mean().item()
+    flagged = verdict.adversarial.double().mean().item()
+    print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s")
+    print(
+        f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked for"
+    )
+
+
+def detector_settings(own: "tl.DetectorSettings", label_rule: str | None, score: str | None) -> "tl.DetectorSettings":
+    """`own` with what was asked for on the command line."""
+    from twinlatent.settings import checked
+
+    asked = {"label_rule": label_rule, "score": score}
+    return checked(lambda: tl.DetectorSettings(**own.model_dump() | {k: v for k, v in asked.items() if v is not None}))

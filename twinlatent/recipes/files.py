@@ -1,0 +1,36 @@
+"""The files of recipes: which ship, and what one says. Light, so that they can be listed at once."""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from twinlatent.errors import TwinlatentError
+
+FOLDER = Path(__file__).parent
+RULES = FOLDER / "rules"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the recipes that ship with the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def about(name: str) -> dict[str, Any]:
+    """What the file of a shipped recipe says."""
+    return read(FOLDER / f"{name}.toml")
+
+
+@cache
+def read(path: Path) -> dict[str, Any]:
+    """What a file says; not to be changed.
+
+    Raises:
+        TwinlatentError: it is no TOML, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, ValueError) as error:  # TOML's and UTF-8's errors are values'
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise TwinlatentError(f"{path} is no recipe in TOML: {reason}") from error
