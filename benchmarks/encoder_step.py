@@ -18,7 +18,7 @@ from torch.func import functional_call, stack_module_state
 
 from twinlatent.files import write_json
 from twinlatent.method.class_vaes import ClassNetworks
-from twinlatent.method.networks import Conv, Dense, Pool, plan
+from twinlatent.method.plans import Conv, Dense, Pool, plan
 from twinlatent.provenance import provenance
 
 ENCODERS = {  # classes, images of each, pixels a side, notation

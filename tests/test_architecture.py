@@ -43,6 +43,8 @@ FLOORS = (
     (
         "data.*",
         "method.densities",
+        "method.notation",
+        "method.plans",
         "method.networks",
         "method.fourier",
         "method.convolutions",
@@ -53,7 +55,7 @@ FLOORS = (
         "method.training",
         "method.batches",
     ),
-    ("criteria", "method.class_vaes", "testing"),
+    ("criteria", "method.class_vaes", "testing.*"),
     ("method.losses", "attacks.*", "method.detector"),
     (
         "method.game",

@@ -18,7 +18,7 @@ from twinlatent.evaluation.substitutes import Substitute, substitute_network
 from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_detector
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import Detector, build_detector
-from twinlatent.method.networks import plan
+from twinlatent.method.plans import plan
 from twinlatent.provenance import provenance
 
 NAMES = ("zero", "one", "two")

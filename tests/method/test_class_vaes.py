@@ -16,7 +16,8 @@ from twinlatent.method.class_vaes import (
 )
 from twinlatent.method.convolutions import THIN_CHANNELS, thin_conv, transposed_conv
 from twinlatent.method.densities import kl_to_standard_normal
-from twinlatent.method.networks import PlainNetwork, parameters_of, plan
+from twinlatent.method.networks import PlainNetwork
+from twinlatent.method.plans import parameters_of, plan
 
 CLASSES, BATCH = 3, 4
 

@@ -15,7 +15,7 @@ from twinlatent.method.calibrated import CHUNK, Verdict
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import BenignTable, Detector, DetectorSettings, build_detector, rounded
-from twinlatent.method.networks import plan
+from twinlatent.method.plans import plan
 from twinlatent.outputs import Outputs
 
 RULES, SCORES = ("nearest_mean", "density", "ratio"), ("vulnerable", "joint", "ratio")

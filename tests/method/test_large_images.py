@@ -13,7 +13,7 @@ from twinlatent.method.adversaries.search import adversary_turn
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_one_minus_density, log_standard_normal
 from twinlatent.method.game import GameSettings, defender_turn, new_state
-from twinlatent.method.networks import plan
+from twinlatent.method.plans import plan
 from twinlatent.recipes import shipped
 
 SIDE = 64

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.losses import LossSettings, LossTerms, log_ratio, loss_terms
-from twinlatent.method.networks import plan
+from twinlatent.method.plans import plan
 
 CLASSES, BATCH, SIZE = 3, 4, 5
 TERMS = (

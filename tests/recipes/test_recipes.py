@@ -17,7 +17,8 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.game import GameSettings
 from twinlatent.method.negatives import Setup
 from twinlatent.method.negatives.surrogate import new_surrogate
-from twinlatent.method.networks import Conv, build_classifier, plan
+from twinlatent.method.networks import build_classifier
+from twinlatent.method.plans import Conv, plan
 from twinlatent.recipes import PURPOSES, Recipe, as_toml, names, recipe_for, recipe_of, shipped
 from twinlatent.recipes.files import FOLDER, RULES
 from twinlatent.settings import override

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlatent.method.class_vaes import ClassEncoders
-from twinlatent.method.networks import PlainNetwork, build_classifier, plan
+from twinlatent.method.networks import PlainNetwork, build_classifier
+from twinlatent.method.plans import plan
 from twinlatent.outputs import Outputs
 
 NEAREST = 10

@@ -17,19 +17,8 @@ from torch.nn import functional as F
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.convolutions import channels_last, convolve, transposed_conv
 from twinlatent.method.densities import DiagonalGaussian
-from twinlatent.method.networks import (
-    Activation,
-    BatchNorm,
-    Conv,
-    Deconv,
-    Dense,
-    PlainNetwork,
-    Plan,
-    Pool,
-    Reshape,
-    activate,
-    parameters_of,
-)
+from twinlatent.method.networks import PlainNetwork, activate
+from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Plan, Pool, Reshape, parameters_of
 from twinlatent.torch_state import CPU, own_random_state
 
 BATCH_NORM_EPS = 1e-5

@@ -27,7 +27,7 @@ from twinlatent.method.calibrated import (
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
-from twinlatent.method.networks import plan as network_plan
+from twinlatent.method.plans import plan as network_plan
 from twinlatent.outputs import Outputs, at_label
 from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
 

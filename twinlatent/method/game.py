@@ -23,7 +23,7 @@ from twinlatent.method.batches import BatchSampler
 from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
 from twinlatent.method.negatives import Negatives, NegativesSettings, Round, Setup
-from twinlatent.method.networks import plan
+from twinlatent.method.plans import plan
 from twinlatent.method.training import TOTAL, Keeping, Schedule, TrainingState, share_of_rate, train_rounds
 from twinlatent.torch_state import Device, check_device, fresh_torch
 

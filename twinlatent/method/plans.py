@@ -1,0 +1,259 @@
+"""A network's notation resolved for an input shape: its operations in order, each with all its sizes.
+
+`networks` builds one network from a plan, `class_vaes` many at once from the same plan.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from twinlatent.method.notation import NetworkSpec, Token, notation_error, parse
+
+Shape = tuple[int, ...]
+"""Shape of one sample: (channels, height, width) or (features,)."""
+
+Role = Literal["encoder", "decoder", "classifier"]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution; `padding` is (before, after) on both axes."""
+
+    inputs: int
+    filters: int
+    kernel: int
+    stride: int
+    padding: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Deconv:
+    """Transposed convolution; `crop` rows are cut before, then the size is cut to stride × input."""
+
+    inputs: int
+    filters: int
+    kernel: int
+    stride: int
+    crop: int
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Affine map of the flattened sample; from `inputs` to `units` features."""
+
+    inputs: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max pooling of size × size, stride size."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation over channels (or features)."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Pointwise function."""
+
+    name: Literal["relu", "leaky", "sigmoid"]
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """From (features,) to (channels, height, width), or back."""
+
+    shape: Shape
+
+
+Operation = Conv | Deconv | Dense | Pool | BatchNorm | Activation | Reshape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network resolved for an input: `operations` in order, shapes of a sample before and after."""
+
+    spec: NetworkSpec
+    role: Role
+    input_shape: Shape
+    output_shape: Shape
+    operations: tuple[Operation, ...]
+    latent: tuple[int, int] | None
+    """Dimensions of (z_r, z_v) when the network ends in `z(a,b)`."""
+
+
+def plan(spec: NetworkSpec | str, input_shape: Shape, role: Role) -> Plan:
+    """Resolve `spec` for samples of `input_shape`.
+
+    An encoder must end in `z(a,b)`, a classifier in `sm(n)`. A decoder ends in `d(n)`, n the pixels of the image;
+    its output passes a sigmoid, its other dense layers a leaky ReLU.
+
+    Raises:
+        TwinlatentError: a layer that does not fit, with its place.
+    """
+    spec = parse(spec) if isinstance(spec, str) else spec
+    planner = _Planner(spec, input_shape, role)
+    for index in range(len(spec.tokens)):
+        planner.add(index)
+    _check_end(spec, role)
+    return Plan(spec, role, input_shape, planner.shape, tuple(planner.operations), planner.latent)
+
+
+def _check_end(spec: NetworkSpec, role: Role) -> None:
+    ends = {"encoder": "z", "decoder": "d", "classifier": "sm"}
+    names = [token.name for token in spec.tokens]
+    last = spec.tokens[-1]
+    if names[-1] != ends[role]:
+        raise notation_error(
+            spec.text, last.place, last.name, f"cannot end the network; this {role} must end in {ends[role]}"
+        )
+    for token in spec.tokens[:-1]:
+        if token.name in ("z", "sm"):
+            raise notation_error(spec.text, token.place, token.name, "may only stand at the end")
+
+
+class _Planner:
+    """Walks the tokens once, keeping the shape of the sample."""
+
+    def __init__(self, spec: NetworkSpec, shape: Shape, role: Role) -> None:
+        self.spec, self.shape, self.role = spec, shape, role
+        self.operations: list[Operation] = []
+        self.latent: tuple[int, int] | None = None
+        self._names = [token.name for token in spec.tokens]
+        self._seen = {"c": 0, "cv": 0, "ct": 0}
+
+    def add(self, index: int) -> None:
+        token = self.spec.tokens[index]
+        match token.name:
+            case "c" | "cv":
+                self._conv(token)
+            case "ct":
+                self._deconv(token)
+            case "mp":
+                self._pool(token)
+            case "bn":
+                self.operations.append(BatchNorm(self.shape[0]))
+            case "relu":
+                self.operations.append(Activation("relu"))
+            case _:
+                self._dense(token, last=index == len(self._names) - 1)
+        self._activate(token.name, index)
+
+    def _activate(self, name: str, index: int) -> None:
+        """Append the activation that the layer implies, unless the next token spells it out."""
+        following = self._names[index + 1] if index + 1 < len(self._names) else None
+        if name in ("c", "cv", "ct", "d") and following in ("bn", "relu"):
+            return
+        if name in ("c", "cv", "ct"):
+            self.operations.append(Activation("relu"))
+        elif name == "d" and self.role == "decoder":
+            self.operations.append(Activation("leaky" if following else "sigmoid"))
+        elif name == "d":
+            self.operations.append(Activation("relu"))
+
+    def _stride(self, token: Token) -> int:
+        count = self._seen[token.name]
+        self._seen[token.name] += 1
+        if len(token.arguments) == 3:
+            return token.arguments[2]
+        if token.name != "c":
+            return 2 if token.name == "ct" and count == 0 else 1
+        return 2 if count < 2 and "mp" not in self._names and self.role == "encoder" else 1
+
+    def _conv(self, token: Token) -> None:
+        kernel, filters = token.arguments[:2]
+        channels, height, width = self._map(token)
+        stride = self._stride(token)
+        if height != width:
+            raise notation_error(self.spec.text, token.place, token.name, f"needs square images, not {height}×{width}")
+        if token.name == "cv" and kernel > height:
+            raise notation_error(
+                self.spec.text, token.place, f"cv({kernel},{filters})", f"is larger than its {height}×{width} input"
+            )
+        size = math.ceil((height - (kernel - 1) * (token.name == "cv")) / stride)
+        total = 0 if token.name == "cv" else max((size - 1) * stride + kernel - height, 0)
+        self.operations.append(Conv(channels, filters, kernel, stride, (total // 2, total - total // 2)))
+        self.shape = (filters, size, size)
+
+    def _deconv(self, token: Token) -> None:
+        kernel, filters = token.arguments[:2]
+        channels, height, width = self._map(token)
+        stride = self._stride(token)
+        if kernel < stride:
+            raise notation_error(
+                self.spec.text, token.place, token.name, f"has a kernel smaller than its stride {stride}"
+            )
+        self.operations.append(Deconv(channels, filters, kernel, stride, (kernel - stride) // 2))
+        self.shape = (filters, height * stride, width * stride)
+
+    def _pool(self, token: Token) -> None:
+        (size,) = token.arguments
+        channels, height, width = self._map(token)
+        if min(height, width) < size:
+            raise notation_error(
+                self.spec.text, token.place, f"mp({size})", f"is larger than its {height}×{width} input"
+            )
+        rectified = self.operations and self.operations[-1] == Activation("relu")
+        self.operations.insert(len(self.operations) - bool(rectified), Pool(size))  # the same, on fewer numbers
+        self.shape = (channels, height // size, width // size)
+
+    def _dense(self, token: Token, *, last: bool) -> None:
+        if len(self.shape) == 3:
+            self.shape = (math.prod(self.shape),)
+            self.operations.append(Reshape(self.shape))
+        if token.name == "z":
+            self.latent = (token.arguments[0], token.arguments[1])
+            units = 2 * sum(self.latent)
+        else:
+            (units,) = token.arguments
+        if self.role == "decoder" and last:
+            self._check_image(token, units)
+        self.operations.append(Dense(self.shape[0], units))
+        self.shape = (units,)
+
+    def _check_image(self, token: Token, units: int) -> None:
+        if math.isqrt(units) ** 2 != units:
+            raise notation_error(
+                self.spec.text, token.place, f"d({units})", "ends a decoder but is no square image's pixels"
+            )
+
+    def _map(self, token: Token) -> tuple[int, int, int]:
+        """The sample as a map; a decoder's dense output becomes one square channel."""
+        if len(self.shape) == 1:
+            side = math.isqrt(self.shape[0])
+            if side * side != self.shape[0]:
+                raise notation_error(
+                    self.spec.text, token.place, token.name, f"needs a square map, not {self.shape[0]} features"
+                )
+            self.shape = (1, side, side)
+            self.operations.append(Reshape(self.shape))
+        channels, height, width = self.shape
+        return channels, height, width
+
+
+def parameters_of(plan: Plan) -> Iterator[tuple[int, str, Shape]]:
+    """Every parameter of a plan: (index of its operation, name, shape), as `PlainNetwork` names them."""
+    for index, operation in enumerate(plan.operations):
+        match operation:
+            case Conv(inputs, filters, kernel):
+                yield index, "weight", (filters, inputs, kernel, kernel)
+                yield index, "bias", (filters,)
+            case Deconv(inputs, filters, kernel):
+                yield index, "weight", (inputs, filters, kernel, kernel)
+                yield index, "bias", (filters,)
+            case Dense(inputs, units):
+                yield index, "weight", (units, inputs)
+                yield index, "bias", (units,)
+            case BatchNorm(channels):
+                yield index, "weight", (channels,)
+                yield index, "bias", (channels,)
+            case _:
+                pass
