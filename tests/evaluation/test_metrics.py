@@ -1,5 +1,7 @@
 """Metrics against cases worked by hand and against scikit-learn."""
 
+from math import sqrt
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -74,12 +76,16 @@ def test_wilson_by_hand() -> None:
     assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
 
 
-def test_wilson_at_the_ends() -> None:
-    # At 0 of n the upper bound is z²/(n + z²).
-    assert rate(0, 20).low == 0
-    assert rate(0, 20).high == pytest.approx(3.841459 / 23.841459, rel=1e-6)
-    assert rate(20, 20).high == 1
-    assert rate(20, 20).low == pytest.approx(20 / 23.841459, rel=1e-6)
+@pytest.mark.parametrize("n", [1, 2, 7, 100, 10_000])
+def test_wilson_is_its_closed_formula(n: int) -> None:
+    z2 = 1.959963984540054**2
+    for k in {0, 1, n // 3, n // 2, n - 1, n}:
+        centre, half = k + z2 / 2, sqrt(z2 * (k * (n - k) / n + z2 / 4))
+        found = rate(k, n)
+        assert (found.low, found.high) == pytest.approx(
+            ((centre - half) / (n + z2), (centre + half) / (n + z2)), abs=1e-12
+        )
+    assert (rate(0, n).low, rate(n, n).high) == (0, 1)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 5), (6, 5)])

@@ -1,6 +1,7 @@
 """Numbers that say how well a detector tells benign from adversarial, each with its 95 % interval.
 
-Every score is a suspicion: higher means more suspicious. Pure numpy, no state.
+Every score is a suspicion: higher means more suspicious. Pure functions of arrays. SciPy and scikit-learn are slow to
+import, so the functions that use them do it.
 """
 
 from collections.abc import Callable
@@ -49,12 +50,10 @@ def rate(successes: int, n: int) -> Rate:
     successes, n = int(successes), int(n)
     if n < 1 or not 0 <= successes <= n:
         raise TwinlatentError(f"{successes} successes in {n} trials is not a rate: give 0 <= successes <= n and n >= 1")
-    share, z2 = successes / n, Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Rate(value=share, n=n, low=low, high=high)
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, n).proportion_ci(method="wilson")
+    return Rate(value=successes / n, n=n, low=float(interval.low), high=float(interval.high))
 
 
 def mean_with_interval(values: Scores) -> Rate:
@@ -80,10 +79,9 @@ def auc(benign: Scores, adversarial: Scores) -> float:
     0.875
     """
     benign, adversarial = _checked(benign, "benign"), _checked(adversarial, "adversarial")
-    ranked = np.sort(benign)
-    below = np.searchsorted(ranked, adversarial, side="left")
-    not_above = np.searchsorted(ranked, adversarial, side="right")
-    return float((below + not_above).sum() / (2.0 * len(benign) * len(adversarial)))
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(adversarial, benign, method="asymptotic").statistic) / (len(benign) * len(adversarial))
 
 
 def auc_interval(benign: Scores, adversarial: Scores) -> tuple[float, float]:
@@ -127,13 +125,13 @@ def roc_curve(benign: Scores, adversarial: Scores) -> tuple[NDArray[np.float64],
     Arguments and errors: as for `auc`.
     """
     benign, adversarial = _checked(benign, "benign"), _checked(adversarial, "adversarial")
-    thresholds = np.unique(np.concatenate([benign, adversarial]))[::-1]
-    return _share_at_or_above(benign, thresholds), _share_at_or_above(adversarial, thresholds)
+    from scipy.stats import rankdata
+    from sklearn.metrics import roc_curve as curve_of
 
-
-def _share_at_or_above(scores: Scores, thresholds: Scores) -> NDArray[np.float64]:
-    below = np.searchsorted(np.sort(scores), thresholds, side="left")
-    return np.concatenate([[0.0], 1.0 - below / len(scores)])
+    attacked = np.repeat([0, 1], [len(benign), len(adversarial)])
+    ranks = rankdata(np.concatenate([benign, adversarial]))  # the same order, without infinities, which sklearn refuses
+    fpr, tpr, _ = curve_of(attacked, ranks, drop_intermediate=False)
+    return fpr, tpr
 
 
 def _boundary(accepted: Callable[[float], bool], inside: float, outside: float) -> float:
