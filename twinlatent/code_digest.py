@@ -11,7 +11,7 @@ LEARNING = ("arguments", "attacks", "baselines", "criteria", "data", "method", "
 """What decides the numbers of a training or an attack."""
 MEASURING = (*LEARNING, "evaluation")
 """What decides those of an evaluation."""
-LIBRARIES = ("torch", "numpy", "scikit-learn")
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 
 
 def code_identity(parts: tuple[str, ...] = MEASURING) -> dict[str, str]:

@@ -11,7 +11,7 @@ WIDEST = 100_000
 
 def show(table: Table) -> None:
     """Print a table: as wide as a terminal is, and anywhere else as wide as it needs to be."""
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names in brackets are names
     if not sys.stdout.isatty():
         console.width = WIDEST
     console.print(table)

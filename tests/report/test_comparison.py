@@ -72,7 +72,7 @@ def test_areas_are_of_all_images_beside_the_papers(tables: dict[str, list[list[s
 
 
 def test_radii_and_conditions_have_a_column_a_detector(tables: dict[str, list[list[str]]]) -> None:
-    worst = tables["Worst of all attacks at 5 % false alarms"]
+    worst = tables["Worst of all attacks at a false-positive rate of 5 %"]
     assert worst[0] == ["ε", "twinlatent, MIM", "twinlatent, CW-L2", "Gong et al. 2017, MIM"]
     assert [cell[:6] for cell in worst[1]] == ["0.1", "20.0 %", "20.0 %", "75.0 %"]
     member = tables["MIM_W: misclassified, C1 and C2"]

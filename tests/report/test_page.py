@@ -18,12 +18,16 @@ from twinlatent.evaluation.metrics import auc, rate
 from twinlatent.evaluation.records import Record
 from twinlatent.evaluation.run_folder import EvaluationRun, write_run
 from twinlatent.report.labels import CHECKS
-from twinlatent.report.page import page, write_page
-from twinlatent.report.page_examples import MAX_EXAMPLES
+from twinlatent.report.page import duration, page, write_page
+from twinlatent.report.plots import MAX_EXAMPLES
+from twinlatent.report.rendering import Row
+from twinlatent.report.tables import conditions
 
 N = 200
 NASTY = '<b>&"$x</b>'
+HOSTILE = """'"><script>alert(1)</script>{{ 7 * 7 }}{% raw %} ${x} [red]--> a very long name of something or other"""
 Make = Callable[..., EvaluationRun]
+Tables = dict[str, list[list[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,13 @@ def html(make_run: Make) -> str:
 @pytest.fixture(scope="module")
 def full(make_full_run: Make) -> str:
     return page(make_full_run())
+
+
+@pytest.fixture(scope="module")
+def tables(full: str, read_page: Any) -> Tables:
+    """Of the full page, by caption."""
+    found: Tables = read_page(full).tables
+    return found
 
 
 @pytest.mark.parametrize("which", ["html", "full"])
@@ -75,8 +86,8 @@ def test_the_numbers_are_there(make_run: Make, read_page: Any, html: str) -> Non
     run = make_run()
     areas = sorted(auc(run.benign_suspicion, scores) for scores in run.suspicion.values())
     assert f"AUC of {areas[0]:.3f}–{areas[1]:.3f} over 2 attacks, and flags 5.5 % of benign images." in text
-    assert "On 200 digits test images the detector reads 97.5 % correctly." in text
-    assert "90.0 % [85.1, 93.4] n 200 of PGD images flagged at 5 % false alarms" in text
+    assert "On 200 digits test images the detector classifies 97.5 % correctly." in text
+    assert "90.0 % [85.1, 93.4] n 200 of PGD images flagged at a false-positive rate of 5 %" in text
     settings = ("attack · step size 0.01", "attack · restart no", "note none", "seeds 1, 2")
     sources = ("twinlatent evaluate <run>", "0123456789ab", "2025-01-31")
     for expected in (
@@ -119,7 +130,6 @@ def test_the_same_folder_gives_the_same_bytes(make_run: Make, tmp_path: Path) ->
         pages.append(write_page(tmp_path / name))
     assert pages[0] == tmp_path / "one" / "report.html"
     assert pages[0].read_bytes() == pages[1].read_bytes()
-    assert write_page(tmp_path / "one").read_bytes() == pages[1].read_bytes()
 
 
 def test_the_first_examples_are_shown_and_the_page_stays_small(make_run: Make, read_page: Any) -> None:
@@ -140,12 +150,12 @@ def test_pictures_hold_the_images(make_run: Make, read_page: Any, html: str) -> 
     assert difference.mode == "RGB"
 
 
-@pytest.mark.parametrize(("flagged", "label", "outcome"), [(True, "eight", "caught"), (False, "eight", "missed"),
-                                                           (False, "three", "harmless")])  # fmt: skip
-def test_outcomes_are_named(make_run: Make, read_page: Any, flagged: bool, label: str, outcome: str) -> None:
-    run = make_run(k=1)
-    examples = replace(run.examples, adversarial_flagged=np.array([flagged]), adversarial_label=np.array([label]))
-    assert f"PGD on three {outcome}" in read_page(page(replace(run, examples=examples))).text
+def test_outcomes_are_named(make_run: Make, read_page: Any) -> None:
+    run = make_run(k=3)
+    flagged, labels = np.array([True, False, False]), np.array(["eight", "eight", "three"])
+    examples = replace(run.examples, adversarial_flagged=flagged, adversarial_label=labels)
+    text = read_page(page(replace(run, examples=examples))).text
+    assert all(f"PGD on three {outcome}" in text for outcome in ("caught", "missed", "harmless"))
 
 
 def test_what_is_absent_leaves_its_section_out(make_run: Make, read_page: Any) -> None:
@@ -156,14 +166,13 @@ def test_what_is_absent_leaves_its_section_out(make_run: Make, read_page: Any) -
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (800, "13 min"), (7500, "2 h 05 min")])
-def test_the_training_time_is_readable(make_run: Make, seconds: float, text: str) -> None:
-    run = make_run(k=0)
-    assert f"<dd>{text}</dd>" in page(replace(run, model=run.model.model_copy(update={"seconds": seconds})))
+def test_the_training_time_is_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
-def test_data_that_were_judged_are_told_from_those_it_was_trained_on(make_run: Make, read_page: Any) -> None:
+def test_data_that_were_judged_are_told_from_those_it_was_trained_on(make_run: Make, html: str) -> None:
     run = make_run(k=0)
-    assert "judged on" not in page(run)
+    assert "judged on" not in html
     model = run.model.model_copy(update={"judged_on": "folder:other"})
     text = page(replace(run, model=model))
     assert "Adversarial-example detector on folder:other" in text
@@ -184,9 +193,14 @@ def test_each_detector_and_score_has_its_place(
     assert "twinlatent, MIM, digits, seed 7" in text
     assert "PGD 0.3 vulnerable" in text
     assert "PGD 0.3 ratio" in text
-    assert "flagged (false alarms), 5 % asked for (ratio score)" in text
+    assert "flagged (false positives), 5 % asked for (ratio score)" in text
     assert "0.3 30.0 % [24.1, 36.7] n 200" in text
     assert "no stronger ones" in text
+
+
+def without_pictures(run: EvaluationRun) -> EvaluationRun:
+    """Quicker to draw, for tests of tables."""
+    return replace(run, grid=None, latents=None, log=())
 
 
 def top_of(html: str) -> str:
@@ -204,10 +218,10 @@ def test_the_summary_comes_first_then_tables_then_figures_then_provenance(full: 
         *("separation", "strength", "pictures", "examples", "training"),
         *("meaning", "trained", "provenance"),
     ]
-    assert full.index("class=tiles") < full.index("class=findings") < full.index("<h2")
+    assert full.index('class="tiles"') < full.index('class="findings"') < full.index("<h2")
     top = read_page(top_of(full)).text.replace("\u00a0", " ")
     for said in ("97.5 % [94.3, 98.9] n 200", "5.5 % [3.1, 9.6] n 200", "0.926–0.985 lowest [0.894, 0.949] n 200",
-                 "60.0 % [56.9, 63.0] n 1,000 SR@5 %: images that the worst of 6 attacks",
+                 "60.0 % [56.9, 63.0] n 1,000 SR@5 %: images on which the worst of 6 attacks",
                  "PGD 0.985, FGSM 0.926"):  # fmt: skip
         assert said in top, said
 
@@ -223,20 +237,18 @@ def test_checks_that_did_not_pass_are_in_the_summary_in_full(full: str, read_pag
     assert [row[:2] for row in rows[1:]] == [["blind", "fail"], ["gamma", "warn"], ["gradients", "pass"]]
 
 
-def test_a_run_whose_checks_all_passed_says_so(make_full_run: Make, read_page: Any) -> None:
-    run = make_full_run()
-    html = page(replace(run, checks=run.checks[:1]))
+def test_a_run_whose_checks_all_passed_says_so(make_run: Make, make_full_run: Make, read_page: Any) -> None:
+    html = page(replace(make_run(k=0), checks=make_full_run().checks[:1]))
     assert "1 pass , 0 warn , 0 fail" in read_page(html).text
-    assert "class=findings" not in html
+    assert 'class="findings"' not in html
 
 
 def test_every_check_is_explained() -> None:
     assert tuple(CHECKS) == NAMES
 
 
-def test_tables_stand_beside_the_papers_numbers(full: str, read_page: Any) -> None:
-    tables = read_page(full).tables
-    assert tables["Benign test images"][1] == ["read correctly", "97.5 % [94.3, 98.9]", "97 %", "200"]
+def test_tables_stand_beside_the_papers_numbers(tables: Tables) -> None:
+    assert tables["Benign test images"][1] == ["classified correctly", "97.5 % [94.3, 98.9]", "97 %", "200"]
     areas = tables["AUC, blackbox"]
     assert areas[0][4] == "paper"
     assert [row[:5:4] for row in areas[1:]] == [["PGD", "0.99"], ["FGSM", "0.99"]]
@@ -260,23 +272,22 @@ def test_misclassified_images_are_never_mixed_with_all(full: str, read_page: Any
     assert MISCLASSIFIED_ONLY not in full
 
 
-def test_every_attack_is_there_at_the_main_point_the_strongest_first(full: str, read_page: Any) -> None:
-    rows = read_page(full).tables["Each attack at L∞ 0.3, standard, vulnerable score"]
-    assert rows[0] == ["attack", "uses", "wins at 5 %", "images"]
+def test_every_attack_is_there_at_the_main_point_the_strongest_first(tables: Tables) -> None:
+    rows = tables["Each attack at L∞ 0.3, standard, vulnerable score"]
+    assert rows[0] == ["attack", "uses", "success at 5 %", "images"]
     assert [row[0] for row in rows[1:]] == ["worst of all", "selective", "PGD_W", "MIM", "PGD", "transfer", "FGSM",
                                             "no attack"]  # fmt: skip
     assert rows[2] == ["selective", "classifier's and detector's gradients", "53.2 % [50.1, 56.3]", "1,000"]
 
 
-def test_the_worst_is_there_at_every_radius_and_rate(full: str, read_page: Any) -> None:
-    rows = read_page(full).tables["Worst of all attacks over radii and false-alarm rates, standard, vulnerable score"]
-    assert rows[0] == ["ε", "wins at 1 %", "wins at 5 %", "wins at 10 %"]
+def test_the_worst_is_there_at_every_radius_and_rate(tables: Tables) -> None:
+    rows = tables["Worst of all attacks over radii and false-positive rates, standard, vulnerable score"]
+    assert rows[0] == ["ε", "success at 1 %", "success at 5 %", "success at 10 %"]
     assert [row[0] for row in rows[1:]] == ["0.1", "0.2", "0.3"]
     assert rows[3][1:3] == ["30.0 % [21.9, 39.6] n 100", "60.0 % [56.9, 63.0] n 1,000"]
 
 
-def test_benign_images_that_pass_stand_beside_the_conditions(full: str, read_page: Any) -> None:
-    tables = read_page(full).tables
+def test_benign_images_that_pass_stand_beside_the_conditions(tables: Tables) -> None:
     over = tables["Success over radii, standard, vulnerable score"]
     assert over[1] == ["benign images", "–", "29.0 % [28.1, 29.9]", "–", "10,000"]
     assert over[2] == ["benign images, C3 alone", "–", "–", "87.5 % [83.9, 90.4]", "400"]
@@ -289,23 +300,22 @@ def test_benign_images_that_pass_stand_beside_the_conditions(full: str, read_pag
     assert alone[1][1] == "29.0 % [28.1, 29.9]"
 
 
-def test_c3_of_older_results_says_that_its_ceiling_was_not_measured(make_full_run: Make, read_page: Any) -> None:
-    run = make_full_run()
-    older = replace(run, records=tuple(r for r in run.records if r.metric != "benign_c3"))
-    over = read_page(page(older)).tables["Success over radii, standard, vulnerable score"]
-    assert over[2] == ["benign images, C3 alone", "–", "–", "not measured", "–"]
-    judged = [r for r in run.records if r.metric not in ("benign_c3", "sr_c1c2c3")]
-    over = read_page(page(replace(run, records=tuple(judged)))).tables["Success over radii, standard, vulnerable score"]
-    assert not [row for row in over if row[0] == "benign images, C3 alone"]
+def test_c3_of_older_results_says_that_its_ceiling_was_not_measured(make_full_run: Make) -> None:
+    def over_radii(*without: str) -> list[Row]:
+        records = tuple(r for r in make_full_run().records if r.metric not in without)
+        found = {table.caption: table.rows for group in conditions(records) for table in group.tables}
+        return list(found["Success over radii, standard, vulnerable score"])
+
+    assert over_radii("benign_c3")[1] == ("benign images, C3 alone", "–", "–", "not measured", "–")
+    assert not [row for row in over_radii("benign_c3", "sr_c1c2c3") if row[0] == "benign images, C3 alone"]
 
 
-def test_judges_say_what_they_see_and_what_they_are_worth(full: str, read_page: Any) -> None:
-    tables = read_page(full).tables
-    seen = tables["What judges see in the images that won"]
+def test_judges_say_what_they_see_and_what_they_are_worth(tables: Tables) -> None:
+    seen = tables["What judges see in successful attacks"]
     assert seen[1] == ["MIM_W", "0.3", "C1, C2", "60.0 % [35.7, 80.2]", "26.7 % [10.9, 52.0]", "0.0 % [0.0, 20.4]",
                        "13.3 % [3.7, 37.9]", "15"]  # fmt: skip
     assert len(seen) == 2  # CW-L2_W won nothing
-    worth = tables["How often judges are right where the class is beyond doubt"]
+    worth = tables["Accuracy of the judges on images whose class is beyond doubt"]
     assert worth[1][:2] == ["benign", "90.0 % [80.0, 95.0]"]
     assert worth[0][3] == "all of them together"
 
@@ -318,7 +328,7 @@ def test_a_white_box_without_pictures_and_findings_keeps_its_tables(make_full_ru
 
 
 def test_the_detectors_own_score_makes_the_headline(make_full_run: Make, read_page: Any) -> None:
-    run = make_full_run()
+    run = without_pictures(make_full_run())
     other = tuple(r.model_copy(update={"score": "ratio", "value": 0.99, "low": 0.9, "high": 1.0}) for r in run.records
                   if r.metric.startswith("sr@"))  # fmt: skip
     html = page(replace(run, records=(*other, *run.records)))
@@ -353,3 +363,21 @@ def test_a_missing_array_is_a_clear_error_and_leaves_no_page(make_run: Make, tmp
     with pytest.raises(TwinlatentError, match=r"evaluation\.npz: the array 'suspicion_fgsm' is missing"):
         write_page(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_any_name_can_be_shown_and_is_escaped(make_full_run: Make, read_page: Any) -> None:
+    """Of a class, an attack and a data set nobody has heard of, and of two attacks that would be called the same."""
+    run = make_full_run()
+    assert run.grid
+    scores = run.suspicion["pgd"]
+    suspicion = {HOSTILE: scores, "PGD": scores, "pgd": scores}
+    records = tuple(Record.model_construct(**r.model_dump() | {"attack": HOSTILE, "data": HOSTILE, "score": HOSTILE})
+                    if r.attack in ("pgd", "mim", "pgd_w") else r for r in run.records)  # fmt: skip
+    model = run.model.model_copy(update={"data": HOSTILE, "method": HOSTILE, "class_names": (HOSTILE, "eight")})
+    grid = replace(run.grid, columns=np.array([HOSTILE, f"{HOSTILE} 0.3"]), true=np.array([HOSTILE] * 3))
+    html = page(replace(run, records=records, model=model, suspicion=suspicion, grid=grid, latents=None))
+    assert "<script" not in html
+    reader = read_page(html)
+    for shown in (f"Each attack at L∞ 0.3, standard, {HOSTILE} score", f"ROC curves of {HOSTILE}, PGD, pgd"):
+        assert shown in reader.tables or shown in {tag.get("aria-label") for tag in reader.all("div")}
+    assert f"Adversarial-example detector on {HOSTILE}" in reader.text

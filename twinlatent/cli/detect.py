@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import twinlatent as tl
 from twinlatent.cli.options import Device, Model, Threads, set_threads
@@ -48,7 +48,7 @@ def detect(
         return
     table = Table("image", "label", "verdict", "p-value", "suspicion")
     for row in rows:
-        said = "[bold]adversarial[/bold]" if row["adversarial"] else "benign"
-        table.add_row(escape(str(row["image"])), escape(str(row["label"])), said, f"{row['p_value']:.4f}",
+        said = Text("adversarial", "bold") if row["adversarial"] else Text("benign")
+        table.add_row(str(row["image"]), str(row["label"]), said, f"{row['p_value']:.4f}",
                       f"{row['suspicion']:.2f}")  # fmt: skip
     show(table)

@@ -11,7 +11,15 @@ from twinlatent.evaluation.reports import Check
 from twinlatent.evaluation.run_folder import EvaluationRun
 from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
 from twinlatent.report.paper import PAPER_SCORES, paper_value
-from twinlatent.report.select import BENIGN_C3, find, main_white_box, misclassified_only, overall, substitutes
+from twinlatent.report.select import (
+    BENIGN_C3,
+    find,
+    main_white_box,
+    misclassified_only,
+    overall,
+    percentage,
+    substitutes,
+)
 from twinlatent.terminal import show
 
 DEAD_STEPS = 0.01
@@ -63,18 +71,21 @@ def print_run(run: EvaluationRun) -> None:
     own = run.model.score
     outside = [r for r in overall(run.records) if not misclassified_only(r)]
     by: dict[tuple[str, str, str | None], Record] = {(r.metric, r.attack, r.score): r for r in outside}
-    accuracy, flagged = by["accuracy", "none", None], [r for r in outside if (r.metric, r.score) == ("fpr", own)]
+    accuracy, flagged = by.get(("accuracy", "none", None)), [r for r in outside if (r.metric, r.score) == ("fpr", own)]
     asked = ", ".join(f"{r.value:.4f} where {r.asked or run.model.fpr:.4g} was asked for" for r in flagged)
-    print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {asked}, n = {accuracy.n}")
+    if accuracy:
+        print(f"Benign test images: accuracy {accuracy.value:.4f}, flagged {asked}, n = {accuracy.n}")
     print("Black box: AUC under each score (* the detector's own), and the share of attacked images flagged at k %:")
     scores = list(dict.fromkeys(r.score for r in run.records if r.metric == "auc"))
     rates = [metric for metric in ("tpr@1", "tpr@5", "tpr@10") if any(r.metric == metric for r in run.records)]
     areas = [f"{score}{'*' if score == own else ''}" for score in scores]
     table = _table("attack", "ε", "fooled", *areas, *(f"{rate[4:]} %" for rate in rates), "n")
     for attack in run.suspicion:
-        row = [by["attack_success", attack, None], *(by["auc", attack, score] for score in scores)]
-        row += [by[rate, attack, own] for rate in rates]
-        table.add_row(attack, _radius(row[0]), *(f"{record.value:.3f}" for record in row), str(row[0].n))
+        row = [by.get(("attack_success", attack, None)), *(by.get(("auc", attack, score)) for score in scores)]
+        row += [by.get((rate, attack, own)) for rate in rates]
+        first = next((record for record in row if record), None)
+        shown = (f"{record.value:.3f}" if record else "" for record in row)
+        table.add_row(attack, _radius(first), *shown, str(first.n) if first else "")
     show(table)
     _print_substitutes(run)
     _print_white_box(run)
@@ -99,7 +110,7 @@ def _print_white_box(run: EvaluationRun) -> None:
     worst = [r for r in run.records if r.attack == WORST and r.metric.startswith("sr@")]
     if worst:
         print("White box: misclassified and not flagged at k % false positives, by the worst attack of the suite:")
-        rates = sorted({r.metric for r in worst}, key=lambda metric: int(metric[3:]))
+        rates = sorted({r.metric for r in worst}, key=percentage)
         table = _table("score", "ε", *(f"{rate[3:]} %" for rate in rates), "n")
         for score, epsilon in dict.fromkeys((r.score, r.epsilon) for r in worst):
             found = {r.metric: r for r in worst if (r.score, r.epsilon) == (score, epsilon)}
@@ -151,8 +162,8 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=SIMPLE_HEAD, padding=(0, 1))
 
 
-def _radius(record: Record) -> str:
-    return "" if record.epsilon is None else f"{record.epsilon:g}"
+def _radius(record: Record | None) -> str:
+    return "" if record is None or record.epsilon is None else f"{record.epsilon:g}"
 
 
 def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
@@ -188,7 +199,7 @@ def _beside_paper(record: Record | None) -> str:
 def print_motivation(records: Sequence[Record]) -> None:
     """A row a cell of Table 1: F_v's accuracies, the paper's in brackets, and below what they rest on."""
     print("F_v, trained on X_v alone: accuracy on benign test images and on X_v of test images (the paper's); on "
-          "benign ones the same network taught otherwise; how often the attack fooled F_p")  # fmt: skip
+          "benign ones the same network trained otherwise; how often the attack fooled F_p")  # fmt: skip
     table, lines = _table("data", "attack", *MOTIVATION.values()), []
     for data, attack in dict.fromkeys((r.data, r.attack) for r in records):
         own = [r for r in records if (r.data, r.attack) == (data, attack)]

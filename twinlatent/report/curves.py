@@ -11,6 +11,7 @@ from matplotlib.ticker import LogFormatter, NullFormatter
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.report.drawing import COLOURS, INK, WIDTH, Floats, lines, marked_lines, need, need_finite, style
+from twinlatent.report.labels import LEGEND, TITLE, shortened
 
 PALE = "#cfe3ef"
 LONG_LABEL = 24  # letters of a label of which two do not fit side by side
@@ -26,7 +27,7 @@ def success_curves(
     curves: Mapping[str, SuccessCurve],
     *,
     benign_pass: float | None = None,
-    ylabel: str = "share of images the attack wins",
+    ylabel: str = "success rate",
 ) -> Figure:
     """Draw one curve of success over L∞ radii a name, its interval as a band (figures 6, 12 and 13 of the paper).
 
@@ -81,8 +82,9 @@ def attack_bars(rates: Mapping[str, Interval], worst: Interval | None = None) ->
             [low, high], [place, place], color="#d55e00" if whole else INK, linewidth=1.2, marker="|", markersize=5
         )
         axes.text(high + 0.02 * reach, place, f"{value:.3f}", va="center", fontsize=8)
-    axes.set(yticks=range(len(shown)), yticklabels=[name for name, _ in shown], xlim=(0, 1.14 * reach),
-             ylim=(len(shown) - 0.4, -0.6), xlabel="share of images the attack wins")  # fmt: skip
+    names = [shortened(name, TITLE) for name, _ in shown]
+    axes.set(yticks=range(len(shown)), yticklabels=names, xlim=(0, 1.14 * reach),
+             ylim=(len(shown) - 0.4, -0.6), xlabel="success rate")  # fmt: skip
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     return figure
@@ -151,4 +153,4 @@ def _with_band(axes: Axes, curve: SuccessCurve, name: str, line: dict[str, Any])
         axes.fill_between(epsilon, low, high, color=line["color"], alpha=0.13, linewidth=0)
     else:
         axes.vlines(epsilon, low, high, color=line["color"], linewidth=1.2)
-    axes.plot(epsilon, value, label=name, **line)
+    axes.plot(epsilon, value, label=shortened(name, LEGEND), **line)

@@ -72,7 +72,7 @@ def image_grid(rows: Sequence[GridRow]) -> Figure:
 def pair_grid(grid: PairGrid) -> Figure:
     """Draw a row a benign image and a column an attack, under each image what the detector says (figures 7, 9 to 11).
 
-    A thick frame is round the images with which an attack won: misclassified and not flagged.
+    A thick frame is round the images with which an attack succeeded: misclassified and not flagged.
     """
     benign = _Column(
         "", "benign", grid.benign, grid.benign_label, grid.benign_flagged, np.zeros(len(grid.benign), bool)
@@ -137,10 +137,19 @@ def _column(grid: PairGrid, number: int, group: str, title: str) -> _Column:
     return _Column(group, title, grid.images[number], grid.predicted[number], grid.flagged[number], grid.won[number])
 
 
+def split_column(column: str) -> tuple[str, float | None]:
+    """`mim_w 0.2` → mim_w and 0.2, `cw_w` → cw_w and None; an attack's own name may hold spaces."""
+    attack, _, radius = column.rpartition(" ")
+    try:
+        return (attack, float(radius)) if attack else (column, None)
+    except ValueError:
+        return column, None
+
+
 def _split(column: str) -> tuple[str, str]:
     """`mim_w 0.2` → MIM_W and ε 0.2, `cw_w` → CW-L2_W and nothing."""
-    attack, _, radius = column.rpartition(" ")
-    return (attack_name(attack), f"ε {radius}") if attack else (attack_name(column), "")
+    attack, radius = split_column(column)
+    return attack_name(attack), "" if radius is None else f"ε {column.rpartition(' ')[2]}"
 
 
 def _mosaic(columns: Sequence[_Column], true: Names, fpr: float) -> Figure:
@@ -149,7 +158,9 @@ def _mosaic(columns: Sequence[_Column], true: Names, fpr: float) -> Figure:
     tall = height / width
     step, lefts = tall + TEXT_ROOM, _lefts(columns)
     right, bottom = lefts[-1] + 1, rows * step
-    said = f"At the left the true class. Thick frame: misclassified and not flagged at {100 * fpr:g} % false alarms."
+    said = (
+        f"At the left the true class. Thick frame: misclassified and not flagged (false-positive rate {100 * fpr:g} %)."
+    )
     note = textwrap.wrap(said, int(LETTERS * (right + NAME_ROOM)))
     titles = [textwrap.wrap(column.title, LONGEST, break_long_words=False) for column in columns]
     top = LINE * max(map(len, titles))

@@ -1,4 +1,6 @@
-"""What a reader calls the attacks and detectors that records have short names for. Plain text, not escaped."""
+"""What a reader calls the attacks and detectors that records have short names for; all others keep their own name."""
+
+from collections.abc import Iterable
 
 ATTACK_NAMES = {
     "none": "no attack", "worst": "worst of all", "fgsm": "FGSM", "pgd": "PGD", "mim": "MIM", "cw": "CW-L2",
@@ -17,12 +19,12 @@ CHECKS = {
     "gradients": "no term's gradient vanishes, and no attack goes without one",
     "gradient-balance": "the two terms of the attacks have gradients of comparable length",
     "gamma": "no search for γ ends at an end of its range",
-    "adaptive": "attacks that know the detector win as much as those that do not",
-    "iterative": "iterative attacks win as much as one-step ones",
-    "blind": "attacks without gradients win nothing that gradients do not",
+    "adaptive": "attacks that know the detector succeed as often as those that do not",
+    "iterative": "iterative attacks succeed as often as one-step ones",
+    "blind": "attacks without gradients succeed on no image on which gradients fail",
     "epsilon": "success rises with the radius",
-    "unbounded": "with no bound on the change every image falls",
-    "effort": "twice the steps and restarts win hardly anything more",
+    "unbounded": "with no bound on the change attacks succeed on every image",
+    "effort": "twice the steps and restarts hardly raise the success",
     "determinism": "the same image gets the same answer, alone or in a batch",
     "threshold": "as many benign images are flagged as was promised",
     "counts": "enough images stand behind every rate",
@@ -34,11 +36,20 @@ JUDGE_NAMES = {
 }  # fmt: skip
 LONGEST = 12
 """Letters of a name that fit under a small picture."""
+TITLE, LEGEND = 28, 48
+"""Letters of one that fit above half a figure, and in a line of a legend."""
 
 
 def attack_name(attack: str) -> str:
     """What a reader calls an attack."""
     return ATTACK_NAMES.get(attack, attack)
+
+
+def attack_names(attacks: Iterable[str]) -> dict[str, str]:
+    """What a reader calls each of `attacks`; those that would be called the same keep their own names."""
+    names = {attack: attack_name(attack) for attack in attacks}
+    called = list(names.values())
+    return {attack: name if called.count(name) == 1 else attack for attack, name in names.items()}
 
 
 def detector_name(method: str, trained_with: str) -> str:
@@ -47,6 +58,6 @@ def detector_name(method: str, trained_with: str) -> str:
     return name if trained_with == "none" else f"{name}, {attack_name(trained_with)}"
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, longest: int = LONGEST) -> str:
     """The first letters of a long name, and …"""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from twinlatent.evaluation.pictures import LatentCloud
 from twinlatent.report.drawing import BENIGN_COLOUR, COLOURS, INK, RULE, Floats, style
+from twinlatent.report.labels import TITLE, shortened
 
 PERPLEXITY = 30.0
 STEPS = 500
@@ -47,9 +48,9 @@ def embedded(points: Floats, seed: int) -> Floats:
 
 def _scatter(axes: Axes, places: Floats, cloud: LatentCloud) -> None:
     (x, y), (u, v) = places[~cloud.attacked].T, places[cloud.attacked].T
-    name = cloud.class_name
+    name = shortened(cloud.class_name, TITLE)
     axes.scatter(x, y, s=14, color=BENIGN_COLOUR, edgecolors=INK, linewidths=0.4, label=f"benign {name}")
-    axes.scatter(u, v, s=16, color=COLOURS[1], marker="x", linewidths=1.0, label=f"attacked, read as {name}")
+    axes.scatter(u, v, s=16, color=COLOURS[1], marker="x", linewidths=1.0, label=f"attacked, classified as {name}")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     for spine in axes.spines.values():

@@ -1,18 +1,15 @@
 """A results folder to one self-contained HTML page: no scripts, nothing loaded from elsewhere."""
 
-import re
-from collections.abc import Iterable
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from twinlatent.evaluation.run_folder import PAGE, EvaluationRun, read_run
+from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.run_folder import PAGE, EvaluationRun, ModelCard, read_run
 from twinlatent.files import write_text
-from twinlatent.report import page_figures, page_summary, page_tables, page_white_box
-from twinlatent.report.page_about import meaning, provenance, trained
-from twinlatent.report.page_examples import example_cards
-from twinlatent.report.page_style import TEMPLATE
-
-HEADING = re.compile(r"<h2 id=(\w+)>(.*?)</h2>")
+from twinlatent.report import plots, select, summary, tables
+from twinlatent.report.cells import share
+from twinlatent.report.rendering import Cell, Fact, render
 
 
 def write_page(folder: str | Path) -> Path:
@@ -32,43 +29,92 @@ def page(run: EvaluationRun) -> str:
 
     A summary first, then tables beside the paper's numbers, figures, and where all this comes from.
     """
-    tables = (
-        page_tables.benign(run.records),
-        page_tables.black_box(run.records),
-        page_white_box.white_box(run.records),
-        page_white_box.conditions(run.records),
-        page_white_box.judges(run.judges),
-        page_white_box.checks(run.checks),
-    )
-    drawn = (
-        page_figures.separation(run),
-        page_figures.attacked(run),
-        page_figures.pictures(run),
-        example_cards(run.examples),
-        page_figures.training(run.log),
-    )
-    return framed(
-        run.model.title,
+    head = summary.headline(run)
+    return render(
+        "report.html.j2",
+        title=run.model.title,
         eyebrow=f"Adversarial-example detector on {run.model.test_data}",
-        lead=page_summary.lead(run),
-        summary=page_summary.tiles(run) + page_summary.findings(run.checks),
-        sections=(*tables, *drawn, meaning(run), trained(run.model), provenance(run.records)),
-        source="the files beside this page",
+        lead=summary.lead(run, head),
+        tiles=summary.tiles(run, head),
+        check_counts=summary.check_counts(run.checks),
+        not_passed=[check for check in tables.in_order(run.checks) if check.status != "pass"],
+        benign=tables.benign(run.records),
+        black_box=tables.black_box(run.records),
+        white_box=tables.white_box(run.records),
+        conditions=tables.conditions(run.records),
+        judges=tables.judges(run.judges),
+        checks=tables.checks(run.checks),
+        separation=plots.separation(run),
+        strength=plots.strength(run),
+        pictures=plots.pictures(run),
+        pairs=plots.examples(run.examples),
+        training=plots.training(run.log),
+        has_white_box=any(record.metric.startswith("sr") for record in run.records),
+        card=_card(run.model),
+        settings=list(_flat(run.model.settings)),
+        provenance=provenance(run.records),
     )
 
 
-def framed(title: str, *, eyebrow: str, lead: str, summary: str, sections: Iterable[str], source: str) -> str:
-    """A whole page.
+def provenance(records: Iterable[Record]) -> list[Fact]:
+    """Where the numbers come from."""
+    records = tuple(records)
+    versions = dict.fromkeys(f"{name} {version}" for r in records for name, version in r.versions.items())
+    rows: list[Fact] = [
+        ("command", _distinct(Cell(r.command, kind="code") for r in records)),
+        ("commit", _distinct(Cell(r.commit, kind="code") for r in records)),
+        ("date", _distinct(r.date for r in records)),
+        ("machine", _distinct(r.machine for r in records)),
+        ("versions", ", ".join(versions)),
+        ("seed", _distinct(str(r.seed) for r in records)),
+        ("attacks", _distinct(r.budget for r in records if not select.misclassified_only(r))),
+    ]
+    return [row for row in rows if row[1]]
 
-    Args:
-        title: heading, as eyebrow and source plain text.
-        eyebrow: a line above the heading.
-        lead: HTML of the first paragraph.
-        summary: HTML below it.
-        sections: HTML; empty ones are left out, and the others are listed at the top.
-        source: what the page was made from.
-    """
-    body = "\n".join(section for section in sections if section)
-    contents = " ".join(f'<a href="#{name}">{text}</a>' for name, text in HEADING.findall(body))
-    return TEMPLATE.substitute(title=escape(title), eyebrow=escape(eyebrow), lead=lead, summary=summary,
-                               contents=contents, sections=body, source=escape(source))  # fmt: skip
+
+def duration(seconds: float) -> str:
+    """A time a reader can grasp."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _card(model: ModelCard) -> list[Fact]:
+    """What a detector is made of."""
+    counts = f"{model.training_images:,} training, {model.calibration_images:,} calibration, {model.test_images:,} test"
+    return [
+        ("data", f"{model.data}, {len(model.class_names)} classes: {', '.join(model.class_names)}"),
+        *([("judged on", model.judged_on)] if model.test_data != model.data else []),
+        ("images", counts),
+        ("network, one per class" if model.decoder else "network", Cell(model.network, kind="code")),
+        *([("decoder, one per class", Cell(model.decoder, kind="code"))] if model.decoder else []),
+        ("parameters", f"{model.parameters:,}"),
+        ("suspicion score", model.score),
+        ("label rule", model.label_rule),
+        ("false-positive rate asked for", share(model.fpr)),
+        ("training time", duration(model.seconds)),
+    ]
+
+
+def _flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Fact]:
+    for key, value in settings.items():
+        path = (*above, key.replace("_", " "))
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        else:
+            yield " · ".join(path), _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def _distinct(values: Iterable[str | Cell]) -> tuple[str | Cell, ...]:
+    return tuple(dict.fromkeys(values))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from twinlatent.report.drawing import BENIGN_COLOUR, INK, WIDTH, Floats, lines, need, style
+from twinlatent.report.labels import LEGEND, TITLE, shortened
 
 Curve = tuple[Floats, Floats]
 BINS = 36
@@ -28,7 +29,7 @@ def roc(curves: Mapping[str, Curve]) -> Figure:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=(0, (1, 2)), label="guessing  AUC 0.500")
     for (name, (fpr, tpr)), line in zip(curves.items(), lines(), strict=False):
-        axes.plot(fpr, tpr, label=f"{name}  AUC {np.trapezoid(tpr, fpr):.3f}", **line)
+        axes.plot(fpr, tpr, label=f"{shortened(name, LEGEND)}  AUC {np.trapezoid(tpr, fpr):.3f}", **line)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="share of benign images flagged",
              ylabel="share of attacked images flagged")  # fmt: skip
     handles, labels = axes.get_legend_handles_labels()
@@ -56,7 +57,7 @@ def score_histograms(benign: Floats, adversarial: Mapping[str, Floats], threshol
         _bars(axes, scores, edges, color=line["color"], hatch="/////", linewidth=1.1, label="attacked")
         if threshold is not None:
             axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="threshold")
-        axes.set_title(name)
+        axes.set_title(shortened(name, TITLE))
     for axes in panels.flat[len(adversarial) :]:
         axes.set_axis_off()
     figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)

@@ -140,6 +140,11 @@ def find(records: Iterable[Record], **fields: object) -> Record | None:
     return next((r for r in records if all(getattr(r, name) == value for name, value in fields.items())), None)
 
 
+def percentage(metric: str) -> float:
+    """k of a metric such as sr@k or tpr@k."""
+    return float(metric.partition("@")[2])
+
+
 def interval(record: Record) -> Interval:
     """Value, and the ends of its interval, the value itself where it has none."""
     low = record.value if record.low is None else record.low

@@ -1,7 +1,6 @@
 """Table 1 and Figure 2 of the paper: what a classifier learns from vulnerable features alone, on one page."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,11 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.records import Metric, Record
 from twinlatent.files import write_text
 from twinlatent.motivation.experiment import Vulnerability
-from twinlatent.report.drawing import RULE, need, save, style, svg
+from twinlatent.report.cells import paper_cell, share_cell
+from twinlatent.report.drawing import RULE, need, save, style
 from twinlatent.report.labels import attack_name, shortened
-from twinlatent.report.page import framed
-from twinlatent.report.page_about import provenance
-from twinlatent.report.page_parts import attack, note, plot, section, share_cell, table
-from twinlatent.report.page_tables import paper_cell
+from twinlatent.report.page import provenance
+from twinlatent.report.rendering import Plot, Table, plot, render, table
 from twinlatent.report.select import find
 
 FIGURE = "figure2.svg"
@@ -32,17 +30,6 @@ FOOLED: dict[Metric, str] = {
     "attack_success": "attacks that fooled F_p: added to X_v",
     "test_attack_success": "the same of test images",
 }
-TABLE_NOTE = (
-    "F_v saw no benign image and no right label: only images of X_v, made by attacks on another classifier, F_p, and "
-    "the wrong labels that F_p gives them. An attacked image that F_p still reads rightly is not added. In square "
-    "brackets 95&nbsp;% intervals over test images, beside them the paper's numbers."
-)
-CONTROLS_NOTE = (
-    "Accuracy on benign test images of the same network, trained as long on as many images, in which there is nothing "
-    "to learn: random labels must give chance, with or without noise as large as the attack's change, give or take "
-    "what one random labelling of whole classes gives. The labels of X_v are all wrong for the benign images they were "
-    "made from, so that those images with these labels give less than chance unless they say which class is near which."
-)
 
 
 @style()
@@ -94,36 +81,36 @@ def vulnerability(cells: Sequence[Vulnerability]) -> str:
     if not cells:
         raise TwinlatentError("there is no cell of Table 1 to show: give at least one")
     records = [cell.records for cell in cells]
-    sections = (
-        section("table1", "What F_v learnt", _table(records, MEASURED, TABLE_NOTE, paper=True)),
-        section("controls", "Controls", _table(records, CONTROLS, CONTROLS_NOTE)),
-        section("attacks", "What X_v was made of", _table(records, FOOLED, "Every attacked image counts.")),
-        section("figure2", "Images of X_v with their labels", "".join(map(_picture, cells))),
-        provenance(record for own in records for record in own),
-    )
     data = ", ".join(dict.fromkeys(own[0].data for own in records))
-    lead = "A classifier trained only on attacked images with the labels they were mistaken for, tested on benign ones."
-    return framed("Vulnerable features alone", eyebrow=f"Section 3 of the paper on {data}", lead=lead, summary="",
-                  sections=sections, source="the files beside this page")  # fmt: skip
+    return render(
+        "vulnerable.html.j2",
+        title="Vulnerable features alone",
+        eyebrow=f"Section 3 of the paper on {data}",
+        lead="A classifier trained only on attacked images with the labels they were mistaken for, tested on benign "
+        "ones.",
+        accuracies=_table(records, MEASURED),
+        controls=_table(records, CONTROLS),
+        attacks=_table(records, FOOLED),
+        pictures=[_picture(cell) for cell in cells],
+        provenance=provenance(record for own in records for record in own),
+    )
 
 
-def _table(records: Sequence[Sequence[Record]], metrics: dict[Metric, str], said: str, *, paper: bool = False) -> str:
-    """A row a cell, a column a metric."""
-    headings = [text for title in metrics.values() for text in ((title, "paper") if paper else (title,))]
+def _table(records: Sequence[Sequence[Record]], metrics: dict[Metric, str]) -> Table:
+    """A row a cell, a column a metric, beside it the paper's number where it has one."""
+    headings = [text for title in metrics.values() for text in (title, "paper")]
     rows = []
     for own in records:
         found = [find(own, metric=metric) for metric in metrics]
-        cells = [
-            text
-            for r in found
-            for text in ((share_cell(r, n=True), paper_cell(r)) if paper else (share_cell(r, n=True),))
-        ]
-        spent = escape(own[0].budget.removeprefix("section3, "))
-        rows.append([f"{escape(own[0].data)}, {attack(own[0].attack)}", *cells, spent])
-    return table("Accuracy", ["", *headings, "attacked"], rows) + note(said)
+        cells = [text for r in found for text in (share_cell(r, n=True), paper_cell(r))]
+        rows.append([_called(own), *cells, own[0].budget.removeprefix("section3, ")])
+    return table("Accuracy", ["", *headings, "attacked"], rows)
 
 
-def _picture(cell: Vulnerability) -> str:
-    first = cell.records[0]
-    title = f"{first.data}, {attack_name(first.attack)}"
-    return plot(svg(vulnerable_grid(cell)), f"Images of X_v by label: {title}", escape(title))
+def _called(records: Sequence[Record]) -> str:
+    return f"{records[0].data}, {attack_name(records[0].attack)}"
+
+
+def _picture(cell: Vulnerability) -> Plot:
+    title = _called(cell.records)
+    return plot(vulnerable_grid(cell), f"Images of X_v by label: {title}", title)
