@@ -75,7 +75,7 @@ def test_an_evaluation_prints_a_table_and_leaves_a_page(
     assert {record.command.split()[0] for record in records} == {"twinlatent"}
     page = Path("judged/report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
-    assert "How training went" in page
+    assert 'id="training"' in page
     assert [dict(line) for line in read_run("judged").log] == read_log(trained)
     assert contents(trained) == before, "an evaluation must not touch the training"
 
