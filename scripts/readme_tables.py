@@ -19,7 +19,7 @@ MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
 TABLE_1 = "table1"
 JUDGES = "judges"
 OTHER_RESULTS = {"digits-budgets", "encoder_step", "encoder_step-cats-dogs", TABLE_1, JUDGES}
-ON_CALIBRATION = ("underway-", "outsider-")
+ON_CALIBRATION = ("partway-", "surrogate-")
 """Begin the names of what scripts/on_calibration.py wrote."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import Record, false_alarms, read_records, write_records
+from twinlatent.evaluation.records import Record, false_alarms, read_records
 
 FLAT: dict[str, Any] = {
     "data": "mnist", "method": "twinlatent", "trained_with": "mim", "attack": "pgd", "epsilon": 0.3,
@@ -24,19 +24,9 @@ def changed(**fields: Any) -> dict[str, Any]:
     return {**FLAT, **fields}
 
 
-def test_records_come_back_as_they_were(tmp_path: Path) -> None:
-    records = (
-        Record(**FLAT),
-        Record(**changed(attack="none", epsilon=None, score=None, metric="accuracy", low=None, high=None)),
-        Record(**changed(metric="l2_rms255", value=45.1, low=None, high=None)),
-    )
-    write_records(tmp_path / "results.json", records)
-    assert read_records(tmp_path / "results.json") == records
-
-
-def test_the_file_is_a_list_of_flat_objects(tmp_path: Path) -> None:
-    write_records(tmp_path / "results.json", [Record(**FLAT)])
-    assert json.loads((tmp_path / "results.json").read_text()) == [FLAT]
+def test_a_file_of_version_0_1_0_is_read(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps([FLAT, changed(attack="mim")]))
+    assert read_records(tmp_path / "results.json") == (Record(**FLAT), Record(**changed(attack="mim")))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.1])
@@ -71,7 +61,7 @@ def test_a_bad_record_is_named_by_file_number_and_field(tmp_path: Path, fields: 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("{}", "JSON list"), ("[1]", "record 0"),
+@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("{}", "JSON list of records"), ("[1]", "record 0"),
                                                ('[{"data": "mnist"}]', "'method': Field required")])  # fmt: skip
 def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "results.json").write_text(text)

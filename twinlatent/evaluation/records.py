@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.files import write_json
+from twinlatent.evaluation.results_file import flat_rows, packed, write_results
 
 Method = Literal["twinlatent", "plain", "gong", "rce", "adversarial-training", "gat", "motivation"]
 TrainedWith = Literal["mim", "pgd", "cw", "none"]
@@ -109,20 +109,23 @@ def false_alarms(records: Iterable[Record], fpr: float = 0.05) -> Record | None:
     return min(found, key=lambda r: r.asked or fpr, default=None)
 
 
-def write_records(path: str | Path, records: Iterable[Record]) -> None:
-    """Write `records` to `path` as a JSON list of flat objects, whole or not at all."""
-    write_json(path, [record.model_dump() for record in records])
+def write_records(path: str | Path, records: Iterable[Record], *, detector: str | None = None,
+                  settings: dict[str, Any] | None = None) -> None:  # fmt: skip
+    """Write `records` to `path` in the form of `results_file`, whole or not at all; its `packed` has the arguments."""
+    flat = [record.model_dump() for record in records]
+    write_results(path, packed(flat, detector=detector, settings=settings))
 
 
 def read_records(path: str | Path) -> tuple[Record, ...]:
-    """Read what `write_records` wrote.
+    """Read what `write_records` wrote, now or in version 0.1.0.
 
     Errors: `TwinlatentError` naming the file, the record and the field when one is missing, unknown or wrong.
     """
-    items = read_json(path)
-    if not isinstance(items, list):
-        raise TwinlatentError(f"{path}: expected a JSON list of records, found {type(items).__name__}")
-    return tuple(_record(path, number, item) for number, item in enumerate(items))
+    item = read_json(path)
+    try:
+        return tuple(_record(path, place, row) for place, row in flat_rows(path, item))
+    except ValidationError as error:
+        raise TwinlatentError(f"{path}: {complaint(error)}") from error
 
 
 def read_json(path: str | Path) -> object:
@@ -145,8 +148,8 @@ def complaint(error: ValidationError) -> str:
     return f"field {field!r}: {message}{found}" if field else message
 
 
-def _record(path: str | Path, number: int, item: object) -> Record:
+def _record(path: str | Path, place: str, item: object) -> Record:
     try:
         return Record.model_validate(item)
     except ValidationError as error:
-        raise TwinlatentError(f"{path}: record {number}: {complaint(error)}") from error
+        raise TwinlatentError(f"{path}: {place}: {complaint(error)}") from error
