@@ -1,6 +1,6 @@
 """Measure detectors on calibration images, to choose a setting without looking at a test image.
 
-python scripts/on_calibration.py mnist results/underway-mnist.json runs/A runs/B [--images 300] [--inside 60]
+python scripts/on_calibration.py mnist results/partway-mnist.json runs/A runs/B [--images 300] [--white-box 60]
 
 Black box: the paper's attacks on each substitute, AUC under every score. White box: SR@5 % of the suite `standard`, the
 score `ratio` at ε .3 and `vulnerable` at ε .1. Thresholds come from the same calibration images, all of them, which
@@ -9,7 +9,7 @@ moves each number alike.
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,12 +30,18 @@ POINTS = (("ratio", 0.3), ("vulnerable", 0.1))
 def called(detector: tl.Detector) -> str:
     """What tells the detector from the others: the settings in question and its seed."""
     training = detector.card["training"]
-    outsider = training.get("outsider") or {"share": 0.0}
-    return (f"underway {training.get('underway', 0.0):g}, outsider {outsider['share']:g}, "
-            f"training seed {detector.card['seed']}")  # fmt: skip
+    negatives = training.get("negatives") or {}
+    partway, surrogate = ((negatives.get(name) or training.get(old) or 0.0)
+                          for name, old in (("partway", "underway"), ("surrogate", "outsider")))  # fmt: skip
+    return f"partway {share(partway):g}, surrogate {share(surrogate):g}, training seed {detector.card['seed']}"
 
 
-def outside(
+def share(setting: Any) -> float:
+    """Of a setting that is a share, or has one."""
+    return float(setting["share"] if isinstance(setting, dict) else setting)
+
+
+def black_box(
     detectors: list[tl.Detector], split: Split, drawn: LabelledImages, folder: Path, names: list[str]
 ) -> list[Record]:
     """AUC of each attack on each substitute under every score, and the mean over substitutes."""
@@ -69,7 +75,7 @@ def outside(
     return records
 
 
-def inside(detector: tl.Detector, split: Split, images: int, folder: Path) -> list[Record]:
+def white_box(detector: tl.Detector, split: Split, images: int, folder: Path) -> list[Record]:
     """SR@5 of the worst attack at each of `POINTS`."""
     records, drawn = [], draw(split.calibration, images, 0)
     substitute = train_substitute(split, folder=folder).network
@@ -86,7 +92,7 @@ def main(
     path: Path,
     models: list[str],
     images: Annotated[int, typer.Option(min=2)] = 300,
-    inside_images: Annotated[int, typer.Option("--inside", min=0)] = 60,
+    white_box_images: Annotated[int, typer.Option("--white-box", min=0)] = 60,
     folder: Path = Path("runs/on-calibration"),
     substitute: Annotated[list[str] | None, typer.Option(help="Default: all three.")] = None,
 ) -> None:
@@ -94,10 +100,12 @@ def main(
     split = tl.data.load(data)
     detectors = [tl.load(model) for model in models]
     assert all(isinstance(detector, tl.Detector) for detector in detectors)
-    made = outside(detectors, split, draw(split.calibration, images, 0), folder / data, substitute or list(SUBSTITUTES))
+    made = black_box(
+        detectors, split, draw(split.calibration, images, 0), folder / data, substitute or list(SUBSTITUTES)
+    )
     write_records(path, _joined(path, made))
-    for detector in detectors if inside_images else []:
-        made += inside(detector, split, inside_images, folder / data)
+    for detector in detectors if white_box_images else []:
+        made += white_box(detector, split, white_box_images, folder / data)
         write_records(path, _joined(path, made))
 
 

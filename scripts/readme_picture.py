@@ -6,7 +6,7 @@ twinlatent demo --out runs/digits-demo && python scripts/readme_picture.py runs/
 import sys
 
 import numpy as np
-from readme_tables import ROOT
+from tables import ROOT
 
 from twinlatent.evaluation.run_folder import Examples, read_run
 from twinlatent.report.figures import GridRow, image_grid, save

@@ -1,0 +1,57 @@
+"""Write the pages that show results/: docs/results.md, docs/ablations.md and the first table of README.md.
+
+python scripts/pages.py [--check]
+
+Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py. With --check nothing is written: it
+says which page does not show what results/ holds.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tables
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from twinlatent.files import write_text
+
+TEMPLATES = tables.ROOT / "scripts" / "templates"
+GENERATED = "results.md", "ablations.md"
+README = tables.ROOT / "README.md"
+BEGIN, END = "<!-- headline:begin -->\n", "<!-- headline:end -->"
+
+
+def rendered(name: str) -> str:
+    """The page whose template has this name; what a template names and `tables` lacks is an error."""
+    loader = FileSystemLoader(TEMPLATES)
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)  # of Markdown
+    environment.filters["lines"] = "\n".join
+    return environment.get_template(f"{name}.j2").render(vars(tables))
+
+
+def with_headline(text: str, rows: Iterator[str]) -> str:
+    """The text of README.md with the first table between its marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}{chr(10).join(rows)}\n{END}{rest.split(END)[1]}"
+
+
+def pages() -> dict[Path, str]:
+    """Every page as it should be."""
+    readme = with_headline(README.read_text(encoding="utf-8"), tables.headline())
+    return {README: readme} | {tables.ROOT / "docs" / name: rendered(name) for name in GENERATED}
+
+
+def main() -> int:
+    """Write or check."""
+    status = 0
+    for path, wanted in pages().items():
+        if "--check" not in sys.argv[1:]:
+            write_text(path, wanted)
+        elif not path.exists() or path.read_text(encoding="utf-8") != wanted:
+            print(f"{path.name} does not show the numbers of results/: run scripts/pages.py", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
