@@ -1,6 +1,7 @@
 """scripts/pages.py: every page shows what results/ holds, and a page that does not is named."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -83,3 +84,10 @@ def test_a_template_names_only_what_there_is(
     monkeypatch.setattr(pages, "TEMPLATES", tmp_path)
     with pytest.raises(UndefinedError, match="no_such_table"):
         pages.rendered("a.md")
+
+
+def test_the_example_of_the_form_is_one(pages: ModuleType, tmp_path: Path) -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", pages.rendered("results.md"), re.DOTALL)
+    (tmp_path / "a.json").write_text(block, encoding="utf-8")
+    (record,) = read_records(tmp_path / "a.json")
+    assert (record.attack, record.value, record.budget) == ("worst", 0.24, "standard")
