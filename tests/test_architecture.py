@@ -62,6 +62,7 @@ FLOORS = (
         "method.radii",
         "method.adversaries.*",
         "method.negatives.*",
+        "baselines.methods",
         "baselines.settings",
         "evaluation.learners",
         "motivation.settings",

@@ -1,7 +1,8 @@
 """Settings by name: one line of complaint for a wrong one, and changes such as `adversary.epsilon=0.3`."""
 
 import difflib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -91,3 +92,24 @@ def override(settings: Settings, changes: Sequence[str]) -> Settings:
             raise unknown(path.strip(), ["".join(f"{part}." for part in above) + known for known in place])
         place[name] = None if value.strip().lower() == "none" else value.strip()
     return checked(lambda: type(settings)(**values))
+
+
+def as_toml(values: Mapping[str, Any]) -> str:
+    """Settings as the text of a TOML file; what is None is left out, as it stands for the default."""
+    return "\n".join(_lines(values, "")).strip() + "\n"
+
+
+def _lines(values: Mapping[str, Any], above: str) -> Iterator[str]:
+    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in values.items() if name not in tables and value is not None}
+    if above and plain:
+        yield f"\n[{above}]"
+    for name, value in plain.items():
+        yield f"{name} = {_value(value)}"
+    for name, table in tables.items():
+        yield from _lines(table, f"{above}.{name}" if above else name)
+
+
+def _value(value: Any) -> str:
+    """A TOML value, which JSON writes alike."""
+    return json.dumps(value, ensure_ascii=False)

@@ -57,8 +57,11 @@ BAD = [  # words, what the line must name
     ("train digits --out x --set rounds=0", "rounds = '0'"),
     ("train digits --out x --set nonsense=1", "nonsense"),
     ("train digits --out x --set adversary.nonsense=1", "adversary.nonsense"),
-    ("train digits --out x --set outsider.share=2", "outsider.share = '2'"),
-    ("train digits --out x --set outsider.share=1 --set outsider.layers=q(2)", "outsider.layers"),
+    ("train digits --out x --set negatives.surrogate.share=2", "surrogate.share = '2'"),
+    (
+        "train digits --out x --set negatives.surrogate.share=1 --set negatives.surrogate.layers=q(2)",
+        "surrogate.layers",
+    ),
     ("train digits --out x --set nonsense.epsilon=1", "'nonsense.epsilon'"),
     ("train digits --out x --set adversary.epsilon=2", "adversary.epsilon = '2'"),
     ("train digits --out x --set adversary.epsilon=nan", "adversary.epsilon = 'nan'"),

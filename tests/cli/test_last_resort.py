@@ -99,10 +99,13 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before(training: list[str], 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        refusal = program(*words).refusal
+        refused = program(*words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert refusal == "run/state.safetensors could not be written in round 1 (File too large); make room"
+    assert refused.status == 1
+    assert refused.err.strip().endswith(
+        "run/state.safetensors could not be written in round 1 (File too large); make room"
+    )
     assert os.listdir("run") == ["log.jsonl"]
     assert program(*words).status == 0, "nothing stands in the way of the same command"
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,25 @@ def test_training_leaves_its_files_and_says_where(
     }
     assert [line["round"] for line in read_log(trained)] == list(range(1, 41))
     done = ok(*training, "--set", "rounds=2", "--out", "new")
-    assert done.text.startswith("new/detector.safetensors: 2 rounds in ")
+    settings = tomllib.loads(done.out.partition("new/detector")[0])
+    card = json.loads((Path("new") / "training.json").read_text(encoding="utf-8"))
+    flat = {name: value for name, value in card["training"]["adversary"].items() if value is not None}
+    assert done.out.startswith("# recipe digits-smoke, smoke; 980 training images\nencoder = ")
+    assert (settings["rounds"], settings["adversary"]) == (2, flat)
+    assert "new/detector.safetensors: 2 rounds in " in done.text
     assert re.search(r"359 test images: accuracy 0\.\d{4}, flagged 0\.\d{4} where 0.05 was asked for", done.text)
+
+
+def test_a_recipe_of_ones_own(training: list[str], ok: Callable, program: Callable) -> None:
+    Path("mine.toml").write_text("[game]\nrounds = 3\n[game.negatives.partway]\nshare = 0.5\n", encoding="utf-8")
+    done = ok(*training[:4], "--recipe", "mine.toml", "--set", "batch=4", "--out", "new", "--no-progress")
+    assert done.out.startswith("# recipe mine, smoke; 980 training images\n")
+    made = tl.load("new").card["training"]
+    assert (made["rounds"], made["batch"], made["negatives"]["partway"]["share"]) == (3, 4, 0.5)
+    Path("mine.toml").write_text("[game]\nround = 3\n", encoding="utf-8")
+    refusal = program(*training, "--recipe", "mine.toml", "--out", "other").refusal
+    assert "setting 'game.round' is unknown; did you mean game.rounds?" in refusal
+    assert not Path("other").exists()
 
 
 def test_the_card_says_how_it_was_trained(trained: Path, detector: Detector) -> None:

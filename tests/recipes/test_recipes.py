@@ -19,9 +19,9 @@ from twinlatent.method.negatives import Setup
 from twinlatent.method.negatives.surrogate import new_surrogate
 from twinlatent.method.networks import build_classifier
 from twinlatent.method.plans import Conv, plan
-from twinlatent.recipes import PURPOSES, Recipe, as_toml, names, recipe_for, recipe_of, shipped
+from twinlatent.recipes import PURPOSES, Recipe, names, recipe_for, recipe_of, shipped
 from twinlatent.recipes.files import FOLDER, RULES
-from twinlatent.settings import override
+from twinlatent.settings import as_toml, override
 
 
 def generic(side: int, purpose: str = "standard", data: str = "", classes: int = 3, images: int = 60_000) -> Recipe:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def fit_baseline(
     overwrite: bool = False,
     device: Device = "cpu",
     progress: bool = True,
+    begin: Callable[[], None] = lambda: None,
 ) -> Baseline:
     """Train a baseline on the training part of a split and calibrate it on the calibration part.
 
@@ -99,6 +101,7 @@ def fit_baseline(
         overwrite: train anew where `folder` holds a training.
         device: such as "cpu" or "cuda", or a `torch.device`.
         progress: whether to show bars.
+        begin: called before the first round, when all is checked.
 
     Raises:
         TwinlatentError: unknown method, attack, preset or device, a folder that holds a training, or one that diverges.
@@ -114,7 +117,7 @@ def fit_baseline(
     origin = provenance()
     folder = file_path("folder", folder) if folder is not None else None
     identity = {"method": method, "settings": settings.model_dump(), "seed": seed, "data": split.fingerprint}
-    keeping = Keeping(folder, identity, resume, settings.checkpoint_every, progress)
+    keeping = Keeping(folder, identity, resume, settings.checkpoint_every, progress, cache(begin))
     with own_random_state(CPU, seed):
         module = new_network(method, settings.network, split.image_shape, split.classes).to(place)
     with training_folder(folder, resume=resume, overwrite=overwrite, parts=(CLASSIFIER, ATTACKED, BINARY)):

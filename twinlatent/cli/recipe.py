@@ -24,6 +24,7 @@ def show(
     attack: Annotated[str, typer.Option(help="Training attack that the game is against: mim, cw or pgd.")] = "mim",
 ) -> None:
     """Print all settings of a recipe, the defaults too, as a TOML file has them."""
-    from twinlatent.recipes import as_toml, shipped
+    from twinlatent.recipes import shipped
+    from twinlatent.settings import as_toml
 
     print(as_toml(shipped(name).resolved(attack)), end="")

@@ -38,8 +38,8 @@ def train(
     """Train a detector, ours by the mini-max game or a baseline, and calibrate it."""
     from twinlatent.baselines import fit_baseline
     from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
-    from twinlatent.recipes import as_toml, recipe_of
-    from twinlatent.settings import override
+    from twinlatent.recipes import recipe_of
+    from twinlatent.settings import as_toml, override
 
     set_threads(threads)
     if method != OURS and (label_rule or score):
@@ -47,21 +47,22 @@ def train(
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
     chosen = recipe_of(split, preset, recipe)
 
-    def said(settings: str) -> str:
-        return f"# recipe {chosen.name}, {chosen.purpose}; {len(split.train)} training images\n{settings}"
+    def begin() -> None:
+        print(f"# recipe {chosen.name}, {chosen.purpose}; {len(split.train)} training images")
+        print(as_toml(said))
 
     keep = {"seed": seed, "folder": folder, "resume": resume, "overwrite": force, "device": device,
-            "progress": progress}  # fmt: skip
+            "progress": progress, "begin": begin}  # fmt: skip
     try:
         made: CalibratedDetector
         if method == OURS:
             settings = override(chosen.game_settings(attack or "mim"), change or [])
             detector = detector_settings(chosen.detector, label_rule, score)
-            print(said(as_toml(settings.model_dump(mode="json") | {"detector": detector.model_dump()})))
+            said = settings.model_dump(mode="json") | {"detector": detector.model_dump()}
             made = tl.fit_split(split, settings=settings, detector=detector, **keep)  # type: ignore[arg-type]
         else:
             own = override(chosen.baseline_settings(method, attack), change or [])
-            print(said(as_toml(own.model_dump(mode="json"))))
+            said = own.model_dump(mode="json")
             made = fit_baseline(method, split, settings=own, **keep)  # type: ignore[arg-type]
     except KeyboardInterrupt as stopped:
         saved = (

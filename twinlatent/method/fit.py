@@ -1,6 +1,6 @@
 """From images to a detector: play the game, measure class means, calibrate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,12 @@ def fit_split(
     overwrite: bool = False,
     device: Device = "cpu",
     progress: bool = True,
+    begin: Callable[[], None] = lambda: None,
 ) -> Detector:
-    """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`."""
+    """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`.
+
+    `begin` is called before the first round, when all is checked.
+    """
     asked = recipe_of(split, preset, recipe)
     settings, detector = settings or asked.game_settings(), detector or asked.detector
     place, seed = check_device(device), checked_seed(seed)
@@ -102,7 +106,7 @@ def fit_split(
     folder = file_path("folder", folder) if folder is not None else None
     with training_folder(folder, resume=resume, overwrite=overwrite):
         state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
-                     fingerprint=split.fingerprint, device=place, progress=progress)  # fmt: skip
+                     fingerprint=split.fingerprint, device=place, progress=progress, begin=begin)  # fmt: skip
         card = training_card(split, settings, seed, state.round, state.seconds, origin, place)
         encoders = state.vaes.encoders.cpu()
         made = build_detector(encoders, split.train, split.calibration, split.class_names, detector, card)

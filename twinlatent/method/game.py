@@ -5,7 +5,7 @@ turn (one step on l^c with benign images of c and the negatives: attacked ones, 
 for). Letters: C classes, B images a class.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -141,6 +141,7 @@ def play(
     fingerprint: str = "",
     device: Device = "cpu",
     progress: bool = True,
+    begin: Callable[[], None] = lambda: None,
 ) -> GameState:
     """Play the game to its end and return the last state; its `vaes` are trained.
 
@@ -154,6 +155,7 @@ def play(
         fingerprint: of the data; a state of other data or settings is refused.
         device: where to compute.
         progress: whether to show a bar.
+        begin: called before the first round, when all is checked.
 
     Raises:
         TwinlatentError: a class without images, a state that does not fit, or a loss that is not finite any more.
@@ -181,7 +183,7 @@ def play(
         return record | {"success": attack.success, "passed": attack.passed}
 
     train_rounds(state, turn, settings.rounds,
-                 Keeping(folder, identity, resume, settings.checkpoint_every, progress), title="game",
+                 Keeping(folder, identity, resume, settings.checkpoint_every, progress, begin), title="game",
                  stopped=lambda: _stopped(state, settings),
                  note=lambda record: f"loss {record[TOTAL]:.1f}, adversary {record['passed']:.2f}")  # fmt: skip
     return state

@@ -97,7 +97,7 @@ def loss_terms(
         vaes: the class VAEs.
         benign: (C, B, channels, H, W), benign images of each class.
         attacked: (C, any number, channels, H, W), images of other classes than c, most of them attacked towards c, and
-            vulnerable ones of c (`underway` and `outsider` of `GameSettings`).
+            vulnerable ones of c (`partway` and `surrogate` of `NegativesSettings`).
         settings: density and margin.
         generator: of the reparameterisation noise.
         reconstruct: whether to decode at all.

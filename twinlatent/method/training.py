@@ -91,6 +91,7 @@ class Keeping:
         resume: resume from the state in `folder`, to the weights an uninterrupted training would have reached.
         every: rounds between two checkpoints.
         progress: whether to show a bar.
+        begin: called before the first round, when all is checked.
     """
 
     folder: Path | None
@@ -98,6 +99,7 @@ class Keeping:
     resume: bool = False
     every: int = 50
     progress: bool = True
+    begin: Callable[[], None] = lambda: None
 
     @property
     def state(self) -> Path:
@@ -137,6 +139,7 @@ def train_rounds(
         begun_by = _restore(state, keeping)
         if state.round < rounds and not stopped():
             _check_code(keeping.state, begun_by)
+    keeping.begin()
     with _log(keeping.folder, state.round) as write, deferred_interrupt() as interrupted, \
             bar(title, rounds, show=keeping.progress, done=state.round) as shown:  # fmt: skip
         started = time.monotonic() - state.seconds

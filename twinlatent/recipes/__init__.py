@@ -10,15 +10,15 @@ from twinlatent.lazy import lazily
 if TYPE_CHECKING:
     from twinlatent.recipes.files import names
     from twinlatent.recipes.reading import recipe_for, recipe_of, shipped
-    from twinlatent.recipes.recipe import PURPOSES, Recipe, as_toml
+    from twinlatent.recipes.recipe import PURPOSES, Recipe
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
             "twinlatent.recipes.files": ("names",),
             "twinlatent.recipes.reading": ("recipe_for", "recipe_of", "shipped"),
-            "twinlatent.recipes.recipe": ("PURPOSES", "Recipe", "as_toml"),
+            "twinlatent.recipes.recipe": ("PURPOSES", "Recipe"),
         },
     )
 
-__all__ = ["PURPOSES", "Recipe", "as_toml", "names", "recipe_for", "recipe_of", "shipped"]
+__all__ = ["PURPOSES", "Recipe", "names", "recipe_for", "recipe_of", "shipped"]

@@ -16,14 +16,21 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
+@cache
 def about(name: str) -> dict[str, Any]:
-    """What the file of a shipped recipe says."""
+    """What the file of a shipped recipe says; not to be changed."""
     return read(FOLDER / f"{name}.toml")
 
 
 @cache
+def rule(name: str) -> dict[str, Any]:
+    """What the file of a rule says, nothing where there is none; not to be changed."""
+    path = RULES / f"{name}.toml"
+    return read(path) if path.exists() else {}
+
+
 def read(path: Path) -> dict[str, Any]:
-    """What a file says; not to be changed.
+    """What a file says.
 
     Raises:
         TwinlatentError: it is no TOML, or cannot be read.

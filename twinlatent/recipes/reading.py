@@ -8,7 +8,7 @@ from twinlatent.baselines.settings import BaselineSettings
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.learners import SubstituteName
-from twinlatent.recipes.files import FOLDER, RULES, about, names, read
+from twinlatent.recipes.files import FOLDER, about, names, read, rule
 from twinlatent.recipes.recipe import PURPOSES, Recipe, merged
 from twinlatent.settings import check_names, checked, unknown
 
@@ -42,6 +42,8 @@ def recipe_for(
     """`recipe_of` images (channels, H, W) of so many classes, so many of them for training."""
     if purpose not in PURPOSES:
         raise TwinlatentError(f"preset {purpose!r} is unknown; choose from {', '.join(PURPOSES)}")
+    if classes < 2:
+        raise TwinlatentError(f"{data} has {classes} classes; give images of at least 2 classes")
     room = {"image_shape": list(image_shape), "classes": classes}
     if asked is not None:
         found = _extended(_path(asked))
@@ -99,9 +101,8 @@ def _made(found: Mapping[str, Any], images: int | None) -> Recipe:
     values: dict[str, Any] = {}
     size = _size(shape)
     narrow = ("narrow",) if min(shape[-2:]) < NARROW else ()
-    for rule in ("base", size, *narrow, purpose, f"{size}-{purpose}"):
-        path = RULES / f"{rule}.toml"
-        values = merged(values, read(path)) if path.exists() else values
+    for name in ("base", size, *narrow, purpose, f"{size}-{purpose}"):
+        values = merged(values, rule(name))
     values = merged(values, found)
     check_names(Recipe, values)
     substitutes = values.get("substitutes", {})

@@ -1,7 +1,6 @@
 """A recipe: every setting that hangs on what the images are, for a detector, the baselines and their evaluation."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -198,24 +197,3 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         under = both.get(name)
         both[name] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return both
-
-
-def as_toml(values: Mapping[str, Any]) -> str:
-    """Settings as the text of a TOML file; what is None is left out, as it stands for the default."""
-    return "\n".join(_lines(values, "")).strip() + "\n"
-
-
-def _lines(values: Mapping[str, Any], above: str) -> Iterator[str]:
-    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
-    plain = {name: value for name, value in values.items() if name not in tables and value is not None}
-    if above and plain:
-        yield f"\n[{above}]"
-    for name, value in plain.items():
-        yield f"{name} = {_value(value)}"
-    for name, table in tables.items():
-        yield from _lines(table, f"{above}.{name}" if above else name)
-
-
-def _value(value: Any) -> str:
-    """A TOML value, which JSON writes alike."""
-    return json.dumps(value, ensure_ascii=False)
