@@ -5,8 +5,7 @@ python scripts/figure12.py results/cats-dogs-mim.json docs/images/cats-dogs-figu
 
 import sys
 
-from twinlatent.evaluation.records import false_alarms, read_records
-from twinlatent.evaluation.whitebox import WORST
+from twinlatent.evaluation.results import WORST, false_alarms, read_records
 from twinlatent.report import select
 from twinlatent.report.figures import save, success_curves
 

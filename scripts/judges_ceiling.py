@@ -12,7 +12,7 @@ from pathlib import Path
 
 import twinlatent as tl
 from twinlatent.evaluation.judges import benign_agreement, train_judges
-from twinlatent.evaluation.records import Record, read_records, write_records
+from twinlatent.evaluation.results import Record, read_records, write_records
 from twinlatent.provenance import provenance
 
 PATH = Path(__file__).resolve().parent.parent / "results" / "judges.json"

@@ -15,13 +15,19 @@ import typer
 
 import twinlatent as tl
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation.blackbox import BLACK_BOX, MEAN
-from twinlatent.evaluation.kept import reused
-from twinlatent.evaluation.measured import Measured, draw, records_of
-from twinlatent.evaluation.metrics import Rate, auc, auc_interval
-from twinlatent.evaluation.records import Record, read_records, write_records
-from twinlatent.evaluation.substitutes import SUBSTITUTES, attack_substitute, train_substitute
-from twinlatent.evaluation.whitebox import WORST, WhiteBoxSettings, attack_detector
+from twinlatent.evaluation.black_box import BLACK_BOX, SUBSTITUTES, area, attack_substitute, train_substitute
+from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
+from twinlatent.evaluation.results import (
+    WORST,
+    Record,
+    Row,
+    Rows,
+    mean_over_substitutes,
+    read_records,
+    records_of,
+    write_records,
+)
+from twinlatent.evaluation.white_box import attack_detector
 from twinlatent.provenance import provenance
 
 POINTS = (("ratio", 0.3), ("vulnerable", 0.1))
@@ -45,33 +51,23 @@ def black_box(
     detectors: list[tl.Detector], split: Split, drawn: LabelledImages, folder: Path, names: list[str]
 ) -> list[Record]:
     """AUC of each attack on each substitute under every score, and the mean over substitutes."""
-    origin, records = provenance(), []
-    found: dict[tuple[int, str, str, float | None], list[Rate]] = {}
+    origin, began = provenance(), time.monotonic()
+    found: list[list[Rows]] = [[] for _ in detectors]
     for name in names:
         substitute = train_substitute(split, name, folder=folder)
         result = attack_substitute(substitute.network, drawn, BLACK_BOX, folder=folder / name)
-        made_by = reused([substitute.origin, *result.origins], origin)
-        for number, detector in enumerate(detectors):
-            began, benign, rows = time.monotonic(), detector.scored(drawn.images), []
+        for detector, parts in zip(detectors, found, strict=True):
+            benign, rows = detector.scored(drawn.images), []
             for budget in BLACK_BOX:
                 attacked = detector.scored(result.by_attack[budget.attack].result.images)
-                for score in attacked:
-                    pair = benign[score].suspicion.numpy(), attacked[score].suspicion.numpy()
-                    area = Rate(auc(*pair), len(drawn), *auc_interval(*pair))
-                    rows.append(("auc", budget.attack, budget.epsilon, score, area))
-                    found.setdefault((number, budget.attack, score, budget.epsilon), []).append(area)
-            records += records_of(rows, detector, split, 0, time.monotonic() - began, origin,
-                                  f"blackbox on calibration images, {called(detector)}", name, made_by)  # fmt: skip
-    for number, detector in enumerate(detectors):
-        means: list[Measured] = []
-        for (owner, attack, score, epsilon), rates in found.items():
-            if owner == number:
-                value, low, high = (
-                    sum(getattr(r, end) for r in rates) / len(rates) for end in ("value", "low", "high")
-                )
-                means.append(("auc", attack, epsilon, score, Rate(value, len(drawn), low, high)))
-        records += records_of(means, detector, split, 0, 0.0, origin,
-                              f"blackbox on calibration images, {called(detector)}", MEAN)  # fmt: skip
+                rows += [Row("auc", budget.attack, budget.epsilon, score, area(benign[score], attacked[score]))
+                         for score in attacked]  # fmt: skip
+            called_ = f"blackbox on calibration images, {called(detector)}"
+            parts.append(Rows(tuple(rows), called_, name, (substitute.origin, *result.origins)))
+    seconds = (time.monotonic() - began) / len(detectors)
+    records: list[Record] = []
+    for detector, parts in zip(detectors, found, strict=True):
+        records += records_of([*parts, *mean_over_substitutes(parts)], detector, split, 0, seconds, origin)
     return records
 
 

@@ -3,7 +3,7 @@
 python scripts/points.py mnist-mim results/points-mnist-mim-NOTE.json "NOTE" FOLDER
 
 The detector's data set, 40 test images drawn by seed 0, suite standard, the detector's own score; main point ε 0.3 at
-5 %. FOLDER keeps finished batches. It runs with version 0.1.0 as well.
+5 %. FOLDER keeps finished batches.
 """
 
 import sys
@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 
 import twinlatent as tl
-from twinlatent.evaluation.measured import records_of
-from twinlatent.evaluation.operating_points import operating_points
-from twinlatent.evaluation.records import write_records
-from twinlatent.evaluation.whitebox import WhiteBoxSettings
+from twinlatent.evaluation.protocol import WhiteBoxSettings
+from twinlatent.evaluation.results import Rows, records_of, write_records
+from twinlatent.evaluation.white_box import operating_points
 from twinlatent.provenance import provenance
 
 IMAGES, RADII = 40, (0.1, 0.2, 0.3)
@@ -27,8 +26,8 @@ def main() -> None:
     split = tl.data.load(detector.card["data"]["name"], seed=detector.card["seed"])
     points = operating_points(detector, split, WhiteBoxSettings(images=IMAGES), RADII, folder=Path(folder))
     seconds = time.monotonic() - began
-    rows = list(points.measured(detector.score))
-    write_records(path, records_of(rows, detector, split, 0, seconds, origin, f"standard, {note}"))
+    rows = Rows(points.rows(detector.score), f"standard, {note}", origins=points.origins)
+    write_records(path, records_of([rows], detector, split, 0, seconds, origin))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from tables import ROOT
 
-from twinlatent.evaluation.run_folder import Examples, read_run
+from twinlatent.evaluation.results import Examples, read_run
 from twinlatent.report.figures import GridRow, image_grid, save
 
 ATTACKS = ("fgsm", "pgd", "mim")

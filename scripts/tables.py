@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from twinlatent.evaluation.blackbox import MEAN
-from twinlatent.evaluation.records import Record, false_alarms, read_json, read_records
+from twinlatent.evaluation.black_box import SUBSTITUTES
+from twinlatent.evaluation.results import MEAN, WORST, Record, false_alarms, read_json, read_records
 from twinlatent.evaluation.results_check import Benchmark
-from twinlatent.evaluation.substitutes import SUBSTITUTES
-from twinlatent.evaluation.whitebox import WORST
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import misclassified_only, overall
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from tables import ROOT, TITLES, ceiling_of, find, row
 
 import twinlatent as tl
-from twinlatent.evaluation.conditions import CW
-from twinlatent.evaluation.records import Record, false_alarms, read_records
-from twinlatent.evaluation.whitebox import WORST
+from twinlatent.evaluation.results import WORST, Record, false_alarms, read_records
+from twinlatent.evaluation.white_box import CW
 from twinlatent.files import write_text
 from twinlatent.report.select import overall
 

@@ -34,6 +34,7 @@ FLOORS = (
         "terminal",
         "provenance",
         "code_digest",
+        "digest",
         "outputs",
         "settings",
         "torch_state",
@@ -82,6 +83,19 @@ NEVER = (  # (importer, imported): true whatever the floors say
 )
 QUICK = {"typer", "rich"}
 """What the command line may import before it knows what it is asked; `twinlatent --help` needs no more."""
+ROOMS = (  # of the evaluation, ground first: a file imports only from its own room or from those above it here
+    ("metrics", "learners"),
+    ("results.*", "results_file", "results_check"),
+    ("protocol.*",),
+    ("judges.*", "black_box.*"),
+    ("white_box.*",),
+    ("checks.*",),
+    ("settings",),
+    ("judged",),
+    ("whole",),
+    ("evaluate",),
+)
+MOST_SIBLINGS = 5  # files or doors of the evaluation that one file of it may import
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL"}  # where it is not the distribution's own name
 SIDE_EFFECTS = {
     *("manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_default_dtype", "set_default_device"),
@@ -177,6 +191,34 @@ def wrong_arrows(tree: Tree) -> list[str]:
             ):
                 wrong.append(f"{module} must never import {target}")
     return wrong
+
+
+def evaluation_of(module: str) -> str:
+    return module.removeprefix("evaluation.")
+
+
+def room_of(module: str) -> int | None:
+    return next((n for n, room in enumerate(ROOMS) if any(matches(evaluation_of(module), e) for e in room)), None)
+
+
+def wrong_rooms(tree: Tree) -> list[str]:
+    """Files of the evaluation that are in no room, import from a higher one, or from too many files."""
+    wrong = []
+    inside = {module: targets for module, targets in import_graph(tree).items() if module.startswith("evaluation.")}
+    for module, targets in inside.items():
+        own, siblings = room_of(module), {target for target in targets if target.startswith("evaluation.")}
+        if own is None:
+            wrong.append(f"{module} is in no room; place {evaluation_of(module)!r} in ROOMS")
+            continue
+        wrong += [f"{module} imports {target}, of a higher room" for target in siblings if (room_of(target) or 0) > own]
+        if len(siblings) > MOST_SIBLINGS and not is_door(module, siblings):
+            wrong.append(f"{module} imports {len(siblings)} files of the evaluation: {', '.join(sorted(siblings))}")
+    return wrong
+
+
+def is_door(module: str, siblings: set[str]) -> bool:
+    """Whether the module is a room's `__init__`, which names what others may take of its own files."""
+    return all(target.startswith(f"{module}.") for target in siblings)
 
 
 def dangling(tree: Tree) -> list[str]:
@@ -317,7 +359,9 @@ def test_the_package_is_found(package: Tree) -> None:
     assert len(package) > 10
 
 
-@pytest.mark.parametrize("rule", [unplaced, wrong_arrows, dangling, circles, side_effects, slow_commands, lazy_tables])
+@pytest.mark.parametrize(
+    "rule", [unplaced, wrong_arrows, wrong_rooms, dangling, circles, side_effects, slow_commands, lazy_tables]
+)
 def test_every_module_keeps_the(rule, package: Tree) -> None:
     assert rule(package) == []
 
@@ -388,10 +432,16 @@ GOOD = {
     "twinlatent/criteria.py": "from twinlatent import outputs\n",
     "twinlatent/attacks/__init__.py": "from .iterative import attack\n",
     "twinlatent/attacks/iterative.py": "from twinlatent.outputs import Outputs\n",
+    "twinlatent/evaluation/metrics.py": "import math\n",
+    "twinlatent/evaluation/checks/run.py": "from twinlatent.evaluation.metrics import rate\n",
     "twinlatent/cli/__init__.py": "def main():\n    from twinlatent.cli.detect import detect\n",
     "twinlatent/cli/detect.py": "import typer\nimport twinlatent as tl\ndef detect():\n    import torch\n",
     "twinlatent/__main__.py": "from twinlatent.cli import main\n",
 }
+
+
+MANY = "\n".join(f"from twinlatent.evaluation.{room} import a" for room in
+                 ("metrics", "results", "protocol", "judges", "black_box", "checks.run", "settings"))  # fmt: skip
 
 
 def foreign(tree: Tree) -> list[str]:
@@ -399,7 +449,7 @@ def foreign(tree: Tree) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "rule", [unplaced, wrong_arrows, dangling, circles, side_effects, foreign, slow_commands, lazy_tables]
+    "rule", [unplaced, wrong_arrows, wrong_rooms, dangling, circles, side_effects, foreign, slow_commands, lazy_tables]
 )
 def test_a_good_tree_passes(rule) -> None:
     assert rule(GOOD) == []
@@ -428,6 +478,9 @@ def test_a_good_tree_passes(rule) -> None:
         (slow_commands, "cli/train", "from twinlatent.attacks.new import f", "cli.train imports attacks imports"),
         (slow_commands, "lazy", "import numpy", "cli.detect imports twinlatent imports lazy imports numpy"),
         (lazy_tables, "__init__", LAZY.format("()"), "lazily` is told {'twinlatent.attacks': set()}"),
+        (wrong_rooms, "evaluation/metrics", "from twinlatent.evaluation.checks import run", "of a higher room"),
+        (wrong_rooms, "evaluation/hall", "", "place 'hall' in ROOMS"),
+        (wrong_rooms, "evaluation/whole", MANY, "imports 7 files of the evaluation"),
         (dangling, "criteria", "from twinlatent.nowhere import f", "nowhere, which is not there"),
         (circles, "attacks/iterative", "from twinlatent.attacks import attack", "imports attacks"),
         (foreign, "criteria", "import pandas.io", "pandas is no core dependency"),

@@ -6,26 +6,27 @@ import numpy as np
 import pytest
 
 from twinlatent import demo
+from twinlatent.attacks.budgets import Budget
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox
-from twinlatent.evaluation.blackbox import BLACK_BOX, Budget, at_epsilon, evaluate_blackbox
-from twinlatent.evaluation.run_folder import EvaluationRun, read_run
+from twinlatent.evaluation.black_box import detection
+from twinlatent.evaluation.black_box.detection import BLACK_BOX, at_epsilon, evaluate_blackbox
+from twinlatent.evaluation.results.report import Report, read_run
 from twinlatent.method.detector import Detector
 
 
 @pytest.fixture(autouse=True)
 def weak_attacks(monkeypatch, fewer_steps) -> None:
-    monkeypatch.setattr(blackbox, "BLACK_BOX", (Budget("fgsm", 0.1),))
+    monkeypatch.setattr(detection, "BLACK_BOX", (Budget("fgsm", 0.1),))
     fewer_steps(monkeypatch, 5)
 
 
 @pytest.fixture
-def run(trained_detector: Detector, digits: Split) -> EvaluationRun:
+def run(trained_detector: Detector, digits: Split) -> Report:
     return evaluate_blackbox(trained_detector, digits, budgets=at_epsilon(0.3), images=5, progress=False)
 
 
 def test_the_attacks_are_the_papers_but_for_the_radius(monkeypatch) -> None:
-    monkeypatch.setattr(blackbox, "BLACK_BOX", BLACK_BOX)
+    monkeypatch.setattr(detection, "BLACK_BOX", BLACK_BOX)
     assert {budget.attack: budget.epsilon for budget in at_epsilon(demo.EPSILON)} == {
         "fgsm": demo.EPSILON, "pgd": demo.EPSILON, "mim": demo.EPSILON, "cw": None,
     }  # fmt: skip

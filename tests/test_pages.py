@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from jinja2 import UndefinedError
 
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.results.records import read_records
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from twinlatent.attacks.budgets import Budget
 from twinlatent.cells import CELLS, DATA, SHOWN_ON, Cell
 from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import evaluate as evaluation
-from twinlatent.evaluation.blackbox import Budget
-from twinlatent.evaluation.records import read_records
-from twinlatent.evaluation.run_folder import read_run
+from twinlatent.evaluation import whole
+from twinlatent.evaluation.evaluate import evaluate as evaluation
+from twinlatent.evaluation.results.records import read_records
+from twinlatent.evaluation.results.report import read_run
 from twinlatent.method.detector import Detector
 from twinlatent.reproduce import reproduce
 
@@ -86,7 +87,7 @@ def finished(tmp_path_factory, fewer_steps) -> Path:
     folder = tmp_path_factory.mktemp("reproduced")
     with pytest.MonkeyPatch.context() as patched:
         fewer_steps(patched, 3)
-        patched.setattr(evaluation, "BLACK_BOX", (Budget("fgsm", 0.3),))
+        patched.setattr(whole, "BLACK_BOX", (Budget("fgsm", 0.3),))
         patched.setitem(CELLS, "table2", (Cell("plain", "none"),))
         reproduce("table2", folder, **OPTIONS)
     return folder
@@ -133,7 +134,7 @@ def test_what_is_asked_again_is_read_and_what_was_asked_stays_until_more_is_writ
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation, "evaluate", interrupted)
+    monkeypatch.setattr(evaluation, "evaluate_all", interrupted)
     assert reproduce("table2", folder, **OPTIONS)["digits"][0].records
     with pytest.raises(KeyboardInterrupt):
         reproduce("fig6", folder, **OPTIONS)

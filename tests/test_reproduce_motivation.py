@@ -7,7 +7,7 @@ import pytest
 
 from twinlatent import reproduce_motivation as module
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.results.records import read_records
 from twinlatent.reproduce_motivation import reproduce_motivation
 
 

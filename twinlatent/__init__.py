@@ -15,6 +15,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from twinlatent import attacks, criteria, data
+    from twinlatent.evaluation.evaluate import evaluate
+    from twinlatent.evaluation.results.report import Report
+    from twinlatent.evaluation.settings import EvaluationSettings
     from twinlatent.method.adversaries.search import AdversarySettings
     from twinlatent.method.calibrated import Verdict
     from twinlatent.method.detector import Detector, DetectorSettings
@@ -29,6 +32,9 @@ else:
         __name__,
         {
             "twinlatent": ("attacks", "criteria", "data"),
+            "twinlatent.evaluation.evaluate": ("evaluate",),
+            "twinlatent.evaluation.results.report": ("Report",),
+            "twinlatent.evaluation.settings": ("EvaluationSettings",),
             "twinlatent.method.calibrated": ("Verdict",),
             "twinlatent.method.detector": ("Detector", "DetectorSettings"),
             "twinlatent.method.fit": ("fit", "fit_split"),
@@ -46,16 +52,19 @@ __all__ = [
     "Bounds",
     "Detector",
     "DetectorSettings",
+    "EvaluationSettings",
     "GameSettings",
     "LossSettings",
     "NegativesSettings",
     "Outputs",
+    "Report",
     "TwinlatentError",
     "Verdict",
     "__version__",
     "attacks",
     "criteria",
     "data",
+    "evaluate",
     "fit",
     "fit_split",
     "load",

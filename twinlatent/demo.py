@@ -1,14 +1,12 @@
 """The whole method on the embedded digits, in about two minutes: train, attack, judge, show."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from twinlatent.claims import claimed, refuse_present
 from twinlatent.data import load
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import at_epsilon, evaluate_blackbox
-from twinlatent.evaluation.run_folder import RESULTS, EvaluationRun, read_run, write_run
-from twinlatent.evaluation.training_log import read_log
+from twinlatent.evaluation.evaluate import evaluate
+from twinlatent.evaluation.results import RESULTS, Report, read_run
 from twinlatent.files import write_json
 from twinlatent.method.fit import fit_split
 from twinlatent.method.training import LOG_FILE, TRAINING_FILES
@@ -20,7 +18,7 @@ DEMO = "demo.json"
 """Says that the folder is a demo's."""
 
 
-def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress: bool = True) -> EvaluationRun:
+def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress: bool = True) -> Report:
     """Train a detector on scikit-learn's 8×8 digits, attack it through a substitute, write `report.html`.
 
     Args:
@@ -37,12 +35,11 @@ def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress:
             refuse_present(folder, [*RESULTS, *(f"{training.name}/{name}" for name in TRAINING_FILES)], "other work")
         write_json(folder / DEMO, {"preset": preset, "seed": seed})
         detector = fit_split(split, preset=preset, seed=seed, folder=training, overwrite=True, progress=progress)
-        run = evaluate_blackbox(detector, split, budgets=at_epsilon(EPSILON), budget=f"blackbox at {EPSILON:g}",
-                                seed=seed, title=TITLE, progress=progress)  # fmt: skip
-        run = replace(run, log=read_log(training / LOG_FILE))
-        write_run(folder, run)
+        report = evaluate(detector, split, suite="none", epsilon=EPSILON, blackbox_images=len(split.test), seed=seed,
+                          log=training / LOG_FILE, title=TITLE, progress=progress)  # fmt: skip
+        report.save(folder)
         write_page(folder)
-    return run
+    return report
 
 
 def _is_demo(folder: Path) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from twinlatent.attacks.suite_runs import digest
 from twinlatent.baselines import BaselineSettings, fit_baseline
 from twinlatent.cells import BLACK_BOX_ONLY, CELLS, DATA, OURS, SHOWN_ON, Cell
 from twinlatent.claims import claimed, refuse_present
@@ -13,10 +12,10 @@ from twinlatent.code_digest import code_identity
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate_to_folder
+from twinlatent.evaluation.evaluate import evaluate
 from twinlatent.evaluation.learners import JudgeSettings
-from twinlatent.evaluation.records import read_json, write_records
-from twinlatent.evaluation.run_folder import MODEL, UNFINISHED, WHOSE, EvaluationRun, read_run
+from twinlatent.evaluation.results import MODEL, UNFINISHED, WHOSE, Report, read_json, read_run, write_records
+from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.fit import fit_split
@@ -32,7 +31,7 @@ ASKED, RECORDS, COMPARISON, SHARED = "asked.json", "results.json", "comparison.h
 
 _SETTINGS: dict[str, EvaluationSettings] = {
     "standard": EvaluationSettings(images=200),
-    "smoke": EvaluationSettings(blackbox_images=20, images=20, few=6, steps=4, radii=(0.5, 1),
+    "smoke": EvaluationSettings(blackbox_images=20, images=20, subset=6, steps=4, radii=(0.5, 1),
                                 condition_radii=(0.2, 0.4), judges=JudgeSettings(steps=40)),
 }  # fmt: skip
 
@@ -44,10 +43,10 @@ def reproduce(
     preset: str = "standard",
     data: Sequence[str] | None = None,
     images: int | None = None,
-    few: int | None = None,
+    subset: int | None = None,
     seed: int = 0,
     progress: bool = True,
-) -> dict[str, tuple[EvaluationRun, ...]]:
+) -> dict[str, tuple[Report, ...]]:
     """Train and evaluate what a table or figure needs; what is in the folder already is not done again.
 
     Each data set gets a folder with one a cell (the training, and its `evaluation` with a page), all records in
@@ -59,7 +58,7 @@ def reproduce(
         preset: `standard`, or `smoke`, which takes minutes and shows that everything runs, not what it reaches.
         data: names of the data sets; None: those that the paper's figure shows, or all three.
         images: for the main point of the white box; None: the preset's.
-        few: for all other points; None: the preset's.
+        subset: for all other points; None: the preset's.
         seed: of everything.
         progress: whether to show bars.
 
@@ -75,7 +74,7 @@ def reproduce(
         raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")
     if preset not in get_args(Preset):
         raise TwinlatentError(f"preset {preset!r} is unknown; choose from {', '.join(get_args(Preset))}")
-    changes = {"seed": seed, "images": images, "few": few, "suite": "none" if what in BLACK_BOX_ONLY else None}
+    changes = {"seed": seed, "images": images, "subset": subset, "suite": "none" if what in BLACK_BOX_ONLY else None}
     settings = _SETTINGS[preset].model_copy(
         update={name: value for name, value in changes.items() if value is not None}
     )
@@ -97,9 +96,7 @@ def reproduce(
     return found
 
 
-def _run(
-    cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path, progress: bool
-) -> EvaluationRun:
+def _run(cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path, progress: bool) -> Report:
     """The evaluation of a cell, from its folder if it covers what is asked of this detector and data, else made now."""
     training = folder / cell.folder
     _train(cell, split, preset, settings.seed, training, progress)
@@ -116,9 +113,9 @@ def _run(
 
     title = f"{cell.method} on {split.short_name}, trained with {cell.attack}"
     extends = bool(done) and not (evaluation / UNFINISHED).exists()
-    return evaluate_to_folder(detector, split, settings, evaluation, log=training / LOG_FILE,
-                              shared=folder / SHARED, title=title, page=finish, overwrite=extends,
-                              progress=progress)  # fmt: skip
+    return evaluate(detector, split, settings=settings, folder=evaluation, log=training / LOG_FILE,
+                    shared=folder / SHARED, title=title, page=finish, overwrite=extends,
+                    progress=progress)  # fmt: skip
 
 
 def _refuse_what_differs(cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path) -> None:
@@ -131,7 +128,7 @@ def _refuse_what_differs(cell: Cell, split: Split, preset: str, settings: Evalua
 def _asked(settings: EvaluationSettings, split: Split, detector: CalibratedDetector | None) -> dict[str, Any]:
     """What makes it the same evaluation, JSON-able."""
     asked: dict[str, Any] = json.loads(settings.model_dump_json())
-    made_of = detector and digest(list(detector.essence))
+    made_of = detector and detector.fingerprint
     return asked | {"detector": made_of, "data": split.fingerprint, "code": code_identity()}
 
 

@@ -8,7 +8,7 @@ from twinlatent.cells import MOTIVATION_DATA as DATA
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import write_records
+from twinlatent.evaluation.results import write_records
 from twinlatent.motivation.experiment import Vulnerability, run_motivation
 from twinlatent.motivation.settings import MotivationSettings, check_names
 from twinlatent.recipes import recipe_of

@@ -18,17 +18,20 @@ from typer.testing import CliRunner
 
 import twinlatent as tl
 from twinlatent import cli
+from twinlatent.attacks.budgets import Budget
 from twinlatent.cli.program import app
 from twinlatent.data import Split
-from twinlatent.evaluation import blackbox, evaluate
-from twinlatent.evaluation.judges import Judges, JudgeSettings, train_judges
+from twinlatent.evaluation import judged, whole
+from twinlatent.evaluation.black_box import detection
+from twinlatent.evaluation.judges.training import Judges, train_judges
+from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.method.detector import Detector
 from twinlatent.recipes import recipe_of
 
 FEW = (
-    blackbox.Budget("fgsm", 0.3),
-    blackbox.Budget("pgd", 0.4, steps=3, step_size=0.1),
-    blackbox.Budget("mim", 0.3, steps=3, step_size=0.1, decay=0.3),
+    Budget("fgsm", 0.3),
+    Budget("pgd", 0.4, steps=3, step_size=0.1),
+    Budget("mim", 0.3, steps=3, step_size=0.1, decay=0.3),
 )
 
 
@@ -149,9 +152,9 @@ def apart(tmp_path: Path, monkeypatch) -> None:
 def weak_attacks(monkeypatch, fewer_steps) -> None:
     """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
     fewer_steps(monkeypatch, 10)
-    for module in (evaluate, blackbox):
+    for module in (whole, detection):
         monkeypatch.setattr(module, "BLACK_BOX", FEW)
-    monkeypatch.setattr(evaluate, "train_judges", quickly_trained)
+    monkeypatch.setattr(judged, "train_judges", quickly_trained)
 
 
 def quickly_trained(split: Split, *, settings: JudgeSettings | None, **options: object) -> Judges:

@@ -13,8 +13,9 @@ import torch
 
 from twinlatent.cli import attack
 from twinlatent.data import Split
-from twinlatent.evaluation import split_of, whitebox
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.protocol import which_split
+from twinlatent.evaluation.results.records import read_records
+from twinlatent.evaluation.white_box import suite as whitebox
 from twinlatent.method.detector import Detector
 
 QUICK = ["--suite", "quick", "--steps", "2", "--images", "6"]
@@ -75,13 +76,13 @@ def test_an_attack_alone_goes_by_its_defaults(trained: Path, ok: Callable) -> No
 @pytest.mark.parametrize(("there", "attacked"), [(3, 3), (None, 5)])
 def test_as_many_images_as_there_are_are_attacked_up_to_a_default(there, attacked: int, trained, ok, monkeypatch):
     assert attack.DEFAULT_IMAGES == 200
-    whole = split_of.split_of
+    whole = which_split.split_of
 
     def part(*given, **options) -> Split:
         split = whole(*given, **options)
         return split if there is None else replace(split, test=split.test.subset(slice(there)))
 
-    monkeypatch.setattr(split_of, "split_of", part)
+    monkeypatch.setattr(which_split, "split_of", part)
     monkeypatch.setattr(attack, "DEFAULT_IMAGES", 5)
     ok("attack", trained, "--suite", "quick", "--steps", 1, "--no-progress")
     saved = arrays("adversarial.npz")

@@ -123,7 +123,7 @@ BAD = [  # words, what the line must name
     ("reproduce all --preset huge", "'huge'"),
     ("reproduce all --data nosuch", "nosuch"),
     ("reproduce table1 --preset huge", "'huge'"),
-    ("reproduce fig2 --few 3", "--few 3"),
+    ("reproduce fig2 --subset 3", "--subset 3"),
     # motivation
     ("motivation --data nosuch", "nosuch"),
     ("motivation --data digits --attack nosuch", "'nosuch'"),

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import twinlatent as tl
-from twinlatent.evaluation import blackbox
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.black_box import detection
+from twinlatent.evaluation.results.records import read_records
 
 
 def test_the_demo_leaves_a_page_with_everything_it_needs(ok: Callable) -> None:
@@ -16,7 +16,7 @@ def test_the_demo_leaves_a_page_with_everything_it_needs(ok: Callable) -> None:
     assert all(re.search(rf"^ +{attack} +0\.3 ", done.out, re.MULTILINE) for attack in ("fgsm", "pgd", "mim"))
     records = read_records("shown/results.json")
     assert {record.seed for record in records} == {3}
-    assert {record.n for record in records if not record.budget.endswith(blackbox.MISCLASSIFIED_ONLY)} == {359}
+    assert {record.n for record in records if not record.budget.endswith(detection.MISCLASSIFIED_ONLY)} == {359}
     page = Path("shown/report.html").read_text(encoding="utf-8")
     assert 'id="training"' in page
     assert not re.search(r"(src|href)=[\"']?http", page), "the page loads something from elsewhere"

@@ -12,18 +12,20 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import twinlatent as tl
 from twinlatent.cli.program import app
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation import evaluate, whitebox
-from twinlatent.evaluation import split_of as module
-from twinlatent.evaluation.records import read_records
-from twinlatent.evaluation.run_folder import read_run
-from twinlatent.evaluation.substitutes import SUBSTITUTES
+from twinlatent.evaluation import judged, whole
+from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
+from twinlatent.evaluation.protocol import which_split as module
+from twinlatent.evaluation.results.records import read_records
+from twinlatent.evaluation.results.report import read_run
+from twinlatent.evaluation.white_box import suite
 from twinlatent.failures import INTERRUPTED
 from twinlatent.method.detector import Detector
 
 OUTSIDE = ["--suite", "none", "--blackbox-images"]
-INSIDE = ["--steps", 2, "--images", 6, "--few", 3, "--blackbox-images", 6, "--out", "judged", "--no-progress"]
+INSIDE = ["--steps", 2, "--images", 6, "--subset", 3, "--blackbox-images", 6, "--out", "judged", "--no-progress"]
 
 
 def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(trained: Path, ok: Callable) -> None:
@@ -107,13 +109,13 @@ def test_options_of_an_evaluation_arrive(trained: Path, ok: Callable) -> None:
 
 def test_an_evaluation_never_judges_on_training_images(trained: Path, detector: Detector, ok: Callable, monkeypatch):
     judged: list[Split] = []
-    real = evaluate.evaluate_blackbox
+    real = whole.evaluate_blackbox
 
     def noted(made: Detector, split: Split, **options):
         judged.append(split)
         return real(made, split, **options)
 
-    monkeypatch.setattr(evaluate, "evaluate_blackbox", noted)
+    monkeypatch.setattr(whole, "evaluate_blackbox", noted)
     ok("evaluate", trained, *OUTSIDE, 2, "--seed", 1, "--no-progress")
     assert judged[0].fingerprint == detector.card["data"]["fingerprint"]
 
@@ -149,7 +151,7 @@ def test_a_foreign_log_beside_a_detector_file_is_left_out(
         given.append(log)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "evaluate_to_folder", noted)
+    monkeypatch.setattr(tl, "evaluate", noted)
     done = program("evaluate", copy / "detector.safetensors", *OUTSIDE, 2, "--no-progress")
     assert given == [None]
     assert re.fullmatch(r"left out of the page: \S+log\.jsonl: .+\n(twinlatent: )?stopped.*\n", done.err)
@@ -159,20 +161,20 @@ def test_a_foreign_log_beside_a_detector_file_is_left_out(
 
 def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(trained: Path, ok: Callable, monkeypatch) -> None:
     """Ctrl-C comes when all is attacked and is to be checked, and what was attacked by then is not attacked again."""
-    real, done = evaluate.run_checks, ok("evaluate", trained, *INSIDE, "--shared", "shared")
+    real, done = judged.run_checks, ok("evaluate", trained, *INSIDE, "--shared", "shared")
     whole = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
     shutil.rmtree("judged")
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "run_checks", interrupted)
+    monkeypatch.setattr(judged, "run_checks", interrupted)
     stopped = CliRunner().invoke(app, ["evaluate", str(trained), *map(str, INSIDE), "--shared", "shared"])
     assert stopped.exit_code == INTERRUPTED
     kept = {path: path.stat().st_mtime_ns for path in Path("judged/unfinished/points-ratio").rglob("*.npz")}
     assert kept
     first_sitting = json.loads(Path("judged/unfinished/seconds.json").read_text(encoding="utf-8"))
-    monkeypatch.setattr(evaluate, "run_checks", lambda *a, **k: untouched(kept) and real(*a, **k))
+    monkeypatch.setattr(judged, "run_checks", lambda *a, **k: untouched(kept) and real(*a, **k))
     assert ok("evaluate", trained, *INSIDE, "--shared", "shared").out.splitlines()[-2:] == done.out.splitlines()[-2:]
     again = [(r.metric, r.attack, r.epsilon, r.score, r.value, r.n) for r in read_records("judged/results.json")]
     assert again == whole
@@ -193,8 +195,8 @@ def test_images_it_was_trained_on_are_told_in_one_line(command, shared: int, tra
                             for field in ("images", "labels")))  # fmt: skip
     monkeypatch.setattr(module, "load", lambda *_, **__: replace(digits, name="folder:/new/pictures", test=test))
     begun = []
-    for home, function in ((evaluate, "evaluate_to_folder"), (whitebox, "attack_to_file")):
-        monkeypatch.setattr(home, function, lambda made, split, *_, **__: begun.append(split) or sys.exit(0))
+    for place, function in ((tl, "evaluate"), (suite, "attack_to_file")):
+        monkeypatch.setattr(place, function, lambda made, split, *_, **__: begun.append(split) or sys.exit(0))
     done = program(command, trained, "folder:pictures", "--no-progress")
     line = f"the detector was made with {shared} of the {359 + shared} test images of folder:/new/pictures ({shared} in"
     assert line in done.err

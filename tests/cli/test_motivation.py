@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twinlatent import reproduce_motivation
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.results.records import read_records
 
 
 def test_a_cell_of_table_1_is_printed_and_kept(ok: Callable, program: Callable, monkeypatch, fewer_steps) -> None:

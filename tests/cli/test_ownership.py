@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import twinlatent as tl
 from twinlatent.claims import claimed, claimed_file
 from twinlatent.demo import _is_demo
-from twinlatent.evaluation.records import read_records
+from twinlatent.evaluation.results.records import read_records
 from twinlatent.method.training import training_folder
 
 SHORT = ["--suite", "none", "--blackbox-images", 2, "--no-progress"]
@@ -43,7 +44,7 @@ def test_unfinished_work_of_another_evaluation_is_refused(trained: Path, ok: Cal
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("twinlatent.evaluation.evaluate.write_run", stop)
+        patch.setattr(tl.Report, "save", stop)
         assert program("evaluate", trained, *SHORT).status == 130
     Path("evaluation/unfinished/notes.txt").write_text("mine")
     other = [*SHORT, "--score", "joint"]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from twinlatent import zoo
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import evaluate
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_a_folder_called_like_a_shipped_detector_is_not_its_training(shipped: No
         asked.append(log)
         raise TwinlatentError("enough")
 
-    monkeypatch.setattr(evaluate, "evaluate_to_folder", noted)
+    monkeypatch.setattr("twinlatent.evaluate", noted)
     Path("tiny").mkdir()
     Path("tiny/log.jsonl").write_text('{"loss_total": 1}\n', encoding="utf-8")
     assert program("evaluate", "tiny", "--no-progress").refusal == "enough"

@@ -14,12 +14,15 @@ from torch import Tensor
 
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import checks, conditions, substitutes, whitebox
-from twinlatent.evaluation import evaluate as evaluation
-from twinlatent.evaluation.conditions import STANDARD_CW
-from twinlatent.evaluation.evaluate import EvaluationSettings, evaluate
-from twinlatent.evaluation.judges import JudgeSettings
-from twinlatent.evaluation.whitebox import WhiteBoxSettings
+from twinlatent.evaluation.black_box import substitutes
+from twinlatent.evaluation.checks import run as checks
+from twinlatent.evaluation.learners import JudgeSettings
+from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+from twinlatent.evaluation.settings import EvaluationSettings
+from twinlatent.evaluation.white_box import pictures, suite
+from twinlatent.evaluation.white_box.conditions import STANDARD_CW
+from twinlatent.evaluation.white_box.suite import conditions
+from twinlatent.evaluation.whole import evaluate_all
 from twinlatent.method.detector import Detector, build_detector
 
 
@@ -30,7 +33,7 @@ def test_too_few_calibration_images_are_said_before_anything_is_attacked(
         trained_detector.encoders, digits.train, digits.calibration.subset(slice(15)), digits.class_names
     )
     with pytest.raises(TwinlatentError, match=r"tell no rate below 0\.0625, and the white box needs 0\.05"):
-        evaluate(few, digits, EvaluationSettings(), tmp_path, progress=False)
+        evaluate_all(few, digits, EvaluationSettings(), folder=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -44,7 +47,7 @@ def test_what_the_main_point_cannot_be_is_refused_at_once() -> None:
 def test_the_main_point_is_checked_without_assertions_too() -> None:
     """`python -O` runs no assertion."""
     code = """
-from twinlatent.evaluation.evaluate import EvaluationSettings
+from twinlatent.evaluation.settings import EvaluationSettings
 for wrong in ({"fpr": 0.2}, {"suite": "paper", "steps": 50}):
     try:
         EvaluationSettings(**wrong)
@@ -99,14 +102,14 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
 
         monkeypatch.setattr(module, name, noted)
 
-    for module in (whitebox, conditions, substitutes):
+    for module in (suite, conditions, substitutes):
         note(module, "run_suite", lambda attacks, model, images, labels: labels)
     note(checks, "checks_of", lambda probe, labels, result: probe.labels)
-    note(evaluation, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
+    note(pictures, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
     fewer_steps(monkeypatch, 3)
-    settings = EvaluationSettings(suite="quick", steps=1, few=8, radii=(1.0,), condition_radii=(0.3,),
+    settings = EvaluationSettings(suite="quick", steps=1, subset=8, radii=(1.0,), condition_radii=(0.3,),
                                   substitutes=("f_p",), judges=JudgeSettings(steps=3))  # fmt: skip
-    evaluate(trained_detector, sorted_set, settings, tmp_path, progress=False)
+    evaluate_all(trained_detector, sorted_set, settings, progress=False)
     assert seen.keys() == {"run_suite", "checks_of", "pair_grid"}
     for name, drawn in seen.items():
         for labels in drawn:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import read_json, read_records
+from twinlatent.evaluation.results.records import read_json, read_records
 from twinlatent.evaluation.results_check import check_file, convert_file, result_files
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"

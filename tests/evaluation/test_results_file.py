@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import Record, read_json, read_records, write_records
+from twinlatent.evaluation.results.records import Record, read_json, read_records, write_records
 from twinlatent.evaluation.results_file import ResultsFile, packed, unpacked
 
 FLAT: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation import substitutes
+from twinlatent.evaluation.black_box import substitutes
 from twinlatent.method.networks import PlainNetwork
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.recipes import recipe_of

@@ -7,7 +7,7 @@ import pytest
 
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.results.records import Record
 from twinlatent.method.training import Schedule, share_of_rate
 from twinlatent.motivation import experiment
 from twinlatent.motivation.accumulation import VulnerableImages

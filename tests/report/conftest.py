@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
-from twinlatent.evaluation.conditions import BESIDE
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
-from twinlatent.evaluation.pictures import LatentCloud, PairGrid
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.reports import Check, JudgeCase, JudgedAttack, JudgeReport
-from twinlatent.evaluation.run_folder import EvaluationRun, Examples, ModelCard
+from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard
+from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid
+from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
+from twinlatent.evaluation.results.report import Report
+from twinlatent.evaluation.white_box.conditions import BESIDE
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 N = 200
@@ -31,7 +30,7 @@ def record(metric: str, found: Rate, attack: str = "none", **fields: Any) -> Rec
     return Record(**{**COMMON, "attack": attack, "epsilon": None, "score": None, **named, **fields})
 
 
-def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> EvaluationRun:
+def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> Report:
     generator = np.random.default_rng(0)
     benign = generator.normal(size=N)
     suspicion = {"pgd": generator.normal(3, 1, N), "fgsm": generator.normal(2, 1, N)}
@@ -53,7 +52,7 @@ def a_run(k: int = 3, names: tuple[str, str] = ("three", "eight")) -> Evaluation
                       network="c(4,16) z(8,8)", decoder="d(64)", parameters=1234567, score="vulnerable",
                       label_rule="nearest class mean", fpr=0.05, seconds=800, settings=settings)  # fmt: skip
     log = tuple({"round": i, "loss_total": 1 / i, "success": 1 / i, "accuracy": None} for i in range(1, 9))
-    return EvaluationRun(tuple(records), model, benign, suspicion, examples, 1.6, log)
+    return Report(tuple(records), model, benign, suspicion, examples, 1.6, log)
 
 
 class Reader(HTMLParser):
@@ -130,7 +129,7 @@ def white_box(successes: dict[str, int], score: str, **fields: Any) -> list[Reco
     return [*found, record("benign_pass_c1c2", rate(2900, 10_000), **about)]
 
 
-def grid_of(run: EvaluationRun, seed: int = 0) -> PairGrid:
+def grid_of(run: Report, seed: int = 0) -> PairGrid:
     """Two attacks on three digits."""
     benign = run.examples.benign[:3]
     noise = np.random.default_rng(seed).uniform(-0.3, 0.3, (2, *benign.shape))
@@ -140,7 +139,7 @@ def grid_of(run: EvaluationRun, seed: int = 0) -> PairGrid:
                     np.array([[True, False, False]] * 2))  # fmt: skip
 
 
-def full_run(**fields: Any) -> EvaluationRun:
+def full_run(**fields: Any) -> Report:
     """With the white box, misclassified images, judges, checks and pictures, of MNIST; `fields` of records and card."""
     about = {"data": "mnist", **fields}
     run = a_run()
@@ -168,12 +167,12 @@ def full_run(**fields: Any) -> EvaluationRun:
 
 
 @pytest.fixture(scope="session")
-def make_run() -> Callable[..., EvaluationRun]:
+def make_run() -> Callable[..., Report]:
     return a_run
 
 
 @pytest.fixture(scope="session")
-def make_full_run() -> Callable[..., EvaluationRun]:
+def make_full_run() -> Callable[..., Report]:
     return full_run
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.run_folder import EvaluationRun
+from twinlatent.evaluation.results.report import Report
 from twinlatent.report.comparison import comparison, write_comparison
 
 NASTY = '<b>&"$x</b>'
 
 
 @pytest.fixture(scope="module")
-def runs(make_full_run: Callable[..., EvaluationRun], make_run: Callable[..., EvaluationRun]) -> list[EvaluationRun]:
+def runs(make_full_run: Callable[..., Report], make_run: Callable[..., Report]) -> list[Report]:
     """Ours twice, a baseline, and no defence without a white box."""
     ours, again, gong = make_full_run(), make_full_run(trained_with="cw"), make_full_run(method="gong")
     stronger = tuple(r.model_copy(update={"value": 0.75, "low": 0.7, "high": 0.8})
@@ -28,7 +28,7 @@ def runs(make_full_run: Callable[..., EvaluationRun], make_run: Callable[..., Ev
 
 
 @pytest.fixture(scope="module")
-def html(runs: list[EvaluationRun]) -> str:
+def html(runs: list[Report]) -> str:
     return comparison(runs)
 
 
@@ -82,7 +82,7 @@ def test_radii_and_conditions_have_a_column_a_detector(tables: dict[str, list[li
     assert [(row[2], row[7]) for row in change[1:]] == [("32 %", "45.08"), ("28 %", "48.25"), ("–", "–")]
 
 
-def test_another_score_than_the_papers_has_a_table_of_its_own(runs: list[EvaluationRun], read_page: Any) -> None:
+def test_another_score_than_the_papers_has_a_table_of_its_own(runs: list[Report], read_page: Any) -> None:
     ours = runs[0]
     areas = tuple(r.model_copy(update={"score": "ratio", "value": 0.97}) for r in ours.records if r.metric == "auc")
     run = replace(ours, model=ours.model.model_copy(update={"score": "ratio"}), records=(*ours.records, *areas))
@@ -93,12 +93,12 @@ def test_another_score_than_the_papers_has_a_table_of_its_own(runs: list[Evaluat
     assert own[2][:5] == "0.970"
 
 
-def test_twins_are_numbered(runs: list[EvaluationRun], read_page: Any) -> None:
+def test_twins_are_numbered(runs: list[Report], read_page: Any) -> None:
     rows = read_page(comparison([runs[0]] * 3)).tables["The detectors"]
     assert [row[0] for row in rows[1:]] == ["twinlatent, MIM", "twinlatent, MIM (2)", "twinlatent, MIM (3)"]
 
 
-def test_grids_of_other_images_are_said_to_be_so(runs: list[EvaluationRun], read_page: Any) -> None:
+def test_grids_of_other_images_are_said_to_be_so(runs: list[Report], read_page: Any) -> None:
     assert runs[1].grid
     other = replace(runs[1], grid=replace(runs[1].grid, benign=1 - runs[1].grid.benign))
     reader = read_page(comparison([runs[0], other]))
@@ -106,12 +106,12 @@ def test_grids_of_other_images_are_said_to_be_so(runs: list[EvaluationRun], read
     assert len(reader.all("svg")) == 3
 
 
-def test_one_run_and_runs_without_a_white_box_can_be_shown(runs: list[EvaluationRun], read_page: Any) -> None:
+def test_one_run_and_runs_without_a_white_box_can_be_shown(runs: list[Report], read_page: Any) -> None:
     headings = {tag["id"] for tag in read_page(comparison(runs[3:])).all("h2")}
     assert headings == {"overview", "blackbox", "runs", "provenance"}
 
 
-def test_all_text_is_escaped(runs: list[EvaluationRun], read_page: Any) -> None:
+def test_all_text_is_escaped(runs: list[Report], read_page: Any) -> None:
     nasty = []
     for number, run in enumerate(runs[:2]):
         assert run.grid
@@ -126,13 +126,13 @@ def test_all_text_is_escaped(runs: list[EvaluationRun], read_page: Any) -> None:
     assert read_page(html).text.count(NASTY) > 10
 
 
-def test_the_same_runs_give_the_same_bytes(runs: list[EvaluationRun], tmp_path: Path) -> None:
+def test_the_same_runs_give_the_same_bytes(runs: list[Report], tmp_path: Path) -> None:
     one, two = (write_comparison(runs[:2], tmp_path / name / "comparison.html") for name in ("one", "two"))
     assert one == tmp_path / "one" / "comparison.html"
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_what_cannot_be_compared_is_one_clear_line(runs: list[EvaluationRun], tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_one_clear_line(runs: list[Report], tmp_path: Path) -> None:
     other = replace(runs[1], model=runs[1].model.model_copy(update={"data": "digits"}))
     for given, line in (([], "there are no runs to compare"), ([runs[0], other], "runs of mnist, digits cannot be")):
         with pytest.raises(TwinlatentError, match=line):

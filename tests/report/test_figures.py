@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import auc, roc_curve
-from twinlatent.evaluation.pictures import LatentCloud, PairGrid
+from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid
 from twinlatent.report import figures
 from twinlatent.report.latent_plot import embedded
 

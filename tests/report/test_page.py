@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
-from twinlatent.evaluation.checks import NAMES
+from twinlatent.evaluation.checks.each import NAMES
 from twinlatent.evaluation.metrics import auc, rate
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import EvaluationRun, write_run
+from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
+from twinlatent.evaluation.results.report import Report, write_run
 from twinlatent.report.labels import CHECKS
 from twinlatent.report.page import duration, page, write_page
 from twinlatent.report.plots import MAX_EXAMPLES
@@ -26,7 +25,7 @@ from twinlatent.report.tables import conditions
 N = 200
 NASTY = '<b>&"$x</b>'
 HOSTILE = """'"><script>alert(1)</script>{{ 7 * 7 }}{% raw %} ${x} [red]--> a very long name of something or other"""
-Make = Callable[..., EvaluationRun]
+Make = Callable[..., Report]
 Tables = dict[str, list[list[str]]]
 
 
@@ -198,7 +197,7 @@ def test_each_detector_and_score_has_its_place(
     assert "no stronger ones" in text
 
 
-def without_pictures(run: EvaluationRun) -> EvaluationRun:
+def without_pictures(run: Report) -> Report:
     """Quicker to draw, for tests of tables."""
     return replace(run, grid=None, latents=None, log=())
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from twinlatent.evaluation.blackbox import MISCLASSIFIED_ONLY
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
 from twinlatent.report.paper import COLUMNS, PAPER, paper_value
 
 ABOUT: dict[str, Any] = {

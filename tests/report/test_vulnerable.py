@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.results.records import Record
 from twinlatent.motivation.experiment import Vulnerability
 from twinlatent.recipes import shipped
 from twinlatent.report.vulnerable import vulnerability, vulnerable_grid, write_figure, write_vulnerability

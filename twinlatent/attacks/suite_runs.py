@@ -1,20 +1,18 @@
 """Running a suite: every attack on every image, resumable after each batch, and the worst of them for each image."""
 
-import hashlib
 import json
-import re
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from twinlatent.arguments import whole
 from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, run
@@ -24,6 +22,7 @@ from twinlatent.claims import clear
 from twinlatent.code_digest import code_identity
 from twinlatent.criteria import Criterion
 from twinlatent.data.split import checked_seed
+from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError, listed
 from twinlatent.files import replacing, write_json
 from twinlatent.progress import bar
@@ -38,7 +37,7 @@ PROBES = 8
 
 
 @dataclass(frozen=True)
-class Tried:
+class SuiteEntry:
     """One attack of a suite.
 
     Attributes:
@@ -63,7 +62,7 @@ class SuiteResult:
         origins: what ran the attacks, each once: more than one where a folder kept what another call had done.
     """
 
-    by_attack: Mapping[str, Tried]
+    by_attack: Mapping[str, SuiteEntry]
     origins: tuple[Provenance, ...] = ()
 
     @property
@@ -138,7 +137,7 @@ def run_suite(
         plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size,
                  "remaining_only": remaining_only, **code_identity()}  # fmt: skip
         _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
-    done: dict[str, Tried] = {}
+    done: dict[str, SuiteEntry] = {}
     now = provenance()
     origins: dict[str, Provenance] = {}
     open_ = torch.ones(len(images), dtype=torch.bool, device=images.device)
@@ -155,7 +154,7 @@ def run_suite(
                 seconds += part.seconds
                 origins.setdefault(part.origin.model_dump_json(), part.origin)
                 shown.advance(len(batch))
-        done[name] = _tried(parts, rows, images, norm, epsilon, seconds)
+        done[name] = _entry(parts, rows, images, norm, epsilon, seconds)
         if remaining_only:
             open_ &= ~done[name].wins
     return SuiteResult(done, tuple(origins.values()))
@@ -183,9 +182,9 @@ def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackRe
     return part
 
 
-def _tried(
+def _entry(
     parts: list[AttackResult], rows: Tensor, images: Tensor, norm: Norm, epsilon: float, seconds: float
-) -> Tried:
+) -> SuiteEntry:
     tried = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     tried[rows] = True
     result = _untouched(images)
@@ -195,7 +194,7 @@ def _tried(
             for field in fields(AttackResult)
         })  # fmt: skip
     size = result.linf if norm == "linf" else result.l2
-    return Tried(result, tried, result.success & (size <= epsilon * (1 + SLACK) + SLACK / 10), seconds)
+    return SuiteEntry(result, tried, result.success & (size <= epsilon * (1 + SLACK) + SLACK / 10), seconds)
 
 
 def _untouched(images: Tensor) -> AttackResult:
@@ -212,35 +211,6 @@ def _answers(model: Attackable, images: Tensor, seed: int) -> list[Tensor | None
     with frozen(model), own_random_state(images.device, seed):
         outputs = as_model(model)(images)
     return [outputs.logits, outputs.suspicion, outputs.robust]
-
-
-def digest(value: object) -> str:
-    """SHA-256 of settings with all their tensors, and of a module's weights; of anything else, of its `repr`."""
-    content = hashlib.sha256()
-    _feed(content, value)
-    return content.hexdigest()
-
-
-def _feed(content: "hashlib._Hash", value: object) -> None:
-    sized = isinstance(value, Mapping | tuple | list)
-    content.update(f"\0{type(value).__name__} {len(value) if sized else ''}\0".encode())  # type: ignore[arg-type]
-    if isinstance(value, Tensor):
-        content.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.detach().cpu().numpy().tobytes())
-    elif isinstance(value, nn.Module):
-        content.update(repr(value).encode())
-        _feed(content, value.state_dict())
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            content.update(repr(name).encode())
-            _feed(content, part)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            _feed(content, part)
-    elif is_dataclass(value):
-        content.update(type(value).__name__.encode())
-        _feed(content, {field.name: getattr(value, field.name) for field in fields(value) if field.repr})
-    else:
-        content.update(re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode())  # where an object lies is no setting
 
 
 def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:

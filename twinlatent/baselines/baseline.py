@@ -87,7 +87,7 @@ class Baseline(CalibratedDetector):
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
-    def essence(self) -> tuple[Any, ...]:
+    def _decisive(self) -> tuple[Any, ...]:
         return self._name, self._score, self.module, {score: vars(table) for score, table in self.benign.items()}
 
     @full_precision()

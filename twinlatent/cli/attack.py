@@ -64,9 +64,10 @@ def attack(
 
     Interrupted, the same command resumes.
     """
-    from twinlatent.evaluation.records import write_records
-    from twinlatent.evaluation.split_of import split_of
-    from twinlatent.evaluation.whitebox import WhiteBoxSettings, attack_to_file
+    from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+    from twinlatent.evaluation.protocol.which_split import split_of
+    from twinlatent.evaluation.results.records import write_records
+    from twinlatent.evaluation.white_box.suite import attack_to_file
     from twinlatent.report.console import print_attacks
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device

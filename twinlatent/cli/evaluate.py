@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import twinlatent as tl
 from twinlatent import zoo
 from twinlatent.cli.options import (
     DataName,
     Device,
+    Few,
     Force,
     Model,
     Overruled,
@@ -41,8 +43,13 @@ def evaluate(
     blackbox_images: Annotated[
         int | None, typer.Option(help="Test images to attack through a substitute; default: 1,000, or all.", min=1)
     ] = None,
-    few: Annotated[
-        int | None, typer.Option(help="So many of them for other radii, rates and conditions; default: 200.", min=1)
+    subset: Annotated[
+        int | None, typer.Option(help="So many of them for other radii, rates and conditions; default: 100.", min=1)
+    ] = None,
+    few: Few = None,
+    substitute: Annotated[
+        list[str] | None,
+        typer.Option(help="Classifier to attack in the black box: default: all three. May be given again."),
     ] = None,
     epsilon: Annotated[
         float | None,
@@ -66,8 +73,9 @@ def evaluate(
     Interrupted, the same command resumes.
     """
     from twinlatent.demo import EPSILON
-    from twinlatent.evaluation.evaluate import FEW, IMAGES, EvaluationSettings, evaluate_to_folder
-    from twinlatent.evaluation.split_of import split_of
+    from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
+    from twinlatent.evaluation.protocol.which_split import split_of
+    from twinlatent.evaluation.settings import IMAGES, SUBSET, EvaluationSettings
     from twinlatent.report.console import print_run
     from twinlatent.report.page import write_page
     from twinlatent.settings import checked
@@ -83,11 +91,12 @@ def evaluate(
     if epsilon is None and split.name == "digits":
         epsilon = EPSILON
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
-             "few": few or FEW, "epsilon": epsilon, "steps": steps, "seed": seed}  # fmt: skip
+             "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
+             "steps": steps, "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable():
-        run = evaluate_to_folder(detector, split, settings, folder, log=_log_beside(model, detector),
-                                 shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
+        run = tl.evaluate(detector, split, settings=settings, folder=folder, log=_log_beside(model, detector),
+                          shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 
@@ -101,7 +110,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.
 
 def _log_beside(model: str, detector: "CalibratedDetector") -> Path | None:
     """The log of the training folder; one that lies beside a detector file only if it is of this detector."""
-    from twinlatent.evaluation.training_log import log_of
+    from twinlatent.evaluation.results.folder import log_of
     from twinlatent.method.training import LOG_FILE
 
     log = zoo.locate(model).with_name(LOG_FILE)

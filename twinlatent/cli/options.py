@@ -22,6 +22,7 @@ Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda
 Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
 Steps = Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)]
 Overruled = Annotated[str | None, typer.Option(help="Instead of the detector's own.")]
+Few = Annotated[int | None, typer.Option("--few", help="Former name of --subset.", min=1, hidden=True)]
 Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
 Change = Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")]
 

@@ -7,7 +7,7 @@ import typer
 
 import twinlatent as tl
 from twinlatent.cells import CELLS, MOTIVATION_CELLS, MOTIVATION_DATA
-from twinlatent.cli.options import Device, Progress, Seed, Threads, resumable, set_threads
+from twinlatent.cli.options import Device, Few, Progress, Seed, Threads, resumable, set_threads
 from twinlatent.errors import TwinlatentError
 
 
@@ -21,7 +21,8 @@ def reproduce(
     images: Annotated[
         int | None, typer.Option(help="Attacked at the main point, or each time in table1.", min=1)
     ] = None,
-    few: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
+    subset: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
+    few: Few = None,
     threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
@@ -38,15 +39,15 @@ def reproduce(
     set_threads(threads)
     with resumable("what is finished is kept"):
         if what in MOTIVATION_CELLS:
-            if few is not None:
-                raise TwinlatentError(f"--few {few}: {what} has one number of images, --images; leave it out")
+            if (subset or few) is not None:
+                raise TwinlatentError(f"--subset {subset or few}: {what} has one number of images; leave it out")
             cells = reproduce_motivation(what, folder, preset=preset, data=data or MOTIVATION_DATA, images=images,
                                          seed=seed, progress=progress)  # fmt: skip
             print_motivation([record for cell in cells for record in cell.records])
             print(f"Page with pictures: {folder / f'{what}.html'}")
             return
-        found = reproduced(what, folder, preset=preset, data=data, images=images, few=few, seed=seed,
-                           progress=progress)  # fmt: skip
+        found = reproduced(what, folder, preset=preset, data=data, images=images, subset=subset or few,
+                           seed=seed, progress=progress)  # fmt: skip
     for name, runs in found.items():
         print_comparison(name, runs)
         print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")

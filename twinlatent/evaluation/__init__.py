@@ -1,1 +1,1 @@
-"""Judging detectors: metrics, records, black-box attacks."""
+"""Judging detectors, in rooms: results, protocol, judges, black box, white box, checks; `evaluate` goes through all."""

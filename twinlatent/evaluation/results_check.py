@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import complaint, read_json, read_records, write_records
-from twinlatent.evaluation.reports import Check
+from twinlatent.evaluation.results.parts import Check
+from twinlatent.evaluation.results.records import complaint, read_json, read_records, write_records
 from twinlatent.provenance import Provenance
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]

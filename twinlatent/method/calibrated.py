@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from twinlatent.arguments import real
 from twinlatent.data.seen import Seen
 from twinlatent.data.validation import Array, check_images
+from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibrate
 from twinlatent.method.file_header import trained_with
@@ -149,7 +150,7 @@ class CalibratedDetector(ABC):
 
     @property
     @abstractmethod
-    def essence(self) -> tuple[Any, ...]:
+    def _decisive(self) -> tuple[Any, ...]:
         """Settings, modules and tensors that decide its answers."""
 
     @abstractmethod
@@ -187,6 +188,11 @@ class CalibratedDetector(ABC):
     def __call__(self, images: Tensor) -> Outputs:
         """`outputs`."""
         return self.outputs(images)
+
+    @property
+    def fingerprint(self) -> str:
+        """By what it is known again: SHA-256, in hex, of all that decides its answers."""
+        return digest(list(self._decisive))
 
     @property
     def classes(self) -> int:

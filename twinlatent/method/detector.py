@@ -125,7 +125,7 @@ class Detector(CalibratedDetector):
         return sum(parameter.numel() for parameter in self.encoders.parameters())
 
     @property
-    def essence(self) -> tuple[Any, ...]:
+    def _decisive(self) -> tuple[Any, ...]:
         return self.settings, self.encoders, self.class_means, self.benign
 
     @fresh_torch()

@@ -17,10 +17,10 @@ from twinlatent.claims import claimed, refuse_present
 from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.measured import draw
+from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.records import Record, read_json, read_records, write_records
-from twinlatent.evaluation.substitutes import train_substitute
+from twinlatent.evaluation.protocol import draw
+from twinlatent.evaluation.results import Record, read_json, read_records, write_records
 from twinlatent.files import replacing, write_json
 from twinlatent.method.networks import PlainNetwork
 from twinlatent.motivation.accumulation import VulnerableImages, accumulate, new_discriminator

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from twinlatent.evaluation.metrics import Rate
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.results import Record
 from twinlatent.report.paper import paper_value
 from twinlatent.report.rendering import NBSP, NOTHING, Cell, Content
 from twinlatent.report.select import SIZE

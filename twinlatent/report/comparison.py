@@ -6,10 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.pictures import PairGrid
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import EvaluationRun
-from twinlatent.evaluation.whitebox import WORST
+from twinlatent.evaluation.results import WORST, PairGrid, Record, Report
 from twinlatent.files import write_text
 from twinlatent.report import figures, select
 from twinlatent.report.cells import area_cell, paper_cell, radius, share_cell, size_cell
@@ -22,7 +19,7 @@ from twinlatent.report.rendering import NBSP, NOTHING, Cell, Content, Plot, Row,
 from twinlatent.report.select import Records
 from twinlatent.report.summary import check_counts, headline
 
-Runs = Mapping[str, EvaluationRun]
+Runs = Mapping[str, Report]
 """By what a reader calls the detector."""
 MEMBER, SHOWN_RADIUS = "mim_w", 0.3
 """Attack of figure 13, and the radius at which its images are shown."""
@@ -36,7 +33,7 @@ class OverRadii:
     curves: tuple[Plot, ...]
 
 
-def write_comparison(runs: Sequence[EvaluationRun], path: str | Path) -> Path:
+def write_comparison(runs: Sequence[Report], path: str | Path) -> Path:
     """Write one page that compares `runs` to `path`, and return it.
 
     The same runs always give the same bytes.
@@ -48,7 +45,7 @@ def write_comparison(runs: Sequence[EvaluationRun], path: str | Path) -> Path:
     return path
 
 
-def comparison(runs: Sequence[EvaluationRun]) -> str:
+def comparison(runs: Sequence[Report]) -> str:
     """Return the page that compares `runs`, each with a detector of its own. All text of theirs is escaped."""
     if not runs:
         raise TwinlatentError("there are no runs to compare: give at least one")
@@ -74,9 +71,9 @@ def comparison(runs: Sequence[EvaluationRun]) -> str:
     )
 
 
-def _named(runs: Sequence[EvaluationRun]) -> dict[str, EvaluationRun]:
+def _named(runs: Sequence[Report]) -> dict[str, Report]:
     """By method and training attack, numbered where two are alike."""
-    named: dict[str, EvaluationRun] = {}
+    named: dict[str, Report] = {}
     for run in runs:
         name = detector_name(run.model.method, run.model.trained_with)
         names = (name if number == 1 else f"{name} ({number})" for number in count(1))
@@ -84,7 +81,7 @@ def _named(runs: Sequence[EvaluationRun]) -> dict[str, EvaluationRun]:
     return named
 
 
-def _own(run: EvaluationRun) -> Records:
+def _own(run: Report) -> Records:
     return select.of_model(run.records, run.model)
 
 
@@ -112,7 +109,7 @@ def _areas(runs: Runs) -> list[Table]:
     return found if found[0].rows else []
 
 
-def _paper_score(run: EvaluationRun) -> str:
+def _paper_score(run: Report) -> str:
     """Of the paper of the run's method; the detector's own where that one was not measured."""
     score = PAPER_SCORES.get(run.model.method)
     return score if score and any(r.score == score and r.metric == "auc" for r in _own(run)) else run.model.score
@@ -161,7 +158,7 @@ def _conditions(runs: Runs, attack: str) -> OverRadii:
     return OverRadii(rows, _curves(drawn, CONDITIONS, caption))
 
 
-def _of_conditions(run: EvaluationRun) -> Records:
+def _of_conditions(run: Report) -> Records:
     return next(iter(select.conditions(_own(run))), ())
 
 

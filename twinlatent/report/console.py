@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from twinlatent.evaluation.conditions import CW
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.reports import Check
-from twinlatent.evaluation.run_folder import EvaluationRun
-from twinlatent.evaluation.whitebox import WORST, WhiteBoxRun, WhiteBoxSettings
+from twinlatent.evaluation.protocol import WhiteBoxSettings
+from twinlatent.evaluation.results import WORST, Check, Record, Report
+from twinlatent.evaluation.white_box import CW, WhiteBoxRun
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import (
     BENIGN_C3,
@@ -66,7 +64,7 @@ def _details(run: WhiteBoxRun, attack: str) -> list[str]:
     ]
 
 
-def print_run(run: EvaluationRun) -> None:
+def print_run(run: Report) -> None:
     """Print benign numbers, the black box, and where there is one the white box with its checks."""
     own = run.model.score
     outside = [r for r in overall(run.records) if not misclassified_only(r)]
@@ -91,7 +89,7 @@ def print_run(run: EvaluationRun) -> None:
     _print_white_box(run)
 
 
-def _print_substitutes(run: EvaluationRun) -> None:
+def _print_substitutes(run: Report) -> None:
     """Where there are several: the AUC of the detector's own score on each of them, of which the mean was printed."""
     names = substitutes(run.records)
     if len(names) < 2:
@@ -105,7 +103,7 @@ def _print_substitutes(run: EvaluationRun) -> None:
     show(table)
 
 
-def _print_white_box(run: EvaluationRun) -> None:
+def _print_white_box(run: Report) -> None:
     """The worst of the suite at each radius and rate, C1 and C2, and the checks."""
     worst = [r for r in run.records if r.attack == WORST and r.metric.startswith("sr@")]
     if worst:
@@ -122,7 +120,7 @@ def _print_white_box(run: EvaluationRun) -> None:
     print_checks(run.checks)
 
 
-def _print_conditions(run: EvaluationRun) -> None:
+def _print_conditions(run: Report) -> None:
     """Success by C1 and C2, divided by what the judges see, and how many benign images meet C3."""
     conditions = [r for r in run.records if r.metric == "sr_c1c2"]
     if not conditions:
@@ -140,7 +138,7 @@ def _print_conditions(run: EvaluationRun) -> None:
     _print_ceiling(run)
 
 
-def _print_ceiling(run: EvaluationRun) -> None:
+def _print_ceiling(run: Report) -> None:
     met = find(run.records, metric=BENIGN_C3)
     if met is not None:
         print(f"C3 alone is met by {met.value:.3f} [{met.low:.2f}, {met.high:.2f}] of {met.n} benign images, since an "
@@ -166,7 +164,7 @@ def _radius(record: Record | None) -> str:
     return "" if record is None or record.epsilon is None else f"{record.epsilon:g}"
 
 
-def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
+def print_comparison(data: str, runs: Sequence[Report]) -> None:
     """A row a detector: the headline of each table, the paper's number in brackets."""
     print(f"{data}: accuracy; AUC in the black box under each paper's score; misclassified and not flagged at 5 % "
           "by the worst attack; CW-L2_W; in brackets the paper's")  # fmt: skip
@@ -183,7 +181,7 @@ def print_comparison(data: str, runs: Sequence[EvaluationRun]) -> None:
     show(table)
 
 
-def _published(run: EvaluationRun) -> list[Record]:
+def _published(run: Report) -> list[Record]:
     """Black-box records under the score that its paper has, over all attacked images."""
     own = PAPER_SCORES.get(run.model.method, run.model.score)
     return [r for r in overall(run.records) if r.score == own and not misclassified_only(r)]

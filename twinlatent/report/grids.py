@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.pictures import Flags, Names, PairGrid
+from twinlatent.evaluation.results import Flags, Names, PairGrid
 from twinlatent.report.drawing import COLOURS, INK, RULE, WIDTH, Floats, need, style
 from twinlatent.report.labels import LONGEST, attack_name, shortened
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twinlatent.evaluation.pictures import LatentCloud
+from twinlatent.evaluation.results import LatentCloud
 from twinlatent.report.drawing import BENIGN_COLOUR, COLOURS, INK, RULE, Floats, style
 from twinlatent.report.labels import TITLE, shortened
 

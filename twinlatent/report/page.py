@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import PAGE, EvaluationRun, ModelCard, read_run
+from twinlatent.evaluation.results import PAGE, ModelCard, Record, Report, read_run
 from twinlatent.files import write_text
 from twinlatent.report import plots, select, summary, tables
 from twinlatent.report.cells import share
@@ -24,7 +23,7 @@ def write_page(folder: str | Path) -> Path:
     return path
 
 
-def page(run: EvaluationRun) -> str:
+def page(run: Report) -> str:
     """Return the page that reports `run`. All text of the run is escaped.
 
     A summary first, then tables beside the paper's numbers, figures, and where all this comes from.

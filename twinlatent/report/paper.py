@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from twinlatent.evaluation.records import Record
+from twinlatent.evaluation.results import Record
 
 Key = tuple[str, str, str, str, str]
 """Data, method, training attack, attack, metric, each as in records."""

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from twinlatent.evaluation.metrics import roc_curve
-from twinlatent.evaluation.pictures import LatentCloud, PairGrid
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import EvaluationRun, Examples
+from twinlatent.evaluation.results import Examples, LatentCloud, PairGrid, Record, Report
 from twinlatent.report import figures, select
 from twinlatent.report.cells import share, within
 from twinlatent.report.labels import attack_name, attack_names
@@ -25,7 +23,7 @@ CONDITIONS = "share of images misclassified, with C1 and C2"
 MAX_EXAMPLES = 24
 
 
-def separation(run: EvaluationRun) -> list[Plot]:
+def separation(run: Report) -> list[Plot]:
     """Suspicion scores."""
     names = attack_names(run.suspicion)
     scores = {names[attack]: values for attack, values in run.suspicion.items()}
@@ -45,7 +43,7 @@ def separation(run: EvaluationRun) -> list[Plot]:
     return [areas, histograms]
 
 
-def strength(run: EvaluationRun) -> list[Plot]:
+def strength(run: Report) -> list[Plot]:
     """Attacks on the detector itself: each of them, and success over radii."""
     own = select.of_model(run.records, run.model)
     box = select.main_white_box(own, run.model.score)
@@ -53,7 +51,7 @@ def strength(run: EvaluationRun) -> list[Plot]:
     return [found for found in (*drawn, *map(_conditions, select.conditions(own))) if found]
 
 
-def pictures(run: EvaluationRun) -> list[Plot]:
+def pictures(run: Report) -> list[Plot]:
     """Attacked images and latents."""
     return [*([] if run.grid is None else [_grid(run.grid)]), *([] if run.latents is None else [_latents(run.latents)])]
 

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twinlatent.evaluation.blackbox import MEAN, MISCLASSIFIED_ONLY
-from twinlatent.evaluation.conditions import BESIDE
-from twinlatent.evaluation.records import Record
-from twinlatent.evaluation.run_folder import ModelCard
-from twinlatent.evaluation.whitebox import WORST
+from twinlatent.evaluation.results import MEAN, MISCLASSIFIED_ONLY, WORST, ModelCard, Record
+from twinlatent.evaluation.white_box import BESIDE
 from twinlatent.report.curves import Interval, SuccessCurve
 
 Records = tuple[Record, ...]

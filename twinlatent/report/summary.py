@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twinlatent.evaluation.records import Record, false_alarms
-from twinlatent.evaluation.reports import Check
-from twinlatent.evaluation.run_folder import EvaluationRun
+from twinlatent.evaluation.results import Check, Record, Report, false_alarms
 from twinlatent.report import select
 from twinlatent.report.cells import Number, interval, percent, share, with_count, within
 from twinlatent.report.labels import attack_name
@@ -39,7 +37,7 @@ class Tile:
     meaning: str
 
 
-def headline(run: EvaluationRun) -> Headline:
+def headline(run: Report) -> Headline:
     """Pick them from a run."""
     own = select.of_model(run.records, run.model)
     rows = [r for r in own if r.score in (None, run.model.score)] or own
@@ -54,7 +52,7 @@ def headline(run: EvaluationRun) -> Headline:
     )
 
 
-def lead(run: EvaluationRun, head: Headline) -> str:
+def lead(run: Report, head: Headline) -> str:
     """What was found, in a few sentences."""
     said = []
     if head.accuracy:
@@ -74,7 +72,7 @@ def lead(run: EvaluationRun, head: Headline) -> str:
     return " ".join(said)
 
 
-def tiles(run: EvaluationRun, head: Headline) -> list[Tile]:
+def tiles(run: Report, head: Headline) -> list[Tile]:
     """The numbers to remember."""
     shown = []
     if head.accuracy:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.records import Metric, Record
+from twinlatent.evaluation.results import Metric, Record
 from twinlatent.files import write_text
 from twinlatent.motivation.experiment import Vulnerability
 from twinlatent.report.cells import paper_cell, share_cell

@@ -1,0 +1,102 @@
+"""The white box, judged and checked: what attacks that know the detector did, and whether to believe it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from twinlatent.attacks.models import Attackable
+from twinlatent.data import Split
+from twinlatent.evaluation.checks.run import run_checks
+from twinlatent.evaluation.judges.training import Judges, train_judges
+from twinlatent.evaluation.judges.verdicts import benign_agreement, judge, own_accuracy, shows_true
+from twinlatent.evaluation.results.parts import JudgeReport
+from twinlatent.evaluation.results.records import WORST
+from twinlatent.evaluation.results.report import Report
+from twinlatent.evaluation.results.rows import records_of
+from twinlatent.evaluation.settings import EvaluationSettings
+from twinlatent.evaluation.white_box.pictures import grid_of, latents_of
+from twinlatent.evaluation.white_box.whole import WhiteBox, attack_white_box
+from twinlatent.files import write_json
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.provenance import provenance
+
+
+def with_white_box(
+    report: Report,
+    detector: CalibratedDetector,
+    split: Split,
+    settings: EvaluationSettings,
+    substitute: Attackable,
+    *,
+    folder: Path | None = None,
+    shared: Path | None = None,
+    progress: bool = True,
+) -> Report:
+    """The report of a black box, with what attacks on the detector itself did, checks of that, and judges.
+
+    Args:
+        report: of the black box.
+        detector: that is attacked.
+        split: its data set, fitted to it.
+        settings: with a suite, and no more images than there are.
+        substitute: classifier of the attacker's own, on the detector's device.
+        folder: keeps what is done.
+        shared: keeps the judges.
+        progress: whether to show bars.
+    """
+    origin, plan, seed = provenance(), settings.plan, settings.seed
+    with _clock(folder) as seconds:
+        judges = train_judges(split, seed=seed, folder=shared, settings=settings.judges, progress=progress)
+        box = attack_white_box(detector, split, plan, substitute, shows_true=partial(shows_true, judges), folder=folder,
+                               progress=progress)  # fmt: skip
+        main, ceiling = box.points.main, benign_agreement(judges, split, seed)
+        rows = box.rows(plan, detector.score, ceiling, judges.origin)
+        made = records_of(rows, detector, split, seed, seconds(), origin)
+        checks = run_checks(detector, box.drawn, main.result, settings=plan.main, by_epsilon=box.by_epsilon,
+                            benign=split.test.images, seed=seed, progress=progress)  # fmt: skip
+        single = [record for record in main.records if record.attack != WORST]
+        return replace(
+            report,
+            records=(*report.records, *single, *made),
+            checks=checks,
+            judges=_judged(judges, detector, split, box, settings),
+            grid=grid_of(box, settings.fpr),
+            latents=latents_of(detector, box, split.test, seed),
+        )
+
+
+def _judged(
+    judges: Judges, detector: CalibratedDetector, split: Split, box: WhiteBox, settings: EvaluationSettings
+) -> JudgeReport:
+    """What judges see in all images with which an attack won, and what they are worth."""
+    main, labels = box.points.main, box.subset.labels
+    worst, goal = main.wins[WORST], f"undetected at {100 * settings.fpr:g} %"
+    predicted = detector.detect(main.result.images, 0.5).label
+    seen = [judge(judges, w.attack, w.epsilon, "c1c2", w.images[w.wins], labels[w.wins], w.predicted[w.wins])
+            for w in box.conditions]  # fmt: skip
+    seen.append(judge(judges, WORST, settings.main.epsilon, goal, main.result.images.cpu()[worst],
+                      box.drawn.labels[worst], predicted[worst]))  # fmt: skip
+    return JudgeReport(cases=own_accuracy(judges, split, settings.seed), attacks=tuple(seen))
+
+
+@contextmanager
+def _clock(folder: Path | None) -> Iterator[Callable[[], float]]:
+    """Seconds so far, those of earlier sittings too: kept in the folder when this one ends or is interrupted."""
+    path, began, before = folder and folder / "seconds.json", time.monotonic(), 0.0
+    if path is not None:
+        with suppress(OSError, ValueError, TypeError):  # none was kept, or no number
+            before = float(json.loads(path.read_text(encoding="utf-8")))
+
+    def so_far() -> float:
+        return before + time.monotonic() - began
+
+    try:
+        yield so_far
+    finally:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, so_far())

@@ -1,0 +1,78 @@
+"""What an evaluation leaves behind: rows, records, what checks and judges report, and the folder of all that."""
+
+from twinlatent.evaluation.results.folder import (
+    MODEL,
+    PAGE,
+    RESULTS,
+    UNFINISHED,
+    WHOSE,
+    evaluation_folder,
+    log_of,
+    read_log,
+)
+from twinlatent.evaluation.results.keeping import keep, kept, reused
+from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard, Status
+from twinlatent.evaluation.results.pictures import Flags, Floats, LatentCloud, Names, PairGrid
+from twinlatent.evaluation.results.records import (
+    MEAN,
+    MISCLASSIFIED_ONLY,
+    UNCHANGED,
+    WORST,
+    Label,
+    Metric,
+    Record,
+    checked_label,
+    complaint,
+    false_alarms,
+    read_json,
+    read_records,
+    write_records,
+)
+from twinlatent.evaluation.results.report import Report, read_run, write_run
+from twinlatent.evaluation.results.rows import Row, Rows, mean_over_substitutes, records_of
+
+__all__ = [
+    "Check",
+    "Examples",
+    "Flags",
+    "Floats",
+    "JudgeCase",
+    "JudgeReport",
+    "JudgedAttack",
+    "Label",
+    "LatentCloud",
+    "MEAN",
+    "MISCLASSIFIED_ONLY",
+    "MODEL",
+    "Metric",
+    "ModelCard",
+    "Names",
+    "PAGE",
+    "PairGrid",
+    "RESULTS",
+    "Record",
+    "Report",
+    "Row",
+    "Rows",
+    "Status",
+    "UNCHANGED",
+    "UNFINISHED",
+    "WHOSE",
+    "WORST",
+    "checked_label",
+    "complaint",
+    "evaluation_folder",
+    "false_alarms",
+    "keep",
+    "kept",
+    "log_of",
+    "mean_over_substitutes",
+    "read_json",
+    "read_log",
+    "read_records",
+    "read_run",
+    "records_of",
+    "reused",
+    "write_records",
+    "write_run",
+]

@@ -1,0 +1,275 @@
+"""The report of an evaluation: everything its page is made from, in memory and in a folder, no pickles.
+
+`results.json` holds the records, `model.json` what was trained and how, `evaluation.npz` scores and example images.
+Where there are any, `checks.json` holds the checks, `judges.json` what judges say, `pictures.npz` the data of further
+pictures, and `training-log.jsonl` the training log, one JSON object a round.
+"""
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.metrics import Rate
+from twinlatent.evaluation.results.folder import ARRAYS, CHECKS, JUDGES, LOG, MODEL, PICTURES, RECORDS, read_log
+from twinlatent.evaluation.results.parts import Check, Examples, JudgeReport, ModelCard
+from twinlatent.evaluation.results.pictures import (
+    Floats,
+    LatentCloud,
+    PairGrid,
+    check_array,
+    from_arrays,
+    member,
+    to_arrays,
+)
+from twinlatent.evaluation.results.records import (
+    MEAN,
+    MISCLASSIFIED_ONLY,
+    UNCHANGED,
+    WORST,
+    Record,
+    complaint,
+    false_alarms,
+    read_json,
+    read_records,
+    write_records,
+)
+from twinlatent.files import replacing, write_json, write_text
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything a report is made from.
+
+    Attributes:
+        records: the measured numbers.
+        model: what was trained.
+        benign_suspicion: (n,) suspicion of benign test images, higher is more suspicious.
+        suspicion: attack name -> (n,) suspicion of attacked test images; at least one attack.
+        examples: pairs of images to show; may be empty (k = 0).
+        threshold: the suspicion above which an image is flagged, where there is one for all classes.
+        log: the training log, one mapping a round; empty if it was not kept.
+        checks: of the evaluation by itself; empty if none were made.
+        judges: what judges that never saw the detector say of attacked images; None if none were asked.
+        grid: images attacked in several ways; None if none were kept.
+        latents: of one class; None if none were kept.
+
+    Errors: `TwinlatentError` on an empty, NaN or wrongly shaped array.
+    """
+
+    records: tuple[Record, ...]
+    model: ModelCard
+    benign_suspicion: Floats
+    suspicion: Mapping[str, Floats]
+    examples: Examples
+    threshold: float | None = None
+    log: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Check, ...] = ()
+    judges: JudgeReport | None = None
+    grid: PairGrid | None = None
+    latents: LatentCloud | None = None
+
+    def __post_init__(self) -> None:
+        if not self.suspicion:
+            raise TwinlatentError("attacks is empty: give the scores of at least one attack")
+        _check_scores("benign_suspicion", self.benign_suspicion)
+        for attack, scores in self.suspicion.items():
+            _check_scores(f"suspicion_{attack}", scores)
+
+    @property
+    def accuracy(self) -> Rate:
+        """Share of benign test images that are classified correctly."""
+        return self._rate(self._records("accuracy"), "accuracy")
+
+    def fpr(self, asked: float = 0.05) -> Rate:
+        """Share of benign test images that are flagged where `asked` was asked for, or the finest rate above it."""
+        found = false_alarms(self.records, asked)
+        return self._rate([] if found is None else [found], f"fpr at {asked:g}")
+
+    def auc(self, attack: str, substitute: str = MEAN) -> Rate:
+        """AUC of an attack that does not know the detector, over one substitute, or the mean over all of them."""
+        found = [r for r in self._records("auc") if r.substitute == substitute and r.score == self.model.score]
+        there = [r for r in found if not r.budget.endswith(MISCLASSIFIED_ONLY)]
+        return self._rate([r for r in there if r.attack == attack], f"AUC of {attack} on {substitute}", there, "attack")
+
+    def sr(self, fpr: float = 0.05, epsilon: float | None = None, attack: str = WORST) -> Rate:
+        """Success rate of an attack that knows the detector: misclassified, and not flagged at a false-positive rate.
+
+        Args:
+            fpr: one of `RATES`.
+            epsilon: L∞ radius; None: that of the main point.
+            attack: `worst` of all, or, at the main point, one of the suite.
+        """
+        found = [r for r in self._records(f"sr@{round(100 * fpr)}") if r.score == self.model.score]
+        main = next((r.epsilon for r in self.records if r.metric.startswith("sr@") and r.attack == UNCHANGED), None)
+        wanted = (main or 0.0) if epsilon is None else epsilon
+        there = [r for r in found if r.epsilon is not None and math.isclose(r.epsilon, wanted, abs_tol=1e-6)]
+        named = [r for r in there if r.attack == attack]
+        line = f"SR@{100 * fpr:g} % of {attack} at ε {wanted:g}"
+        return self._rate(named, line, there or found, "attack" if there else "epsilon")
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything into a folder, see `write_run`; `twinlatent report FOLDER` makes its page."""
+        write_run(folder, self)
+
+    def __str__(self) -> str:
+        """A few lines with the numbers to quote."""
+        card = self.model
+        attacks = dict.fromkeys(record.attack for record in self._records("auc"))
+        worst = [r for r in self._records("sr@5") if r.attack == WORST and r.score == card.score]
+        warned = [f"{check.name}: {check.status}" for check in self.checks if check.status != "pass"]
+        passed = [f"{len(self.checks) - len(warned)} pass"] if self.checks else []
+        return "\n".join([
+            f"{card.method} on {card.test_data}, {card.test_images} test images",
+            f"  accuracy {_said(self.accuracy)}, false positives {_said(self.fpr(card.fpr))}",
+            *(f"  black box, {attack}: AUC {_said(self.auc(attack))}" for attack in attacks),
+            *(f"  white box, worst at ε {r.epsilon:g}: SR@5 % {_said(_rate_of(r))}" for r in worst),
+            *(f"  checks: {', '.join([*passed, *warned])}" for _ in self.checks[:1]),
+        ])  # fmt: skip
+
+    def _records(self, metric: str) -> list[Record]:
+        return [record for record in self.records if record.metric == metric]
+
+    def _rate(self, found: Sequence[Record], what: str, others: Sequence[Record] = (), by: str = "") -> Rate:
+        """Of the first record found.
+
+        Raises:
+            TwinlatentError: there is none; it names what there is instead.
+        """
+        if found:
+            return _rate_of(found[0])
+        there = ", ".join(dict.fromkeys(str(getattr(record, by)) for record in others))
+        raise TwinlatentError(f"{what} was not measured{f'; there is {by} {there}' if there else ''}")
+
+
+def write_run(folder: str | Path, run: Report) -> None:
+    """Write `run` into `folder`, each file whole or not at all. What the run lacks leaves no file behind.
+
+    The same run always gives the same bytes.
+    """
+    folder = Path(folder)
+    write_records(folder / RECORDS, run.records)
+    write_json(folder / MODEL, run.model.model_dump(mode="json"))
+    _write_arrays(folder / ARRAYS, _arrays(run))
+    log = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in run.log)
+    _write_or_remove(folder / LOG, log, write_text)
+    _write_or_remove(folder / CHECKS, [check.model_dump() for check in run.checks], write_json)
+    _write_or_remove(folder / JUDGES, run.judges and run.judges.model_dump(), write_json)
+    _write_or_remove(folder / PICTURES, to_arrays(run.grid, run.latents), _write_arrays)
+
+
+def read_run(folder: str | Path) -> Report:
+    """Read what `write_run` wrote.
+
+    Errors: `TwinlatentError` naming the file, and the array or field, when one is missing or wrong.
+    """
+    folder = Path(folder)
+    records = read_records(folder / RECORDS)
+    model = _validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
+    log, checks = read_log(folder / LOG), _read_checks(folder / CHECKS)
+    judges = folder / JUDGES
+    judged = _validated(judges, JudgeReport, read_json(judges)) if judges.exists() else None
+    grid, latents = _read_pictures(folder / PICTURES)
+    path = folder / ARRAYS
+    arrays = _read_arrays(path)
+    try:
+        attacks = [str(name) for name in member(arrays, "attacks")]
+        examples = {field.name: member(arrays, f"example_{field.name}") for field in fields(Examples)}
+        return Report(
+            records=records,
+            model=model,
+            benign_suspicion=member(arrays, "benign_suspicion"),
+            suspicion={name: member(arrays, f"suspicion_{name}") for name in attacks},
+            examples=Examples(**examples),
+            threshold=float(arrays["threshold"]) if "threshold" in arrays else None,
+            log=log,
+            checks=checks,
+            judges=judged,
+            grid=grid,
+            latents=latents,
+        )
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{path}: {error}") from error
+
+
+def _arrays(run: Report) -> dict[str, Any]:
+    named: dict[str, Any] = {"attacks": np.array(list(run.suspicion)), "benign_suspicion": run.benign_suspicion}
+    named |= {f"suspicion_{attack}": scores for attack, scores in run.suspicion.items()}
+    named |= {f"example_{field.name}": getattr(run.examples, field.name) for field in fields(Examples)}
+    return named if run.threshold is None else named | {"threshold": np.array(run.threshold)}
+
+
+def _write_or_remove(path: Path, content: Any, write: Callable[[Path, Any], None]) -> None:
+    """No content leaves no file, not an earlier one either."""
+    if content:
+        write(path, content)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise TwinlatentError(f"{path}: no such file") from error
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise TwinlatentError(f"{path}: not an .npz of plain arrays: {reason}") from error
+
+
+def _validated(path: Path, kind: type[Kind], item: object, what: str = "") -> Kind:
+    try:
+        return kind.model_validate(item)
+    except ValidationError as error:
+        raise TwinlatentError(f"{path}: {what}{complaint(error)}") from error
+
+
+def _read_checks(path: Path) -> tuple[Check, ...]:
+    if not path.exists():
+        return ()
+    items = read_json(path)
+    if not isinstance(items, list):
+        raise TwinlatentError(f"{path}: expected a JSON list of checks, found {type(items).__name__}")
+    return tuple(_validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
+
+
+def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentCloud | None]:
+    if not path.exists():
+        return None, None
+    arrays = _read_arrays(path)
+    try:
+        return from_arrays(arrays)
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{path}: {error}") from error
+
+
+def _check_scores(name: str, values: NDArray[Any]) -> None:
+    check_array(name, values, "f", 1)
+    if not len(values) or np.isnan(values).any():
+        raise TwinlatentError(f"{name} is empty or holds NaN")
+
+
+def _rate_of(record: Record) -> Rate:
+    value = record.value
+    return Rate(value, record.n, value if record.low is None else record.low,
+                value if record.high is None else record.high)  # fmt: skip
+
+
+def _said(found: Rate) -> str:
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"

@@ -1,0 +1,124 @@
+"""What is asked of an evaluation, all of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+
+from twinlatent.arguments import by_value
+from twinlatent.attacks.budgets import Budget, preset
+from twinlatent.attacks.suites import SuiteName
+from twinlatent.data.split import SEED_LIMIT
+from twinlatent.errors import TwinlatentError, listed
+from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
+from twinlatent.evaluation.learners import JudgeSettings, SubstituteName
+from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+from twinlatent.evaluation.white_box.conditions import STANDARD_CW
+from twinlatent.evaluation.white_box.whole import WhiteBoxPlan
+from twinlatent.settings import checked
+
+Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
+IMAGES, SUBSET = 1000, 100
+"""Test images to attack at the main point, and at all others."""
+
+
+class EvaluationSettings(BaseModel):
+    """What is asked of an evaluation.
+
+    Attributes:
+        suite: of white-box attacks; `none` stays outside the detector.
+        substitutes: classifiers of the attacker's own, each of which is attacked in the black box; the first is also
+            the one of the white box's attack `transfer`.
+        blackbox_images: test images, drawn by `seed`, that are attacked through the substitutes; all if there are
+            fewer.
+        images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
+        subset: so many of them for everything else: other radii and rates, C1 and C2, pictures.
+        epsilon: L∞ radius of the main point; None: 0.3, and the black box has the paper's own radii.
+        fpr: false-positive rate of the main point.
+        radii: of the curves of SR@FPR, as shares of `epsilon`.
+        condition_radii: of the curves of C1 and C2.
+        steps: of gradient attacks; None: the suite's own.
+        judges: how judges are made; None: as the recipe for these images says.
+        seed: of every random choice.
+
+    Errors: pydantic's `ValidationError` on any other field or value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _by_value = field_validator("*", mode="before")(by_value)
+
+    suite: SuiteName | Literal["none"] = "standard"
+    substitutes: Annotated[tuple[SubstituteName, ...], Field(min_length=1)] = SUBSTITUTES
+    blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
+    images: Annotated[int, Field(ge=1)] = IMAGES
+    subset: Annotated[int, Field(ge=1)] = SUBSET
+    epsilon: Radius | None = None
+    fpr: float = 0.05
+    radii: tuple[Radius, ...] = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
+    condition_radii: tuple[Radius, ...] = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+    steps: Annotated[int, Field(ge=1)] | None = None
+    judges: JudgeSettings | None = None
+    seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
+
+    @model_validator(mode="after")
+    def _main_point_exists(self) -> Self:
+        if self.suite != "none":
+            _ = self.main  # its own validation speaks
+        return self
+
+    @property
+    def cw(self) -> Budget:
+        """Of CW-L2_W: the paper's in its suite, else a shorter one, in proportion to `steps`."""
+        if self.suite == "paper":
+            return preset("paper.whitebox.mnist.cw")
+        return STANDARD_CW if self.steps is None else replace(STANDARD_CW, steps=math.ceil(1.5 * self.steps))
+
+    @property
+    def main(self) -> WhiteBoxSettings:
+        """Of the main point; `TwinlatentError` where the suite is `none`."""
+        if self.suite == "none":
+            raise TwinlatentError("suite none has no main point; choose quick, standard or paper")
+        return WhiteBoxSettings(suite=self.suite, epsilon=self.epsilon or 0.3, steps=self.steps, fpr=self.fpr,
+                                images=self.images, seed=self.seed)  # fmt: skip
+
+    @property
+    def plan(self) -> WhiteBoxPlan:
+        """Of the whole white box; `TwinlatentError` where the suite is `none`."""
+        main = self.main
+        return WhiteBoxPlan(main, tuple(round(share * main.epsilon, 6) for share in self.radii), self.condition_radii,
+                            self.subset, self.cw)  # fmt: skip
+
+
+class Asked(TypedDict, total=False):
+    """The fields of `EvaluationSettings`, as keywords."""
+
+    suite: SuiteName | Literal["none"]
+    substitutes: Sequence[SubstituteName]
+    blackbox_images: int
+    images: int
+    subset: int
+    epsilon: float | None
+    fpr: float
+    radii: Sequence[float]
+    condition_radii: Sequence[float]
+    steps: int | None
+    judges: JudgeSettings | Mapping[str, Any] | None
+    seed: int
+
+
+def settings_of(settings: EvaluationSettings | None, asked: Mapping[str, Any]) -> EvaluationSettings:
+    """The settings, or those of which keywords say what differs from the defaults.
+
+    Raises:
+        TwinlatentError: both are given, or a keyword is no field or has a wrong value.
+    """
+    if settings is None:
+        return checked(lambda: EvaluationSettings(**asked))
+    if asked:
+        raise TwinlatentError(
+            f"{listed(list(asked))} given beside settings; put it into the settings, or leave those out"
+        )
+    return settings

@@ -1,0 +1,253 @@
+"""White-box evaluation: a suite of attacks on the detector itself, at a threshold that was fixed beforehand.
+
+The adversary has the detector, its thresholds and the calibration images. What counts in the end is what
+`Detector.detect` says of the final images.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twinlatent.attacks.attack import AttackResult
+from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.objectives import LatentMatching, latent_matching
+from twinlatent.attacks.suite_runs import SuiteResult, run_suite
+from twinlatent.attacks.suites import Suite
+from twinlatent.claims import claimed_file, clear
+from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
+from twinlatent.data import LabelledImages, Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.black_box.substitutes import train_substitute
+from twinlatent.evaluation.metrics import rate
+from twinlatent.evaluation.protocol.points import draw
+from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+from twinlatent.evaluation.protocol.which_split import fitted
+from twinlatent.evaluation.results.records import WORST, Record
+from twinlatent.evaluation.results.rows import Row, Rows, records_of
+from twinlatent.files import replacing
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.outputs import Bounds
+from twinlatent.provenance import Provenance, provenance
+from twinlatent.torch_state import fresh_torch
+
+REFERENCES = 2000
+"""So many calibration images, drawn by seed, are looked through for latents to match."""
+
+
+@dataclass(frozen=True)
+class WhiteBoxRun:
+    """What a suite did to a detector.
+
+    Attributes:
+        benign: the attacked test images as they were, with their true labels.
+        result: what each attack found, its wins judged by `detect`.
+        wins: the same wins on the CPU, name of each attack, and `worst` → bool (n,); `none` is no attack.
+        records: a success rate for each of these.
+        origin: command, commit, machine, versions.
+    """
+
+    benign: LabelledImages
+    result: SuiteResult
+    wins: Mapping[str, Tensor]
+    records: tuple[Record, ...]
+    origin: Provenance
+
+
+@fresh_torch()
+def attack_detector(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    *,
+    drawn: LabelledImages | None = None,
+    only: Collection[str] | None = None,
+    substitute: Attackable | None = None,
+    folder: Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> WhiteBoxRun:
+    """Attack a detector with a suite and judge the outcome.
+
+    Args:
+        detector: calibrated on held-out images, on any device.
+        split: its data set; test images are attacked, training images train the substitute of `transfer`.
+        settings: what is asked.
+        drawn: test images to attack; None: those that the settings ask for.
+        only: names of attacks of the suite, in the order they are wanted; None: all of them.
+        substitute: classifier of the attacker's own, on the detector's device; None: one is trained where the suite
+            needs it.
+        folder: keeps what is done after every batch, see `run_suite`.
+        overwrite: begin anew where the folder holds other work.
+        progress: whether to show bars.
+
+    Raises:
+        TwinlatentError: the detector was made for images or classes of another kind, or its calibration images are too
+            few for the rate.
+    """
+    origin = provenance()
+    if drawn is not None:
+        drawn = replace(split, test=drawn).with_classes(detector.class_names).test
+    split = fitted(detector, split)
+    detector.calibration.check(settings.fpr)
+    drawn = drawn or draw(split.test, settings.images, settings.seed)
+    device = detector.device
+    wanted = {"transfer", "latent-targets"} if only is None else set(only)
+    if substitute is None and settings.suite == "standard" and "transfer" in wanted:
+        substitute = train_substitute(split, seed=settings.seed, progress=progress).network.to(device)
+    references = (
+        _references(detector, split, settings.seed)
+        if settings.suite == "standard" and "latent-targets" in wanted
+        else None
+    )
+    attacks = _suite(detector, settings, substitute, references).attacks()
+    result = run_suite(
+        attacks if only is None else {name: attacks[name] for name in only},
+        detector,
+        drawn.images.to(device),
+        drawn.labels.to(device),
+        criterion=_criterion(detector, settings),
+        norm=settings.norm,
+        epsilon=settings.epsilon,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        remaining_only=settings.remaining_only,
+        folder=folder,
+        overwrite=overwrite,
+        identity={
+            "detector": detector.fingerprint,
+            "asked": settings.model_dump(),
+            "data": split.fingerprint,
+        },
+        progress=progress,
+    )
+    wins = _judged(detector, drawn, result, settings)
+    judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
+    seconds = sum(tried.seconds for tried in judged.values())
+    rows = Rows(tuple(_rows(detector, settings, result, wins)), settings.described, origins=result.origins)
+    records = records_of([rows], detector, split, settings.seed, seconds, origin)
+    return WhiteBoxRun(drawn, SuiteResult(judged, result.origins), wins, tuple(records), origin)
+
+
+def _suite(
+    detector: CalibratedDetector,
+    settings: WhiteBoxSettings,
+    substitute: Attackable | None,
+    references: LatentMatching | None,
+) -> Suite:
+    bounds = detector.bounds(settings.fpr)
+    level = bounds.suspicion_mean if settings.goal == "c1c2" else bounds.thresholds[settings.fpr]
+    return Suite(
+        name=settings.suite,
+        epsilon=settings.epsilon,
+        norm=settings.norm,
+        steps=settings.steps,
+        level=None if settings.goal == "misclassified" else level,
+        robust=bounds.robust_mean is not None,
+        references=references,
+        substitute=substitute,
+    )
+
+
+def _references(detector: CalibratedDetector, split: Split, seed: int) -> LatentMatching | None:
+    """Latents to match, from calibration images; None if those of a class are all misclassified."""
+    known = draw(split.calibration, min(REFERENCES, len(split.calibration)), seed)
+    try:
+        return latent_matching(detector, known.images.to(detector.device), known.labels.to(detector.device))
+    except TwinlatentError:
+        return None
+
+
+def _criterion(detector: CalibratedDetector, settings: WhiteBoxSettings) -> Criterion:
+    bounds = detector.bounds(settings.fpr)
+    match settings.goal:
+        case "undetected":
+            return Misclassified() & Undetected(bounds, settings.fpr)
+        case "c1c2":
+            return conditions(bounds)
+        case "misclassified":
+            return Misclassified()
+
+
+def conditions(bounds: Bounds) -> Criterion:
+    """Misclassified, C1, and C2 where there is a robust log-density."""
+    met = Misclassified() & C1(bounds)
+    return met if bounds.robust_mean is None else met & C2(bounds)
+
+
+def _judged(
+    detector: CalibratedDetector, drawn: LabelledImages, result: SuiteResult, settings: WhiteBoxSettings
+) -> dict[str, Tensor]:
+    """Who won, on the CPU. `detect` has the last word on labels and flags; C1 and C2 are no part of its verdict."""
+    wins = {}
+    for name, tried in result.by_attack.items():
+        verdict = detector.detect(tried.result.images, settings.fpr)
+        passed = ~verdict.adversarial if settings.goal == "undetected" else torch.ones_like(verdict.adversarial)
+        wins[name] = tried.wins.cpu() & (verdict.label != drawn.labels) & passed
+    return wins | {WORST: torch.stack(list(wins.values())).any(0)}
+
+
+def _rows(
+    detector: CalibratedDetector, settings: WhiteBoxSettings, result: SuiteResult, wins: Mapping[str, Tensor]
+) -> Iterator[Row]:
+    """A success rate for each attack, over the images it was run on, and for the worst of them."""
+    epsilon = settings.epsilon if settings.norm == "linf" else None
+    for name, found in wins.items():
+        tried = result.by_attack[name].tried.cpu() if name != WORST else torch.ones_like(found)
+        if tried.any():
+            yield Row(settings.metric, name, epsilon, detector.score, rate(int(found[tried].sum()), int(tried.sum())))
+
+
+def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSettings) -> None:
+    """Write an .npz without pickles, whole or not at all.
+
+    It holds `benign` and `labels`; `worst`, the image of the first attack that won (the unchanged one where none did),
+    and its name in `worst_attack`; for each attack NAME the fields of `AttackResult` as `NAME.images` and so on, with
+    `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of data, class names, settings and origin.
+    """
+    arrays: dict[str, Any] = {"benign": run.benign.images.numpy(), "labels": run.benign.labels.numpy()}
+    for name, tried in run.result.by_attack.items():
+        for field in fields(AttackResult):
+            arrays[f"{name}.{field.name}"] = getattr(tried.result, field.name).cpu().numpy()
+        arrays[f"{name}.success"], arrays[f"{name}.tried"] = run.wins[name].numpy(), tried.tried.cpu().numpy()
+    worst = run.result.images.cpu().numpy()  # of the first attack, `none`, where none won
+    by = np.array(["", *run.result.by_attack])[run.result.winner.cpu().numpy() + 1]
+    about = {"data": split.short_name, "fingerprint": split.fingerprint, "class_names": split.class_names,
+             "asked": settings.model_dump(), "origin": run.origin.model_dump()}  # fmt: skip
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, worst=worst, worst_attack=by, about=json.dumps(about), **arrays)
+
+
+def attack_to_file(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> WhiteBoxRun:
+    """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
+
+    Called again after an interruption it resumes from the last finished batch; with `overwrite`, unfinished work of
+    another kind is begun anew, and the file written over.
+
+    Raises:
+        TwinlatentError: the file is there already, or its folder holds unfinished work of another kind.
+    """
+    if path.suffix != ".npz":
+        raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
+    with claimed_file(path):
+        if path.exists() and not (overwrite and path.is_file()):
+            raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
+        split = fitted(detector, split)
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        run = attack_detector(detector, split, settings, folder=unfinished, overwrite=overwrite, progress=progress)
+        save_run(path, run, split, settings)
+        clear(unfinished)
+    return run

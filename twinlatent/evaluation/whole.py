@@ -1,0 +1,50 @@
+"""An evaluation from black box to white box, of a detector that is calibrated."""
+
+import copy
+from pathlib import Path
+
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.black_box.detection import BLACK_BOX, at_epsilon, evaluate_blackbox
+from twinlatent.evaluation.black_box.substitutes import train_substitute
+from twinlatent.evaluation.judged import with_white_box
+from twinlatent.evaluation.protocol.which_split import fitted
+from twinlatent.evaluation.results.report import Report
+from twinlatent.evaluation.settings import EvaluationSettings
+from twinlatent.method.calibrated import CalibratedDetector
+
+
+def evaluate_all(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: EvaluationSettings,
+    *,
+    folder: Path | None = None,
+    shared: Path | None = None,
+    title: str = "",
+    progress: bool = True,
+) -> Report:
+    """Everything that is to be known of a detector; the same call resumes from what `folder` and `shared` keep.
+
+    Args and errors: as `evaluate`.
+    """
+    split = fitted(detector, split)
+    finest = detector.calibration.finest_fpr
+    if settings.suite != "none" and finest > settings.fpr:
+        raise TwinlatentError(
+            f"the calibration images tell no rate below {finest:.3g}, and the white box needs {settings.fpr:g}; "
+            "calibrate on more images, or leave it out with suite none"
+        )
+    attacked, images = (min(n, len(split.test)) for n in (settings.blackbox_images, settings.images))
+    settings, shared = settings.model_copy(update={"images": images}), shared or (folder and folder / "shared")
+    substitutes = [train_substitute(split, name, seed=settings.seed, folder=shared, progress=progress)
+                   for name in settings.substitutes]  # fmt: skip
+    budgets = BLACK_BOX if settings.epsilon is None else at_epsilon(settings.epsilon)
+    called = "blackbox" if settings.epsilon is None else f"blackbox at {settings.epsilon:g}"
+    kept = shared and shared / f"{called.replace(' ', '-')}-{attacked}"
+    report = evaluate_blackbox(detector, split, budgets=budgets, budget=called, images=attacked, seed=settings.seed,
+                               title=title, substitutes=substitutes, folder=kept, progress=progress)  # fmt: skip
+    if settings.suite == "none":
+        return report
+    mine = copy.deepcopy(substitutes[0].network).to(detector.device)
+    return with_white_box(report, detector, split, settings, mine, folder=folder, shared=shared, progress=progress)
