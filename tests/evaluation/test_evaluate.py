@@ -19,9 +19,8 @@ from twinlatent.evaluation.checks import run as checks
 from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.settings import EvaluationSettings
-from twinlatent.evaluation.white_box import pictures, suite
+from twinlatent.evaluation.white_box import conditions, pictures, suite
 from twinlatent.evaluation.white_box.conditions import STANDARD_CW
-from twinlatent.evaluation.white_box.suite import conditions
 from twinlatent.evaluation.whole import evaluate_all
 from twinlatent.method.detector import Detector, build_detector
 

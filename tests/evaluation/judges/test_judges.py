@@ -102,7 +102,7 @@ def test_large_images_have_judges_that_suit_them(digits: Split) -> None:
     large = replace(digits, **larger)
     settings = recipe_of(large).judges.model_copy(update={"steps": 1})
     judges = train_judges(large, seed=0, settings=settings, progress=False)
-    assert (judges.compared, judges.seen.side, judges.seen.evened) == ("svm", 16, True)
+    assert (judges.compared, judges.view.side, judges.view.evened) == ("svm", 16, True)
 
 
 def test_what_judges_see_is_counted_once() -> None:
