@@ -2,11 +2,13 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LONGEST = 45  # lines
@@ -41,29 +43,21 @@ SAID = {  # file -> what its output must match, line by line
 LEFT = {"01_detect_digits.py": ["digits.safetensors"]}  # file -> what it writes into the current folder
 
 
-def run(name: str, folder: Path) -> list[str]:
-    """The lines that an example prints; it must succeed and warn of nothing."""
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    environment = {**os.environ, **nowhere, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, "-W", "error", str(EXAMPLES / name)], cwd=folder, env=environment,
-                          capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch) -> Path:
+    """An empty current folder, without the network."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return tmp_path
 
 
-def test_each_example_is_tested_and_short() -> None:
-    files = sorted(EXAMPLES.glob("*.py"))
-    assert [path.name for path in files] == sorted(SAID)
-    assert {path.name: n for path in files if (n := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST} == {}
-
-
-@pytest.mark.parametrize("name", SAID)
-def test_an_example_says_what_it_should(name: str, tmp_path: Path) -> None:
-    said = run(name, tmp_path)
+def check(name: str, said: list[str], folder: Path) -> None:
+    """What an example printed and left in its folder is what it should."""
     assert len(said) == len(SAID[name])
     for line, pattern in zip(said, SAID[name], strict=True):
         assert re.fullmatch(pattern, line), line
-    assert sorted(path.name for path in tmp_path.iterdir()) == LEFT.get(name, [])
+    assert sorted(path.name for path in folder.iterdir()) == LEFT.get(name, [])
     if name == "03_attack_a_detector.py":
         selective = [int(re.findall(r"(\d+)% misclassified", line)[0]) for line in said[:3]]
         assert selective == sorted(selective), "a larger budget must not succeed less often"
@@ -74,3 +68,29 @@ def test_an_example_says_what_it_should(name: str, tmp_path: Path) -> None:
         accuracies = [int(re.findall(r"accuracy (\d+)%", line)[0]) for line in said]
         assert accuracies == sorted(accuracies, reverse=True), "a larger budget must not leave more accuracy"
         assert accuracies[-1] < 50
+
+
+def test_each_example_is_tested_and_short() -> None:
+    files = sorted(EXAMPLES.glob("*.py"))
+    assert [path.name for path in files] == sorted(SAID)
+    assert {path.name: n for path in files if (n := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST} == {}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_says_what_it_should(name: str, nowhere: Path, capsys) -> None:
+    """In this process, where all that is slow to import is there already; warnings are errors here, too."""
+    with torch.random.fork_rng():
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    done = capsys.readouterr()
+    assert done.err == ""
+    check(name, done.out.splitlines(), nowhere)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_needs_nothing_but_itself(name: str, nowhere: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, "-W", "error", str(EXAMPLES / name)], env=environment,
+                          capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    check(name, done.stdout.splitlines(), nowhere)

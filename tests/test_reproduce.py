@@ -3,15 +3,17 @@
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from twinlatent import reproduce as module
 from twinlatent.attacks.budgets import Budget
 from twinlatent.cells import CELLS, DATA, SHOWN_ON, Cell
 from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation import whole
 from twinlatent.evaluation.evaluate import evaluate as evaluation
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.evaluation.results.report import read_run
@@ -51,43 +53,59 @@ def test_a_figure_takes_the_data_it_shows_and_stops_at_once_without_them(tmp_pat
     assert {name for names in SHOWN_ON.values() for name in names} <= set(DATA)
 
 
-def test_a_figure_of_two_detectors_is_kept_and_extended(tmp_path: Path) -> None:
-    """The black box alone first, then the same detectors from inside too: trained once, evaluated again."""
-    options = {"preset": "smoke", "data": ["digits"], "progress": False}
-    outside = reproduce("table3", tmp_path, **options)["digits"]
-    assert not any(r.metric.startswith("sr@") for run in outside for r in run.records)
+OPTIONS = {"preset": "smoke", "data": ["digits"], "progress": False}
+
+
+@contextmanager
+def weakened(fewer_steps: Callable) -> Iterator[pytest.MonkeyPatch]:
+    """Substitutes of few steps, one attack in the black box, and in the white box the quick suite on few images."""
+    with pytest.MonkeyPatch.context() as patched:
+        fewer_steps(patched, 3)
+        patched.setattr(evaluation, "BLACK_BOX", (Budget("fgsm", 0.3),))
+        small = module._SETTINGS["smoke"].model_copy(update={"suite": "quick", "images": 6, "subset": 3})
+        patched.setitem(module._SETTINGS, "smoke", small)
+        yield patched
+
+
+@pytest.fixture
+def weak(fewer_steps: Callable) -> Iterator[None]:
+    with weakened(fewer_steps):
+        yield
+
+
+def test_an_evaluation_in_the_black_box_is_kept_and_extended(tmp_path: Path, weak: None, monkeypatch) -> None:
+    """Two detectors in the black box first, then one of them in the white box too: trained once, evaluated again."""
+    ours, gong = Cell("twinlatent", "mim"), Cell("gong", "mim")
+    for what, cells in (("table2", (ours,)), ("table3", (ours, gong)), ("fig6", (ours,))):
+        monkeypatch.setitem(CELLS, what, cells)
+    black_box = reproduce("table3", tmp_path, **OPTIONS)["digits"]
+    assert not any(r.metric.startswith("sr@") for run in black_box for r in run.records)
     trained = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("detector.safetensors")}
-    assert len(trained) == 4
-    inside = reproduce("fig6", tmp_path, **options)["digits"]
-    assert {run.model.trained_with for run in inside} == {"mim", "cw"}
-    assert all(any(r.metric == "sr_c1c2" for r in run.records) for run in inside)
+    assert len(trained) == 2
+    (whole,) = reproduce("fig6", tmp_path, **OPTIONS)["digits"]
+    assert any(r.metric == "sr_c1c2" for r in whole.records)
     assert {path: path.stat().st_mtime_ns for path in trained} == trained
-    again = reproduce("fig6", tmp_path, **options)["digits"]
-    assert [run.records for run in again] == [run.records for run in inside]
-    assert reproduce("table2", tmp_path, images=7, **options)["digits"][0].records == inside[0].records
+    (again,) = reproduce("fig6", tmp_path, **OPTIONS)["digits"]
+    assert again.records == whole.records
+    assert reproduce("table2", tmp_path, images=7, **OPTIONS)["digits"][0].records == whole.records
     with pytest.raises(TwinlatentError, match="twinlatent-mim holds a detector of other images, settings or seed"):
-        reproduce("fig6", tmp_path, **options | {"preset": "standard"})
+        reproduce("fig6", tmp_path, **OPTIONS | {"preset": "standard"})
     folder = tmp_path / "digits"
-    assert read_records(folder / "results.json")[: len(inside[0].records)] == inside[0].records
-    assert read_run(folder / Cell("twinlatent", "cw").folder / "evaluation").records == inside[1].records
+    assert read_records(folder / "results.json") == whole.records
+    assert read_run(folder / ours.folder / "evaluation").records == whole.records
     assert (folder / "comparison.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    retrained = folder / "twinlatent-mim" / "detector.safetensors"
+    retrained = folder / ours.folder / "detector.safetensors"
     Detector.load(retrained).using(score="joint").save(retrained)
     with pytest.raises(TwinlatentError, match="evaluation that differs in detector; remove "):
-        reproduce("table3", tmp_path, **options)
-    assert read_run(folder / "twinlatent-mim" / "evaluation").records == inside[0].records
-
-
-OPTIONS = {"preset": "smoke", "data": ["digits"], "progress": False}
+        reproduce("table3", tmp_path, **OPTIONS)
+    assert read_run(folder / ours.folder / "evaluation").records == whole.records
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, fewer_steps) -> Path:
     """The folder of Table 2's black boxes of one cell, made with weak attacks; to be copied."""
     folder = tmp_path_factory.mktemp("reproduced")
-    with pytest.MonkeyPatch.context() as patched:
-        fewer_steps(patched, 3)
-        patched.setattr(whole, "BLACK_BOX", (Budget("fgsm", 0.3),))
+    with weakened(fewer_steps) as patched:
         patched.setitem(CELLS, "table2", (Cell("plain", "none"),))
         reproduce("table2", folder, **OPTIONS)
     return folder
@@ -101,11 +119,11 @@ def finished(tmp_path_factory, fewer_steps) -> Path:
         ({"detector": "other"}, {}, "detector"),
         ({"data": "other", "epsilon": 0.2}, {}, "epsilon, data"),
         ({"code": None}, {"what": "fig6"}, "code"),
-        ({"suite": "standard"}, {"what": "fig6", "images": 7}, "images"),
+        ({"suite": "quick"}, {"what": "fig6", "images": 7}, "images"),
     ],
 )
 def test_an_evaluation_of_something_else_is_refused_before_any_work_and_kept(
-    finished: Path, tmp_path: Path, monkeypatch, written: dict, asked: dict, named: str
+    finished: Path, tmp_path: Path, weak: None, monkeypatch, written: dict, asked: dict, named: str
 ) -> None:
     """`None` leaves the entry out, as an earlier version did."""
     folder = shutil.copytree(finished, tmp_path / "out")
@@ -123,7 +141,7 @@ def test_an_evaluation_of_something_else_is_refused_before_any_work_and_kept(
 
 
 def test_what_is_asked_again_is_read_and_what_was_asked_stays_until_more_is_written(
-    finished: Path, tmp_path: Path, monkeypatch
+    finished: Path, tmp_path: Path, weak: None, monkeypatch
 ) -> None:
     folder = shutil.copytree(finished, tmp_path / "out")
     for what in ("table2", "fig6"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,13 +149,22 @@ def apart(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.fixture(autouse=True)
-def weak_attacks(monkeypatch, fewer_steps) -> None:
+@contextmanager
+def weakened(fewer_steps: Callable) -> Iterator[None]:
     """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
-    fewer_steps(monkeypatch, 10)
-    for module in (whole, detection):
-        monkeypatch.setattr(module, "BLACK_BOX", FEW)
-    monkeypatch.setattr(judged, "train_judges", quickly_trained)
+    with pytest.MonkeyPatch.context() as patched:
+        fewer_steps(patched, 10)
+        for module in (whole, detection):
+            patched.setattr(module, "BLACK_BOX", FEW)
+        patched.setattr(judged, "train_judges", quickly_trained)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def weak_attacks(fewer_steps: Callable) -> Iterator[None]:
+    """All evaluations of these tests are `weakened`."""
+    with weakened(fewer_steps):
+        yield
 
 
 def quickly_trained(split: Split, *, settings: JudgeSettings | None, **options: object) -> Judges:
@@ -186,6 +196,23 @@ def trained(training: list[str], tmp_path_factory) -> Path:
     """The folder of a training on digits; read only."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     done = CliRunner().invoke(app, [*training, "--out", str(folder)])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def white_box() -> list[str]:
+    """Words that make an evaluation one of few steps on few images."""
+    return ["--steps", "2", "--images", "6", "--subset", "3", "--blackbox-images", "6", "--no-progress"]
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained: Path, white_box: list[str], fewer_steps: Callable, tmp_path_factory) -> Path:
+    """A folder with `judged`, a whole evaluation by the quick suite, and `shared`; to be copied where it is changed."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    words = ["evaluate", str(trained), "--suite", "quick", *white_box]
+    with weakened(fewer_steps):
+        done = CliRunner().invoke(app, [*words, "--out", str(folder / "judged"), "--shared", str(folder / "shared")])
     assert done.exit_code == 0, done.output
     return folder
 

@@ -234,17 +234,8 @@ def test_wrong_usage_ends_in_a_short_message(words: str, named: str, bad: dict[s
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        ("train nosuch --out x", "'nosuch'"),
-        ("detect {run} text.npy", "text.npy"),
-    ],
-)
-def test_a_process_of_its_own_prints_no_traceback_either(
-    words: str, named: str, bad: dict[str, Path], outside: Callable
-):
-    assert named in outside(*words.format(**bad).split()).refusal
+def test_a_process_of_its_own_prints_no_traceback_either(bad: dict[str, Path], outside: Callable) -> None:
+    assert "text.npy" in outside("detect", bad["run"], "text.npy").refusal
 
 
 def test_nothing_is_written_where_the_input_was_bad(bad: dict[str, Path], program: Callable, tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ from twinlatent.evaluation.results.records import read_records
 
 def test_a_cell_of_table_1_is_printed_and_kept(ok: Callable, program: Callable, monkeypatch, fewer_steps) -> None:
     fewer_steps(monkeypatch, 100)
-    cell = ["motivation", "--data", "digits", "--attack", "fgsm", "--preset", "smoke", "--out", "cell", "--no-progress"]
+    cell = ["motivation", "--data", "digits", "--attack", "fgsm", "--preset", "smoke", "--images", 10, "--out", "cell",
+            "--no-progress"]  # fmt: skip
     done = ok(*cell)
     assert "Page with pictures: cell/report.html" in done.text
     records = {r.metric: r for r in read_records("cell/results.json")}
-    assert records["attack_success"].n == 2 * 60
+    assert records["attack_success"].n == 2 * 10
     assert f"{records['test_xb_accuracy'].value:.3f}" in done.text
-    added = round(records["attack_success"].value * 120)
-    assert f"{added} added to X_v, {120 - added} did not fool F_p" in done.text
+    added = round(records["attack_success"].value * 20)
+    assert f"{added} added to X_v, {20 - added} did not fool F_p" in done.text
     before = Path("cell/results.json").read_bytes()
     assert ok(*cell).out == done.out
     assert Path("cell/results.json").read_bytes() == before
