@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from twinlatent.attacks import (
     Ascent,
     AttackResult,
-    Budget,
     Bypass,
     GammaSearch,
     Iterative,
@@ -108,10 +107,6 @@ ATTACKS = {
     "noise in L2": Row(of(uniform_noise, draws=4, norm="l2"), "l2", random=True, hops=True),
     "transfer": Row(transferred),
     "search for γ": Row(built(searched)),
-    "budget of fgsm": Row(built(lambda epsilon: Budget("fgsm").at(epsilon).build())),
-    "budget of pgd": Row(built(lambda epsilon: Budget("pgd", epsilon, **FEW).build()), random=True),
-    "budget of mim": Row(built(lambda epsilon: Budget("mim", epsilon, **FEW, decay=0.9).build(early_stop=True))),
-    "budget of cw": Row(built(lambda _: Budget("cw", steps=5, searches=2).build()), None),
 }  # fmt: skip
 EPSILONS = [pytest.param(0.02, marks=pytest.mark.slow), 0.3, pytest.param(7.0, marks=pytest.mark.slow)]
 ROUNDING = 2e-6
@@ -288,8 +283,7 @@ def test_any_objective_can_be_raised(name: str, trained_detector: Detector, batc
     before, after = (objective(trained_detector(x), Aim(labels)) for x in (images, found.images))
     told = ~found.success
     assert told.any()
-    assert (after >= before)[told].all() or name.startswith("pgd")
-    assert (after > before)[told].double().mean() > 0.7
+    assert (after > before)[told].all()
 
 
 @pytest.mark.parametrize("name", [name for name, row in ATTACKS.items() if "carlini" not in name and "cw" not in name])

@@ -473,8 +473,7 @@ def test_a_rounded_detector_is_stored_in_half_the_room_and_loses_nothing_more(
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, before[name].half().float())
         assert torch.equal(trained_detector.encoders.state_dict()[name], before[name])
-    agree = made.detect(images).label == trained_detector.detect(images).label
-    assert agree.float().mean() > 0.98
+    assert torch.equal(made.detect(images).label, trained_detector.detect(images).label)
     again = build_detector(loaded.encoders, digits.train, digits.calibration, made.class_names, made.settings)
     assert all(torch.equal(again.benign[rule].vulnerable, made.benign[rule].vulnerable) for rule in RULES)
     assert made.card["weights"] == "float16"
