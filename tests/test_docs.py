@@ -167,6 +167,19 @@ def test_the_first_page_is_short() -> None:
     assert len(table(README, "images, detector")) <= 10
 
 
+def test_commands_that_the_readme_names_are_there() -> None:
+    known: Any = typer.main.get_command(app)
+    fenced = r"^```\w+\n(.*?)^```"
+    lines = [*"".join(re.findall(fenced, README, re.MULTILINE | re.DOTALL)).splitlines(),
+             *words(re.sub(fenced, "", README, flags=re.MULTILINE | re.DOTALL))]  # fmt: skip
+    said = [line.split()[1:3] for line in lines if line.startswith("twinlatent ")]
+    assert len(said) > 12
+    for name, *inner in said:
+        group = known.commands[name]
+        for one in inner[0].split("\\|") if hasattr(group, "commands") else ():
+            assert one in group.commands, f"{name} {one}"
+
+
 def test_files_that_pages_point_at_are_there() -> None:
     for path in (ROOT / "README.md", *DOCS.glob("*.md")):
         for link in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):

@@ -11,6 +11,7 @@ def test_help_names_every_command(ok: Callable) -> None:
         ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation", "data", "zoo"]),
         (["data"], ["list", "fetch", "prepare", "show"]),
         (["zoo"], ["list", "show"]),
+        (["results"], ["check", "convert"]),
     ):
         assert [name for name in commands if f" {name} " not in ok(*words, "--help").text] == []
 
@@ -19,7 +20,7 @@ def test_help_names_every_command(ok: Callable) -> None:
     "command",
     [
         *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation"),
-        *("data list", "data fetch", "data prepare", "data show", "zoo list", "zoo show"),
+        *("data list", "data fetch", "data prepare", "data show", "zoo list", "zoo show", "results check"),
     ],
 )
 def test_every_command_explains_itself(command: str, ok: Callable) -> None:

@@ -19,6 +19,7 @@ from twinlatent.cli.evaluate import evaluate, report
 from twinlatent.cli.recipe import recipe_list
 from twinlatent.cli.recipe import show as recipe_show
 from twinlatent.cli.reproduce import motivation, reproduce
+from twinlatent.cli.results import check, convert
 from twinlatent.cli.train import train
 from twinlatent.cli.zoo import show as zoo_show
 from twinlatent.cli.zoo import zoo_list
@@ -65,6 +66,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",
              {"list": data_list, "fetch": fetch, "prepare": prepare, "show": data_show}),
     "recipe": ("Settings for known data sets, and by rules for others.", {"list": recipe_list, "show": recipe_show}),
+    "results": ("Files of results: check, convert.", {"check": check, "convert": convert}),
     "zoo": ("Detectors that ship with the package.", {"list": zoo_list, "show": zoo_show}),
 }  # fmt: skip
 """Name of a group → what its help says, and its commands by name."""
