@@ -14,7 +14,7 @@ from twinlatent.attacks.budgets import Budget
 from twinlatent.cells import CELLS, DATA, SHOWN_ON, Cell
 from twinlatent.data import where
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.evaluate import evaluate as evaluation
+from twinlatent.evaluation import whole as evaluation
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.evaluation.results.report import read_run
 from twinlatent.method.detector import Detector

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from twinlatent.evaluation.records import read_records
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
