@@ -12,7 +12,6 @@ from twinlatent.method.fit import fit_split
 from twinlatent.method.training import LOG_FILE, TRAINING_FILES
 from twinlatent.report.page import write_page
 
-EPSILON = 0.3
 TITLE = "twinlatent demo: 8×8 digits"
 DEMO = "demo.json"
 """Says that the folder is a demo's."""
@@ -35,7 +34,7 @@ def run_demo(folder: Path, *, preset: str = "standard", seed: int = 0, progress:
             refuse_present(folder, [*RESULTS, *(f"{training.name}/{name}" for name in TRAINING_FILES)], "other work")
         write_json(folder / DEMO, {"preset": preset, "seed": seed})
         detector = fit_split(split, preset=preset, seed=seed, folder=training, overwrite=True, progress=progress)
-        report = evaluate(detector, split, suite="none", epsilon=EPSILON, blackbox_images=len(split.test), seed=seed,
+        report = evaluate(detector, split, suite="none", blackbox_images=len(split.test), seed=seed,
                           log=training / LOG_FILE, title=TITLE, progress=progress)  # fmt: skip
         report.save(folder)
         write_page(folder)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from twinlatent.evaluation.records import read_records
+
+from twinlatent.evaluation.results.records import read_records
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 

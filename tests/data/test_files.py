@@ -209,7 +209,7 @@ def torch_file(**options: object) -> bytes:
         (torch_file(_use_new_zipfile_serialization=False), "is a PyTorch file; save its tensor"),
         (pickle.dumps(VALUES), "is a pickle, which is never loaded; save"),
         (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "is a MATLAB file; save its images as an array"),
-        (gzip.compress(b"hello"), "is a gzip file; unpack it"),
+        (gzip.compress(b"hello", mtime=0), "is a gzip file; unpack it"),
         (b"hello", "is not an image; give PNG, JPEG or the like"),
         (b"", "is empty"),
     ],

@@ -72,7 +72,6 @@ def evaluate(
 
     Interrupted, the same command resumes.
     """
-    from twinlatent.demo import EPSILON
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.evaluation.settings import IMAGES, SUBSET, EvaluationSettings
@@ -88,8 +87,6 @@ def evaluate(
     if max(images or 0, blackbox_images or 0) > len(split.test):
         asked_for = max(images or 0, blackbox_images or 0)
         raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
-    if epsilon is None and split.name == "digits":
-        epsilon = EPSILON
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
              "steps": steps, "seed": seed}  # fmt: skip

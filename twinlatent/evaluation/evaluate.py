@@ -65,7 +65,7 @@ def evaluate(
     >>> report.model.method, report.accuracy.n
     ('brightness', 359)
     """
-    settings = settings_of(settings, asked)
+    settings = settings_of(settings, asked).for_images(split)
     shared = None if shared is None else Path(shared)
     with detector_of(model, split, name, attacked=settings.suite != "none") as detector:
         training = () if log is None else log_of(Path(log), detector.card)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator,
 from twinlatent.arguments import by_value
 from twinlatent.attacks.budgets import Budget, preset
 from twinlatent.attacks.suites import SuiteName
+from twinlatent.data import Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError, listed
 from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
@@ -17,6 +18,7 @@ from twinlatent.evaluation.learners import JudgeSettings, SubstituteName
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.white_box.conditions import STANDARD_CW
 from twinlatent.evaluation.white_box.whole import WhiteBoxPlan
+from twinlatent.recipes import recipe_of
 from twinlatent.settings import checked
 
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
@@ -35,7 +37,8 @@ class EvaluationSettings(BaseModel):
             fewer.
         images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
         subset: so many of them for everything else: other radii and rates, C1 and C2, pictures.
-        epsilon: L∞ radius of the main point; None: 0.3, and the black box has the paper's own radii.
+        epsilon: L∞ radius of all attacks; None: that of the recipe for these images, or if it has none the paper's own
+            radii in the black box and 0.3 at the main point.
         fpr: false-positive rate of the main point.
         radii: of the curves of SR@FPR, as shares of `epsilon`.
         condition_radii: of the curves of C1 and C2.
@@ -90,6 +93,12 @@ class EvaluationSettings(BaseModel):
         main = self.main
         return WhiteBoxPlan(main, tuple(round(share * main.epsilon, 6) for share in self.radii), self.condition_radii,
                             self.subset, self.cw)  # fmt: skip
+
+    def for_images(self, split: Split) -> Self:
+        """With what the recipe for these images says where nothing was asked."""
+        recipe = recipe_of(split)
+        usual = {"epsilon": recipe.evaluation.epsilon, "judges": recipe.judges}
+        return self.model_copy(update={name: value for name, value in usual.items() if getattr(self, name) is None})
 
 
 class Asked(TypedDict, total=False):
