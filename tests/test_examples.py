@@ -13,6 +13,7 @@ import torch
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LONGEST = 45  # lines
 SHARE = r"\d+%"
+INTERVAL = r"\[[01]\.\d{3}, [01]\.\d{3}\]"
 
 SAID = {  # file -> what its output must match, line by line
     "01_detect_digits.py": [
@@ -38,6 +39,14 @@ SAID = {  # file -> what its output must match, line by line
     "04_own_images.py": [
         r"classes one, two, zero: 293 training, 108 calibration, 107 test images",
         rf"test images: {SHARE} read correctly, \d+ flagged",
+    ],
+    "05_judge_your_own_detector.py": [
+        "feature squeezing on digits, 359 test images",
+        rf"  accuracy 0\.9\d\d {INTERVAL}, false positives 0\.0\d\d {INTERVAL}",
+        *(rf"  black box, {attack}: AUC [01]\.\d{{3}} {INTERVAL}" for attack in ("fgsm", "pgd", "mim", "cw")),
+        *(rf"  white box, worst at ε {epsilon}: SR@5 % [01]\.\d{{3}} {INTERVAL}" for epsilon in ("0.1", "0.2")),
+        r"  checks: \d+ pass, .*counts: warn",
+        rf"the worst attack wins {SHARE} of 50 images",
     ],
 }  # fmt: skip
 LEFT = {"01_detect_digits.py": ["digits.safetensors"]}  # file -> what it writes into the current folder

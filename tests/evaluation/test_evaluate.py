@@ -1,28 +1,27 @@
 """What an evaluation refuses, and what it asks of its parts."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
+import twinlatent as tl
+from twinlatent.attacks.attack import Attack, Found
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box import substitutes
 from twinlatent.evaluation.checks import run as checks
 from twinlatent.evaluation.learners import JudgeSettings
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+from twinlatent.evaluation.results.report import read_run
 from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.evaluation.white_box import conditions, pictures, suite
-from twinlatent.evaluation.white_box.conditions import STANDARD_CW
 from twinlatent.evaluation.whole import evaluate_all
 from twinlatent.method.detector import Detector, build_detector
+from twinlatent.report.page import write_page
 
 
 def test_too_few_calibration_images_are_said_before_anything_is_attacked(
@@ -34,53 +33,6 @@ def test_too_few_calibration_images_are_said_before_anything_is_attacked(
     with pytest.raises(TwinlatentError, match=r"tell no rate below 0\.0625, and the white box needs 0\.05"):
         evaluate_all(few, digits, EvaluationSettings(), folder=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
-
-
-def test_what_the_main_point_cannot_be_is_refused_at_once() -> None:
-    for wrong in ({"suite": "paper", "steps": 50}, {"fpr": 0.2}):
-        with pytest.raises(ValidationError, match=r"suite paper has its own steps|choose from 0\.01"):
-            EvaluationSettings.model_validate(wrong)
-    assert EvaluationSettings(suite="paper").cw.steps == 12_000
-
-
-def test_the_main_point_is_checked_without_assertions_too() -> None:
-    """`python -O` runs no assertion."""
-    code = """
-from twinlatent.evaluation.settings import EvaluationSettings
-for wrong in ({"fpr": 0.2}, {"suite": "paper", "steps": 50}):
-    try:
-        EvaluationSettings(**wrong)
-    except ValueError as error:
-        print("refused")
-try:
-    EvaluationSettings(suite="none").main
-except ValueError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.splitlines() == [
-        *["refused"] * 2,
-        "suite none has no main point; choose quick, standard or paper",
-    ]
-
-
-@pytest.mark.parametrize("number", [np.float32, np.float16, lambda value: torch.tensor(value), np.array])
-def test_numbers_of_numpy_and_torch_are_read_by_value(number: Callable) -> None:
-    asked = EvaluationSettings(epsilon=number(0.3), fpr=number(0.1), radii=[number(0.7)], images=np.int64(7))
-    assert asked == EvaluationSettings(epsilon=0.3, fpr=0.1, radii=(0.7,), images=7)
-    assert EvaluationSettings(condition_radii=np.array([0.1, 0.2], np.float32)).condition_radii == (0.1, 0.2)
-    assert WhiteBoxSettings(fpr=number(0.05)).fpr == 0.05
-    assert JudgeSettings(epsilon=number(0.3)).epsilon == 0.3
-    for wrong in (number(0.3), True):
-        with pytest.raises(ValidationError):
-            EvaluationSettings(fpr=wrong)
-
-
-def test_fewer_steps_are_fewer_for_every_attack() -> None:
-    assert EvaluationSettings().cw == STANDARD_CW
-    assert EvaluationSettings(steps=10).cw.steps == 15
-    assert EvaluationSettings(steps=10).main.steps == 10
-    assert EvaluationSettings(epsilon=0.1).main.epsilon == 0.1
 
 
 def test_a_set_sorted_by_class_is_drawn_from_all_over(
@@ -113,3 +65,98 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
     for name, drawn in seen.items():
         for labels in drawn:
             assert len(labels.unique()) > 3 or len(labels) < 6, (name, labels)
+
+
+# --- a model of the user's, and attacks of theirs -------------------------------------------------------------------
+
+TINY: dict[str, Any] = {"suite": "quick", "steps": 1, "images": 8, "subset": 4, "blackbox_images": 4, "epsilon": 0.4,
+                        "radii": (0.5, 1), "condition_radii": (0.3,), "substitutes": ("f_p",),
+                        "judges": {"steps": 3, "remembered": 50}}  # fmt: skip
+torch.manual_seed(0)
+WEIGHTS = torch.randn(64, 10)
+
+
+def noisy(images: Tensor) -> tl.Outputs:
+    """Logits, and a suspicion that is another one each time."""
+    logits = images.flatten(1) @ WEIGHTS
+    return tl.Outputs(logits, images.mean((1, 2, 3))[:, None] + torch.rand(len(images), 1).expand_as(logits))
+
+
+@dataclass(frozen=True)
+class Inverted(Attack):
+    """As much of the negative as the ball allows."""
+
+    epsilon: float
+
+    def __call__(self, model, images, aim, criterion):
+        made = images + (1 - 2 * images).clamp(-self.epsilon, self.epsilon)
+        return Found.nothing(images).merged(
+            Found.iterate(made, criterion(model(made), aim), torch.zeros(len(images))), torch.arange(len(images))
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(digits: Split, tmp_path_factory, fewer_steps) -> Path:
+    """An evaluation of a user's function with attacks of theirs."""
+    folder = tmp_path_factory.mktemp("foreign") / "evaluation"
+    with pytest.MonkeyPatch.context() as patch:
+        fewer_steps(patch, 3)
+        tl.evaluate(noisy, digits, name="my détector <1>", attacks={"inverted": Inverted, "fixed": Inverted(0.3)},
+                    folder=folder, page=write_page, progress=False, **TINY)  # fmt: skip
+    return folder
+
+
+def test_a_user_s_model_and_attacks_are_recorded_under_their_names(folder: Path, digits: Split) -> None:
+    report = read_run(folder)
+    assert {record.method for record in report.records} == {"my détector <1>"} == {report.model.method}
+    right = (noisy(digits.test.images).labels == digits.test.labels).double().mean().item()
+    assert report.accuracy.value == pytest.approx(right)
+    worst = report.sr()
+    assert max(report.sr(attack=name).value for name in ("inverted", "fixed")) <= worst.value
+    assert (worst.n, report.sr(epsilon=0.2).n) == (8, 4)
+    assert {r.budget.partition("; ")[2] for r in report.records if r.metric == "sr@5"} == {"with inverted, fixed"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "inverted" in page
+    assert "my détector &lt;1&gt;" in page
+    assert not (folder / "unfinished").exists()
+
+
+def test_checks_say_that_a_model_is_not_deterministic_and_know_the_user_s_attacks(folder: Path) -> None:
+    checks = {check.name: check for check in read_run(folder).checks}
+    assert checks["determinism"].status == "fail"
+    assert "n=4 to n=359" in checks["counts"].finding
+    assert f"{len(checks)}" == "12"
+
+
+def test_a_report_says_what_was_not_measured_and_what_was(folder: Path, tmp_path: Path) -> None:
+    report = read_run(folder)
+    for asked, line in (
+        (lambda: report.sr(epsilon=0.25), r"SR@5 % of worst at ε 0\.25 was not measured; there is epsilon 0\.4, 0\.2"),
+        (lambda: report.sr(attack="cw"), "there is attack .*inverted"),
+        (lambda: report.auc("square"), "AUC of square on mean was not measured; there is attack fgsm, pgd"),
+    ):
+        with pytest.raises(TwinlatentError, match=line):
+            asked()
+    assert report.auc("pgd").n == report.auc("pgd", "f_p").n == 4
+    report.save(tmp_path)
+    assert read_run(tmp_path).records == report.records
+    assert str(report).splitlines()[0] == "my détector <1> on digits, 359 test images"
+    assert "determinism: fail" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "more", "line"),
+    [
+        ({"pgd": Inverted}, {}, "suites have one of that name"),
+        ({"worst": Inverted}, {}, "suites have one of that name"),
+        ({"a/b": Inverted}, {}, "letters, digits"),
+        ({"mine": 3}, {}, "attack 'mine' is a int; give an Attack"),
+        ({"mine": float}, {}, "attack 'mine' makes a float of a radius"),
+        ({"mine": Inverted}, {"suite": "none"}, "attacks mine join a suite"),
+        ({}, {"imges": 3}, "setting 'imges' is unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(attacks, more, line, digits: Split, tmp_path: Path) -> None:
+    with pytest.raises(TwinlatentError, match=line):
+        tl.evaluate(noisy, digits, attacks=attacks, folder=tmp_path / "new", progress=False, **TINY | more)
+    assert not (tmp_path / "new").exists()

@@ -10,11 +10,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
+from twinlatent.evaluation.protocol.settings import BESIDE
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard
 from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid
 from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
 from twinlatent.evaluation.results.report import Report
-from twinlatent.evaluation.white_box.conditions import BESIDE
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 N = 200

@@ -1,14 +1,16 @@
 """Everything that is to be known of one detector: black box, white box, judges, and checks of all that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Unpack
 
 from twinlatent.data import Split
-from twinlatent.evaluation.protocol.foreign import Judgeable, detector_of
-from twinlatent.evaluation.results.folder import UNFINISHED, evaluation_folder, log_of
-from twinlatent.evaluation.results.report import Report
+from twinlatent.digest import digest
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.protocol import Judgeable, OwnAttack, at_radius, checked_attacks, detector_of
+from twinlatent.evaluation.results import UNFINISHED, Report, evaluation_folder, log_of
 from twinlatent.evaluation.settings import Asked, EvaluationSettings, settings_of
 from twinlatent.evaluation.whole import evaluate_all
 from twinlatent.torch_state import fresh_torch
@@ -21,6 +23,7 @@ def evaluate(
     *,
     settings: EvaluationSettings | None = None,
     name: str | None = None,
+    attacks: Mapping[str, OwnAttack] = MappingProxyType({}),
     folder: str | Path | None = None,
     shared: str | Path | None = None,
     log: str | Path | None = None,
@@ -41,6 +44,9 @@ def evaluate(
         split: its data set; test images are attacked, training images train substitutes and judges.
         settings: what is asked; None: the keywords say it.
         name: of a module or function in records and pages; None: that of its class or function.
+        attacks: of your own, by name: each an `Attack`, or a function from a radius to one, such as its class. They
+            join the suite at every radius and rate, and count in `worst` and in the checks as attacks that know the
+            detector; an attack wins where its image is inside the ball.
         folder: gets the results, see `Report.save`, and keeps what is done until all is; None keeps nothing.
         shared: keeps the substitutes, their attacked images and the judges, which do not depend on the detector; None:
             they are kept with the rest. What was made with other images, settings or code is refused, and records say
@@ -65,18 +71,21 @@ def evaluate(
     >>> report.model.method, report.accuracy.n
     ('brightness', 359)
     """
-    settings = settings_of(settings, asked).for_images(split)
+    settings, own = settings_of(settings, asked).for_images(split), checked_attacks(attacks)
+    if own and settings.suite == "none":
+        raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard or paper")
     shared = None if shared is None else Path(shared)
     with detector_of(model, split, name, attacked=settings.suite != "none") as detector:
         training = () if log is None else log_of(Path(log), detector.card)
         if folder is None:
-            report = evaluate_all(detector, split, settings, shared=shared, title=title, progress=progress)
+            report = evaluate_all(detector, split, settings, own=own, shared=shared, title=title, progress=progress)
             return replace(report, log=training)
         folder = Path(folder)
-        whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+        whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
+                 "attacks": digest(at_radius(own, settings.epsilon or 0.3))}  # fmt: skip
         with evaluation_folder(folder, whose, overwrite=overwrite):
-            report = evaluate_all(detector, split, settings, folder=folder / UNFINISHED, shared=shared, title=title,
-                                  progress=progress)  # fmt: skip
+            report = evaluate_all(detector, split, settings, own=own, folder=folder / UNFINISHED, shared=shared,
+                                  title=title, progress=progress)  # fmt: skip
             report = replace(report, log=training)
             report.save(folder)
             page(folder)

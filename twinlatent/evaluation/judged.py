@@ -10,16 +10,17 @@ from pathlib import Path
 
 from twinlatent.attacks.models import Attackable
 from twinlatent.data import Split
-from twinlatent.evaluation.checks.run import run_checks
-from twinlatent.evaluation.judges.training import Judges, train_judges
-from twinlatent.evaluation.judges.verdicts import benign_agreement, judge, own_accuracy, shows_true
-from twinlatent.evaluation.results.parts import JudgeReport
-from twinlatent.evaluation.results.records import WORST
-from twinlatent.evaluation.results.report import Report
-from twinlatent.evaluation.results.rows import records_of
-from twinlatent.evaluation.settings import EvaluationSettings
-from twinlatent.evaluation.white_box.pictures import grid_of, latents_of
-from twinlatent.evaluation.white_box.whole import WhiteBox, attack_white_box
+from twinlatent.evaluation.checks import run_checks
+from twinlatent.evaluation.judges import Judges, benign_agreement, judge, own_accuracy, shows_true, train_judges
+from twinlatent.evaluation.learners import JudgeSettings
+from twinlatent.evaluation.results import WORST, JudgeReport, Report, records_of
+from twinlatent.evaluation.white_box import (
+    WhiteBox,
+    WhiteBoxPlan,
+    attack_white_box,
+    grid_of,
+    latents_of,
+)
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
@@ -29,9 +30,10 @@ def with_white_box(
     report: Report,
     detector: CalibratedDetector,
     split: Split,
-    settings: EvaluationSettings,
+    plan: WhiteBoxPlan,
     substitute: Attackable,
     *,
+    judging: JudgeSettings | None = None,
     folder: Path | None = None,
     shared: Path | None = None,
     progress: bool = True,
@@ -42,15 +44,16 @@ def with_white_box(
         report: of the black box.
         detector: that is attacked.
         split: its data set, fitted to it.
-        settings: with a suite, and no more images than there are.
+        plan: of the attacks.
         substitute: classifier of the attacker's own, on the detector's device.
+        judging: how judges are made; None: as the recipe for these images says.
         folder: keeps what is done.
         shared: keeps the judges.
         progress: whether to show bars.
     """
-    origin, plan, seed = provenance(), settings.plan, settings.seed
+    origin, seed = provenance(), plan.main.seed
     with _clock(folder) as seconds:
-        judges = train_judges(split, seed=seed, folder=shared, settings=settings.judges, progress=progress)
+        judges = train_judges(split, seed=seed, folder=shared, settings=judging, progress=progress)
         box = attack_white_box(detector, split, plan, substitute, shows_true=partial(shows_true, judges), folder=folder,
                                progress=progress)  # fmt: skip
         main, ceiling = box.points.main, benign_agreement(judges, split, seed)
@@ -63,24 +66,24 @@ def with_white_box(
             report,
             records=(*report.records, *single, *made),
             checks=checks,
-            judges=_judged(judges, detector, split, box, settings),
-            grid=grid_of(box, settings.fpr),
+            judges=_judged(judges, detector, split, box, plan),
+            grid=grid_of(box, plan.main.fpr),
             latents=latents_of(detector, box, split.test, seed),
         )
 
 
 def _judged(
-    judges: Judges, detector: CalibratedDetector, split: Split, box: WhiteBox, settings: EvaluationSettings
+    judges: Judges, detector: CalibratedDetector, split: Split, box: WhiteBox, plan: WhiteBoxPlan
 ) -> JudgeReport:
     """What judges see in all images with which an attack won, and what they are worth."""
     main, labels = box.points.main, box.subset.labels
-    worst, goal = main.wins[WORST], f"undetected at {100 * settings.fpr:g} %"
+    worst, goal = main.wins[WORST], f"undetected at {100 * plan.main.fpr:g} %"
     predicted = detector.detect(main.result.images, 0.5).label
     seen = [judge(judges, w.attack, w.epsilon, "c1c2", w.images[w.wins], labels[w.wins], w.predicted[w.wins])
             for w in box.conditions]  # fmt: skip
-    seen.append(judge(judges, WORST, settings.main.epsilon, goal, main.result.images.cpu()[worst],
+    seen.append(judge(judges, WORST, plan.main.epsilon, goal, main.result.images.cpu()[worst],
                       box.drawn.labels[worst], predicted[worst]))  # fmt: skip
-    return JudgeReport(cases=own_accuracy(judges, split, settings.seed), attacks=tuple(seen))
+    return JudgeReport(cases=own_accuracy(judges, split, plan.main.seed), attacks=tuple(seen))
 
 
 @contextmanager

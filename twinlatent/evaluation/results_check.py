@@ -8,8 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results.parts import Check
-from twinlatent.evaluation.results.records import complaint, read_json, read_records, write_records
+from twinlatent.evaluation.results import Check, complaint, read_json, read_records, write_records
 from twinlatent.provenance import Provenance
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]

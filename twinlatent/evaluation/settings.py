@@ -13,11 +13,10 @@ from twinlatent.attacks.suites import SuiteName
 from twinlatent.data import Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError, listed
-from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
+from twinlatent.evaluation.black_box import SUBSTITUTES
 from twinlatent.evaluation.learners import JudgeSettings, SubstituteName
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-from twinlatent.evaluation.white_box.conditions import STANDARD_CW
-from twinlatent.evaluation.white_box.whole import WhiteBoxPlan
+from twinlatent.evaluation.protocol import WhiteBoxSettings
+from twinlatent.evaluation.white_box import STANDARD_CW, WhiteBoxPlan
 from twinlatent.recipes import recipe_of
 from twinlatent.settings import checked
 

@@ -1,15 +1,17 @@
 """An evaluation from black box to white box, of a detector that is calibrated."""
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.black_box.detection import BLACK_BOX, at_epsilon, evaluate_blackbox
-from twinlatent.evaluation.black_box.substitutes import train_substitute
+from twinlatent.evaluation.black_box import BLACK_BOX, at_epsilon, evaluate_blackbox, train_substitute
 from twinlatent.evaluation.judged import with_white_box
-from twinlatent.evaluation.protocol.which_split import fitted
-from twinlatent.evaluation.results.report import Report
+from twinlatent.evaluation.protocol import OwnAttack, fitted
+from twinlatent.evaluation.results import Report
 from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.method.calibrated import CalibratedDetector
 
@@ -19,6 +21,7 @@ def evaluate_all(
     split: Split,
     settings: EvaluationSettings,
     *,
+    own: Mapping[str, OwnAttack] = MappingProxyType({}),
     folder: Path | None = None,
     shared: Path | None = None,
     title: str = "",
@@ -26,7 +29,7 @@ def evaluate_all(
 ) -> Report:
     """Everything that is to be known of a detector; the same call resumes from what `folder` and `shared` keep.
 
-    Args and errors: as `evaluate`.
+    Args and errors: as `evaluate`, `own` being its `attacks`.
     """
     split = fitted(detector, split)
     finest = detector.calibration.finest_fpr
@@ -47,4 +50,6 @@ def evaluate_all(
     if settings.suite == "none":
         return report
     mine = copy.deepcopy(substitutes[0].network).to(detector.device)
-    return with_white_box(report, detector, split, settings, mine, folder=folder, shared=shared, progress=progress)
+    plan = replace(settings.plan, own=own)
+    return with_white_box(report, detector, split, plan, mine, judging=settings.judges, folder=folder, shared=shared,
+                          progress=progress)  # fmt: skip

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twinlatent.evaluation.protocol import BESIDE
 from twinlatent.evaluation.results import MEAN, MISCLASSIFIED_ONLY, WORST, ModelCard, Record
-from twinlatent.evaluation.white_box import BESIDE
 from twinlatent.report.curves import Interval, SuccessCurve
 
 Records = tuple[Record, ...]

@@ -22,6 +22,7 @@ from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import Detector, build_detector
 from twinlatent.method.plans import plan
 from twinlatent.provenance import provenance
+from twinlatent.recipes import recipe_of
 
 NAMES = ("zero", "one", "two")
 
@@ -86,7 +87,9 @@ def test_classes_in_another_order_give_the_same_numbers(trained_detector: Detect
     attacked = WhiteBoxSettings(suite="quick", steps=1, images=20, epsilon=0)
     accuracies, wins = [], []
     for split in (digits, reversed_classes(digits)):
-        substitute = Substitute("f_p", substitute_network(split), provenance())
+        substitute = Substitute(
+            "f_p", substitute_network(split, recipe_of(split).substitute_settings("f_p")), provenance()
+        )
         run = evaluate_blackbox(trained_detector, split, budgets=(Budget("fgsm", 0.1),), images=2,
                                 substitutes=[substitute], progress=False)  # fmt: skip
         accuracies += [record.value for record in run.records if record.metric == "accuracy"]

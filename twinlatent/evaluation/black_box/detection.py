@@ -21,12 +21,17 @@ from twinlatent.data.split import checked_seed
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES, Substitute, attack_substitute, train_substitute
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
-from twinlatent.evaluation.protocol.points import RATES, drawn_rows
-from twinlatent.evaluation.protocol.which_split import fitted
-from twinlatent.evaluation.results.parts import Examples, ModelCard
-from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY
-from twinlatent.evaluation.results.report import Report
-from twinlatent.evaluation.results.rows import Row, Rows, mean_over_substitutes, records_of
+from twinlatent.evaluation.protocol import RATES, drawn_rows, fitted
+from twinlatent.evaluation.results import (
+    MISCLASSIFIED_ONLY,
+    Examples,
+    ModelCard,
+    Report,
+    Row,
+    Rows,
+    mean_over_substitutes,
+    records_of,
+)
 from twinlatent.method.calibrated import CalibratedDetector, Scored, Verdict
 from twinlatent.provenance import Provenance, provenance
 from twinlatent.torch_state import fresh_torch
@@ -91,7 +96,7 @@ def evaluate_blackbox(
     parts = (*_benign(seen, budget), *made, *mean_over_substitutes(made))
     return Report(
         records=tuple(records_of(parts, detector, split, seed, time.monotonic() - began, origin)),
-        model=model_card(detector, title or f"Detector for {split.short_name}", split, seen.fpr),
+        model=model_card(detector, title or f"{detector.method} on {split.short_name}", split, seen.fpr),
         benign_suspicion=seen.benign.suspicion.numpy(),
         suspicion={name: torch.cat([one.verdicts[name].suspicion for one in attacked]).numpy()
                    for name in attacked[0].verdicts},

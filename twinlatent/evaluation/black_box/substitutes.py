@@ -20,7 +20,7 @@ from twinlatent.criteria import Misclassified
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed
 from twinlatent.evaluation.learners import SubstituteName, SubstituteSettings
-from twinlatent.evaluation.results.keeping import keep, kept
+from twinlatent.evaluation.results import keep, kept
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance

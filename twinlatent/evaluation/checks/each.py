@@ -13,7 +13,7 @@ from torch import Tensor
 from twinlatent.attacks.attack import AttackResult
 from twinlatent.evaluation.checks.attacks import RESTARTS, Slope
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.results.parts import Check, Status
+from twinlatent.evaluation.results import Check, Status
 from twinlatent.outputs import Outputs
 
 NAMES = ("gradients", "gradient-balance", "gamma", "adaptive", "iterative", "blind", "epsilon", "unbounded", "effort",

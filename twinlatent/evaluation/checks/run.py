@@ -32,9 +32,8 @@ from twinlatent.evaluation.checks.each import (
     union,
 )
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-from twinlatent.evaluation.results.parts import Check
-from twinlatent.evaluation.results.records import UNCHANGED
+from twinlatent.evaluation.protocol import WhiteBoxSettings
+from twinlatent.evaluation.results import UNCHANGED, Check
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.progress import bar
 
@@ -102,7 +101,9 @@ def checks_of(
     tried = {name: part for name, part in result.by_attack.items() if name != UNCHANGED}
     found = {name: part.result for name, part in tried.items()}
     wins = {name: part.wins.cpu() & ~already for name, part in tried.items()}
-    plain, adaptive = ({name: w for name, w in wins.items() if KINDS[name] == kind} for kind in (PLAIN, ADAPTIVE))
+    plain, adaptive = (
+        {name: w for name, w in wins.items() if KINDS.get(name, ADAPTIVE) == kind} for kind in (PLAIN, ADAPTIVE)
+    )
     lost, guided = ~union([already, *wins.values()], n), plain | adaptive
     counts = {name: int(part.tried.sum()) for name, part in tried.items()}
     counts |= {f"mim_w at {epsilon:g}": len(won) for epsilon, won in by_epsilon.items()}

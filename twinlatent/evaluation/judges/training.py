@@ -24,8 +24,8 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import checked_seed, seeded
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.learners import Compared, JudgeSettings
-from twinlatent.evaluation.protocol.points import draw
-from twinlatent.evaluation.results.keeping import keep, kept
+from twinlatent.evaluation.protocol import draw
+from twinlatent.evaluation.results import keep, kept
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
 from twinlatent.recipes import recipe_of

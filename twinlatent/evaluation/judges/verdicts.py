@@ -10,8 +10,8 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import seeded
 from twinlatent.evaluation.judges.training import Judges
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.protocol.points import draw
-from twinlatent.evaluation.results.parts import JudgeCase, JudgedAttack
+from twinlatent.evaluation.protocol import draw
+from twinlatent.evaluation.results import JudgeCase, JudgedAttack
 
 AGREEMENT = "agreement"
 BENIGN_IMAGES = 1000

@@ -2,19 +2,33 @@
 
 from twinlatent.evaluation.protocol.foreign import Judgeable, detector_of
 from twinlatent.evaluation.protocol.points import RATES, Point, draw, drawn_rows, other_points, won_before
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+from twinlatent.evaluation.protocol.settings import (
+    BESIDE,
+    Goal,
+    OwnAttack,
+    WhiteBoxSettings,
+    at_radius,
+    checked_attacks,
+    with_attacks,
+)
 from twinlatent.evaluation.protocol.which_split import fitted, split_of
 
 __all__ = [
+    "BESIDE",
+    "Goal",
     "Judgeable",
+    "OwnAttack",
     "Point",
     "RATES",
     "WhiteBoxSettings",
+    "at_radius",
+    "checked_attacks",
     "detector_of",
     "draw",
     "drawn_rows",
     "fitted",
     "other_points",
     "split_of",
+    "with_attacks",
     "won_before",
 ]

@@ -13,7 +13,7 @@ from twinlatent.attacks.guides import NO_GRADIENT
 from twinlatent.attacks.models import frozen, no_probabilities
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results.records import checked_label
+from twinlatent.evaluation.results import checked_label
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
 from twinlatent.outputs import Outputs, at_label
 from twinlatent.torch_state import CPU, Device, check_device, fresh_torch, own_random_state

@@ -9,16 +9,15 @@ attack that lost, here or elsewhere, proves nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor
 
 from twinlatent.attacks.models import Attackable
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.metrics import rate
-from twinlatent.evaluation.protocol.points import RATES, Point, other_points, won_before
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-from twinlatent.evaluation.results.records import WORST
-from twinlatent.evaluation.results.rows import Row
+from twinlatent.evaluation.protocol import RATES, OwnAttack, Point, WhiteBoxSettings, other_points, won_before
+from twinlatent.evaluation.results import WORST, Row
 from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance
@@ -56,6 +55,7 @@ def operating_points(
     fprs: Sequence[float] = RATES,
     drawn: LabelledImages | None = None,
     subset: int | None = None,
+    own: Mapping[str, OwnAttack] = MappingProxyType({}),
     substitute: Attackable | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -70,6 +70,7 @@ def operating_points(
         fprs: false-positive rates; those the calibration images cannot tell are left out.
         drawn: test images to attack; None: those that the settings ask for.
         subset: how many of them, the first ones, are attacked at the other points; None: all.
+        own: attacks of the user's that join the suite.
         substitute: classifier of the attacker's own.
         folder: keeps what is done, one folder a point.
         progress: whether to show bars.
@@ -78,7 +79,7 @@ def operating_points(
 
     def attack(asked: WhiteBoxSettings, images: LabelledImages | None) -> WhiteBoxRun:
         kept = folder and folder / f"epsilon-{asked.epsilon:g}-fpr-{asked.fpr:g}"
-        run = attack_detector(detector, split, asked, drawn=images, substitute=substitute, folder=kept,
+        run = attack_detector(detector, split, asked, drawn=images, own=own, substitute=substitute, folder=kept,
                               progress=progress)  # fmt: skip
         origins.extend(run.result.origins)
         return run

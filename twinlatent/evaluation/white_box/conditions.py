@@ -21,9 +21,8 @@ from twinlatent.attacks.suite_runs import SuiteResult, run_suite
 from twinlatent.attacks.suites import STEPS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.metrics import Rate, mean_with_interval, rate
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-from twinlatent.evaluation.results.records import WORST
-from twinlatent.evaluation.results.rows import Row
+from twinlatent.evaluation.protocol import WhiteBoxSettings
+from twinlatent.evaluation.results import WORST, Row
 from twinlatent.evaluation.white_box.suite import attack_detector, conditions
 from twinlatent.method.calibrated import CHUNK, CalibratedDetector
 from twinlatent.outputs import at_label
@@ -38,8 +37,6 @@ STANDARD_CW = Budget("cw", steps=150, learning_rate=0.1, initial_c=1.0, searches
 """CW-L2_W where the paper's 12,000 steps for each c and γ are too many."""
 CW_GAMMAS = 3
 """How many γ it tries."""
-BESIDE = "; "
-"""In a record's budget, between that of the suite and what an attack spent that is no part of it."""
 
 
 @dataclass(frozen=True)

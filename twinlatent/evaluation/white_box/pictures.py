@@ -8,8 +8,8 @@ from torch import Tensor
 
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.protocol.points import draw
-from twinlatent.evaluation.results.pictures import Floats, LatentCloud, Names, PairGrid
+from twinlatent.evaluation.protocol import draw
+from twinlatent.evaluation.results import Floats, LatentCloud, Names, PairGrid
 from twinlatent.evaluation.white_box.conditions import CW, OVER_RADII
 from twinlatent.evaluation.white_box.whole import WhiteBox
 from twinlatent.method.calibrated import CalibratedDetector, Verdict, chunks

@@ -8,13 +8,14 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import AttackResult
+from twinlatent.attacks.attack import Attack, AttackResult
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LatentMatching, latent_matching
 from twinlatent.attacks.suite_runs import SuiteResult, run_suite
@@ -23,13 +24,10 @@ from twinlatent.claims import claimed_file, clear
 from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.black_box.substitutes import train_substitute
+from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import rate
-from twinlatent.evaluation.protocol.points import draw
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-from twinlatent.evaluation.protocol.which_split import fitted
-from twinlatent.evaluation.results.records import WORST, Record
-from twinlatent.evaluation.results.rows import Row, Rows, records_of
+from twinlatent.evaluation.protocol import OwnAttack, WhiteBoxSettings, at_radius, draw, fitted, with_attacks
+from twinlatent.evaluation.results import WORST, Record, Row, Rows, records_of
 from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
@@ -67,6 +65,7 @@ def attack_detector(
     *,
     drawn: LabelledImages | None = None,
     only: Collection[str] | None = None,
+    own: Mapping[str, OwnAttack] = MappingProxyType({}),
     substitute: Attackable | None = None,
     folder: Path | None = None,
     overwrite: bool = False,
@@ -80,6 +79,7 @@ def attack_detector(
         settings: what is asked.
         drawn: test images to attack; None: those that the settings ask for.
         only: names of attacks of the suite, in the order they are wanted; None: all of them.
+        own: attacks of the user's that join the suite, see `checked_attacks`.
         substitute: classifier of the attacker's own, on the detector's device; None: one is trained where the suite
             needs it.
         folder: keeps what is done after every batch, see `run_suite`.
@@ -95,43 +95,40 @@ def attack_detector(
         drawn = replace(split, test=drawn).with_classes(detector.class_names).test
     split = fitted(detector, split)
     detector.calibration.check(settings.fpr)
-    drawn = drawn or draw(split.test, settings.images, settings.seed)
-    device = detector.device
-    wanted = {"transfer", "latent-targets"} if only is None else set(only)
-    if substitute is None and settings.suite == "standard" and "transfer" in wanted:
-        substitute = train_substitute(split, seed=settings.seed, progress=progress).network.to(device)
-    references = (
-        _references(detector, split, settings.seed)
-        if settings.suite == "standard" and "latent-targets" in wanted
-        else None
-    )
-    attacks = _suite(detector, settings, substitute, references).attacks()
-    result = run_suite(
-        attacks if only is None else {name: attacks[name] for name in only},
-        detector,
-        drawn.images.to(device),
-        drawn.labels.to(device),
-        criterion=_criterion(detector, settings),
-        norm=settings.norm,
-        epsilon=settings.epsilon,
-        seed=settings.seed,
-        batch_size=settings.batch_size,
-        remaining_only=settings.remaining_only,
-        folder=folder,
-        overwrite=overwrite,
-        identity={
-            "detector": detector.fingerprint,
-            "asked": settings.model_dump(),
-            "data": split.fingerprint,
-        },
-        progress=progress,
-    )
+    drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
+    attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
+    identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+    result = run_suite(attacks, detector, drawn.images.to(device), drawn.labels.to(device),
+                       criterion=_criterion(detector, settings), norm=settings.norm, epsilon=settings.epsilon,
+                       seed=settings.seed, batch_size=settings.batch_size, remaining_only=settings.remaining_only,
+                       folder=folder, overwrite=overwrite, identity=identity, progress=progress)  # fmt: skip
     wins = _judged(detector, drawn, result, settings)
     judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
     seconds = sum(tried.seconds for tried in judged.values())
-    rows = Rows(tuple(_rows(detector, settings, result, wins)), settings.described, origins=result.origins)
+    budget = with_attacks(settings.described, own)
+    rows = Rows(tuple(_rows(detector, settings, result, wins)), budget, origins=result.origins)
     records = records_of([rows], detector, split, settings.seed, seconds, origin)
     return WhiteBoxRun(drawn, SuiteResult(judged, result.origins), wins, tuple(records), origin)
+
+
+def _attacks(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    only: Collection[str] | None,
+    substitute: Attackable | None,
+    progress: bool,
+) -> dict[str, Attack]:
+    """Those of the suite, or `only` some of them, with what they need."""
+    wanted = {"transfer", "latent-targets"} & set(("transfer", "latent-targets") if only is None else only)
+    standard, references = settings.suite == "standard", None
+    if substitute is None and standard and "transfer" in wanted:
+        network = train_substitute(split, seed=settings.seed, progress=progress).network
+        substitute = network.to(detector.device)
+    if standard and "latent-targets" in wanted:
+        references = _references(detector, split, settings.seed)
+    attacks = _suite(detector, settings, substitute, references).attacks()
+    return attacks if only is None else {name: attacks[name] for name in only}
 
 
 def _suite(

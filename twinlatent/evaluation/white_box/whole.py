@@ -1,7 +1,7 @@
 """All attacks of the white box: at every operating point, and for the conditions C1 and C2."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -11,12 +11,10 @@ from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.suites import STEPS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.metrics import Rate
-from twinlatent.evaluation.protocol.points import draw
-from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-from twinlatent.evaluation.results.rows import Row, Rows
+from twinlatent.evaluation.protocol import BESIDE, OwnAttack, WhiteBoxSettings, draw, with_attacks
+from twinlatent.evaluation.results import Row, Rows
 from twinlatent.evaluation.white_box.at_points import OperatingPoints, operating_points
 from twinlatent.evaluation.white_box.conditions import (
-    BESIDE,
     CW,
     CW_GAMMAS,
     OVER_RADII,
@@ -39,6 +37,7 @@ class WhiteBoxPlan:
         condition_radii: radii of the curves of C1 and C2.
         subset: so many images are attacked everywhere but at the main point.
         cw: budget of CW-L2_W.
+        own: attacks of the user's that join the suite at the points of SR@FPR.
     """
 
     main: WhiteBoxSettings
@@ -46,6 +45,7 @@ class WhiteBoxPlan:
     condition_radii: tuple[float, ...]
     subset: int
     cw: Budget
+    own: Mapping[str, OwnAttack] = field(default_factory=dict)
 
     def budget_of_conditions(self, attack: str) -> str:
         """What records call the budget of an attack for C1 and C2: the suite's, and what is no part of it."""
@@ -88,7 +88,7 @@ class WhiteBox:
             ceiling: share of benign images that meet C3.
             judged_by: the run that made the judges.
         """
-        published, main = self.as_published.score, plan.main.described
+        published, main = self.as_published.score, with_attacks(plan.main.described, plan.own)
         made = [Rows(self.points.rows(score), main, origins=self.points.origins)]
         if self.published is not None:
             made.append(Rows(self.published.rows(published), main, origins=self.published.origins))
@@ -134,7 +134,7 @@ def attack_white_box(
     def at_points(asked: CalibratedDetector, images: LabelledImages) -> OperatingPoints:
         main = plan.main.model_copy(update={"images": len(images)})
         return operating_points(asked, split, main, plan.epsilons, drawn=images, subset=plan.subset,
-                                substitute=substitute, folder=folder and folder / f"points-{asked.score}",
+                                own=plan.own, substitute=substitute, folder=folder and folder / f"points-{asked.score}",
                                 progress=progress)  # fmt: skip
 
     points = at_points(detector, drawn)

@@ -1,0 +1,66 @@
+"""What may be asked of an evaluation, as an object or as keywords."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.learners import JudgeSettings
+from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
+from twinlatent.evaluation.settings import Asked, EvaluationSettings, settings_of
+from twinlatent.evaluation.white_box.conditions import STANDARD_CW
+
+
+def test_keywords_are_the_fields() -> None:
+    assert Asked.__annotations__.keys() == EvaluationSettings.model_fields.keys()
+    asked = settings_of(None, {"epsilon": 0.2, "judges": {"steps": 3}, "radii": [0.5]})
+    assert asked == EvaluationSettings(epsilon=0.2, judges=JudgeSettings(steps=3), radii=(0.5,))
+    assert settings_of(asked, {}) is asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "line"),
+    [
+        (None, {"few": 3}, "setting 'few' is unknown"),
+        (None, {"suite": "huge"}, "setting suite.* = .huge."),
+        (None, {"judges": {"steps": 0}}, r"setting judges\.steps = 0"),
+        (EvaluationSettings(), {"images": 3, "seed": 1}, "images, seed given beside settings"),
+    ],
+)
+def test_what_is_no_setting_or_said_twice_is_refused(settings, asked: dict, line: str) -> None:
+    with pytest.raises(TwinlatentError, match=line):
+        settings_of(settings, asked)
+
+
+def test_what_the_main_point_cannot_be_is_refused_at_once() -> None:
+    for wrong in ({"suite": "paper", "steps": 50}, {"fpr": 0.2}):
+        with pytest.raises(ValidationError, match=r"suite paper has its own steps|choose from 0\.01"):
+            EvaluationSettings.model_validate(wrong)
+    assert EvaluationSettings(suite="paper").cw.steps == 12_000
+
+
+def test_no_suite_has_no_main_point() -> None:
+    with pytest.raises(TwinlatentError, match="suite none has no main point; choose quick, standard or paper"):
+        _ = EvaluationSettings(suite="none").main
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float16, lambda value: torch.tensor(value), np.array])
+def test_numbers_of_numpy_and_torch_are_read_by_value(number: Callable) -> None:
+    asked = EvaluationSettings(epsilon=number(0.3), fpr=number(0.1), radii=[number(0.7)], images=np.int64(7))
+    assert asked == EvaluationSettings(epsilon=0.3, fpr=0.1, radii=(0.7,), images=7)
+    assert EvaluationSettings(condition_radii=np.array([0.1, 0.2], np.float32)).condition_radii == (0.1, 0.2)
+    assert WhiteBoxSettings(fpr=number(0.05)).fpr == 0.05
+    assert JudgeSettings(epsilon=number(0.3)).epsilon == 0.3
+    for wrong in (number(0.3), True):
+        with pytest.raises(ValidationError):
+            EvaluationSettings(fpr=wrong)
+
+
+def test_fewer_steps_are_fewer_for_every_attack() -> None:
+    assert EvaluationSettings().cw == STANDARD_CW
+    assert EvaluationSettings(steps=10).cw.steps == 15
+    assert EvaluationSettings(steps=10).main.steps == 10
+    assert EvaluationSettings(epsilon=0.1).main.epsilon == 0.1
