@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twinlatent.evaluation.results.records import read_records
+from twinlatent.evaluation.results import read_records
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 

@@ -88,6 +88,6 @@ def attack(
     with resumable():
         run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
     if records is not None:
-        write_records(records, run.records)
+        write_records(records, run.records, detector=detector.fingerprint, settings=settings.model_dump(mode="json"))
     print_attacks(run, settings)
     print(f"Images: {path}")

@@ -13,7 +13,7 @@ def check(
 ) -> None:
     """Say of every file whether it is whole, and what is wrong; exit status 1 if any is not."""
     from twinlatent.errors import TwinlatentError
-    from twinlatent.evaluation.results_check import check_file, result_files
+    from twinlatent.evaluation.results.check import check_file, result_files
 
     files, damaged = result_files(paths or [Path("results")]), []
     for path in files:
@@ -30,7 +30,7 @@ def convert(
     paths: Annotated[list[Path], typer.Argument(help="Files of records, as version 0.1.0 wrote them.")],
 ) -> None:
     """Write files of records in today's shorter form; nothing of them is lost."""
-    from twinlatent.evaluation.results_check import convert_file
+    from twinlatent.evaluation.results.check import convert_file
 
     for path in paths:
         print(f"{path}: {convert_file(path)} records")

@@ -77,16 +77,21 @@ def evaluate(
     shared = None if shared is None else Path(shared)
     with detector_of(model, split, name, attacked=settings.suite != "none") as detector:
         training = () if log is None else log_of(Path(log), detector.card)
+
+        def complete(report: Report) -> Report:
+            return replace(
+                report, log=training, detector=detector.fingerprint, settings=settings.model_dump(mode="json")
+            )
+
         if folder is None:
-            report = evaluate_all(detector, split, settings, own=own, shared=shared, title=title, progress=progress)
-            return replace(report, log=training)
+            return complete(evaluate_all(detector, split, settings, own=own, shared=shared, title=title,
+                                         progress=progress))  # fmt: skip
         folder = Path(folder)
         whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
                  "attacks": digest(at_radius(own, settings.epsilon or 0.3))}  # fmt: skip
         with evaluation_folder(folder, whose, overwrite=overwrite):
-            report = evaluate_all(detector, split, settings, own=own, folder=folder / UNFINISHED, shared=shared,
-                                  title=title, progress=progress)  # fmt: skip
-            report = replace(report, log=training)
+            report = complete(evaluate_all(detector, split, settings, own=own, folder=folder / UNFINISHED, shared=shared,
+                                           title=title, progress=progress))  # fmt: skip
             report.save(folder)
             page(folder)
         return report

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results_file import flat_rows, packed, write_results
+from twinlatent.evaluation.results.file import flat_rows, packed, write_results
 
 MEAN = "mean"
 """What records call the mean over all substitutes."""
@@ -143,7 +143,7 @@ def false_alarms(records: Iterable[Record], fpr: float = 0.05) -> Record | None:
 
 def write_records(path: str | Path, records: Iterable[Record], *, detector: str | None = None,
                   settings: dict[str, Any] | None = None) -> None:  # fmt: skip
-    """Write `records` to `path` in the form of `results_file`, whole or not at all; its `packed` has the arguments."""
+    """Write `records` to `path` in the form of `file`, whole or not at all; its `packed` has the arguments."""
     flat = [record.model_dump() for record in records]
     write_results(path, packed(flat, detector=detector, settings=settings))
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate
+from twinlatent.evaluation.results.file import first_run
 from twinlatent.evaluation.results.folder import ARRAYS, CHECKS, JUDGES, LOG, MODEL, PICTURES, RECORDS, read_log
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeReport, ModelCard
 from twinlatent.evaluation.results.pictures import (
@@ -63,6 +64,8 @@ class Report:
         judges: what judges that never saw the detector say of attacked images; None if none were asked.
         grid: images attacked in several ways; None if none were kept.
         latents: of one class; None if none were kept.
+        detector: hex digest of what was judged; None where it was not kept.
+        settings: of the whole evaluation, as JSON; None where they were not kept.
 
     Errors: `TwinlatentError` on an empty, NaN or wrongly shaped array.
     """
@@ -78,6 +81,8 @@ class Report:
     judges: JudgeReport | None = None
     grid: PairGrid | None = None
     latents: LatentCloud | None = None
+    detector: str | None = None
+    settings: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.suspicion:
@@ -158,7 +163,7 @@ def write_run(folder: str | Path, run: Report) -> None:
     The same run always gives the same bytes.
     """
     folder = Path(folder)
-    write_records(folder / RECORDS, run.records)
+    write_records(folder / RECORDS, run.records, detector=run.detector, settings=run.settings)
     write_json(folder / MODEL, run.model.model_dump(mode="json"))
     _write_arrays(folder / ARRAYS, _arrays(run))
     log = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in run.log)
@@ -174,7 +179,7 @@ def read_run(folder: str | Path) -> Report:
     Errors: `TwinlatentError` naming the file, and the array or field, when one is missing or wrong.
     """
     folder = Path(folder)
-    records = read_records(folder / RECORDS)
+    records, first = read_records(folder / RECORDS), first_run(read_json(folder / RECORDS))
     model = _validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
     log, checks = read_log(folder / LOG), _read_checks(folder / CHECKS)
     judges = folder / JUDGES
@@ -197,6 +202,8 @@ def read_run(folder: str | Path) -> Report:
             judges=judged,
             grid=grid,
             latents=latents,
+            detector=None if first is None else first.detector,
+            settings=None if first is None else first.settings,
         )
     except TwinlatentError as error:
         raise TwinlatentError(f"{path}: {error}") from error

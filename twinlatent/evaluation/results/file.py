@@ -131,6 +131,15 @@ def flat_rows(path: str | Path, item: object) -> Iterator[tuple[str, object]]:
     return unpacked(ResultsFile.model_validate(item))
 
 
+def first_run(item: object) -> Run | None:
+    """The first run of the JSON value `item`; None where it is of version 0.1.0, or holds none.
+
+    Errors: pydantic's `ValidationError` on a field.
+    """
+    runs = ResultsFile.model_validate(item).runs if isinstance(item, Mapping) else ()
+    return runs[0] if runs else None
+
+
 def write_results(path: str | Path, file: ResultsFile) -> None:
     """Write `file` as JSON, one row a line, whole or not at all. The same file always gives the same bytes."""
     runs = ",\n".join(_run_text(run) for run in file.runs)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.results.file import ResultsFile, packed, unpacked
 from twinlatent.evaluation.results.records import Record, read_json, read_records, write_records
-from twinlatent.evaluation.results_file import ResultsFile, packed, unpacked
 
 FLAT: dict[str, Any] = {
     "data": "mnist", "method": "twinlatent", "trained_with": "mim", "attack": "pgd", "epsilon": 0.3,

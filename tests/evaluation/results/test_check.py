@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.results.check import check_file, convert_file, result_files
 from twinlatent.evaluation.results.records import read_json, read_records
-from twinlatent.evaluation.results_check import check_file, convert_file, result_files
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = Path(__file__).resolve().parents[3] / "results"
 FILES = result_files([RESULTS])
 OF_RECORDS = [path for path in FILES if check_file(path).endswith("records")]
 SINCE_0_1_0 = ("asked", "reused", "substitute")
