@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Unpack
+from typing import Any, Unpack
 
 from twinlatent.data import Split
 from twinlatent.digest import digest
@@ -83,15 +83,14 @@ def evaluate(
                 report, log=training, detector=detector.fingerprint, settings=settings.model_dump(mode="json")
             )
 
+        options: Any = {"own": own, "shared": shared, "title": title, "progress": progress}
         if folder is None:
-            return complete(evaluate_all(detector, split, settings, own=own, shared=shared, title=title,
-                                         progress=progress))  # fmt: skip
+            return complete(evaluate_all(detector, split, settings, **options))
         folder = Path(folder)
         whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
                  "attacks": digest(at_radius(own, settings.epsilon or 0.3))}  # fmt: skip
         with evaluation_folder(folder, whose, overwrite=overwrite):
-            report = complete(evaluate_all(detector, split, settings, own=own, folder=folder / UNFINISHED, shared=shared,
-                                           title=title, progress=progress))  # fmt: skip
+            report = complete(evaluate_all(detector, split, settings, folder=folder / UNFINISHED, **options))
             report.save(folder)
             page(folder)
         return report
