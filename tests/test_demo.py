@@ -1,5 +1,6 @@
 """What lies below the command `demo` (tests/cli/test_demo.py): its attacks, its log, two demos in one folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,9 @@ def test_the_attacks_are_the_papers_but_for_the_radius(monkeypatch) -> None:
         assert [getattr(mine, name) for name in named] == [getattr(theirs, name) for name in named]
 
 
-def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
+def test_a_second_demo_replaces_the_first(tmp_path: Path, digits: Split, monkeypatch) -> None:
+    few = replace(digits, test=digits.test.subset(slice(40)))
+    monkeypatch.setattr(demo, "load", lambda name, **_: few)
     first = demo.run_demo(tmp_path, preset="smoke", seed=0, progress=False)
     second = demo.run_demo(tmp_path, preset="smoke", seed=1, progress=False)
     kept = read_run(tmp_path)

@@ -40,7 +40,13 @@ def trained(digits: Split) -> dict[str, Baseline]:
 @pytest.fixture(scope="module")
 def smoked(digits: Split) -> Callable[..., Baseline]:
     """A function: a baseline by the preset smoke, trained once for all tests."""
-    return cache(lambda method, attack: fit_baseline(method, digits, attack=attack, preset="smoke", progress=False))
+    return cache(lambda *pair: fit_baseline(pair[0], digits, settings=smoke(digits, *pair), progress=False))
+
+
+def smoke(digits: Split, method: str, attack: str | None = None) -> BaselineSettings:
+    """The preset smoke with a small network."""
+    settings = recipe_of(digits, "smoke").baseline_settings(method, attack)
+    return settings.model_copy(update=SMALL) if method != "gat" else settings
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -110,7 +116,7 @@ def test_an_image_has_the_same_verdict_in_any_company(trained: dict[str, Baselin
 def test_same_seed_same_baseline_and_another_seed_another(
     smoked: Callable[..., Baseline], digits: Split, method: str
 ) -> None:
-    some, options = digits.test.images[:10], {"preset": "smoke", "progress": False}
+    some, options = digits.test.images[:10], {"settings": smoke(digits, method), "progress": False}
     one = smoked(method, ATTACKS[method][0]).detect(some).suspicion
     two, other = (fit_baseline(method, digits, seed=seed, **options).detect(some).suspicion for seed in (0, 5))
     assert torch.equal(one, two)
@@ -136,10 +142,10 @@ def test_interrupted_and_resumed_it_is_the_same(
     with monkeypatch.context() as patched:
         patched.setattr(torch, "randint", counted)
         with pytest.raises(KeyboardInterrupt):
-            fit_baseline(method, digits, preset="smoke", folder=tmp_path, progress=False)
+            fit_baseline(method, digits, settings=smoke(digits, method), folder=tmp_path, progress=False)
     assert not (tmp_path / DETECTOR_FILE).exists()
     assert list(tmp_path.rglob("state.safetensors"))
-    again = fit_baseline(method, digits, preset="smoke", folder=tmp_path, resume=True, progress=False)
+    again = fit_baseline(method, digits, settings=smoke(digits, method), folder=tmp_path, resume=True, progress=False)
     assert torch.equal(again.detect(digits.test.images[:20]).suspicion, whole.suspicion)
     assert json.loads((tmp_path / "training.json").read_text())["rounds"] == 60
 
