@@ -152,7 +152,7 @@ def test_what_is_asked_again_is_read_and_what_was_asked_stays_until_more_is_writ
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation, "evaluate_all", interrupted)
+    monkeypatch.setattr("twinlatent.evaluation.evaluate.evaluate_all", interrupted)
     assert reproduce("table2", folder, **OPTIONS)["digits"][0].records
     with pytest.raises(KeyboardInterrupt):
         reproduce("fig6", folder, **OPTIONS)

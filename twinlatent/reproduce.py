@@ -170,8 +170,8 @@ def _unfinished_differing(evaluation: Path, asked: dict[str, Any]) -> list[str]:
 
 def _differing(done: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Names of what is not as asked; a black box alone depends on a few settings only."""
-    outside = ("blackbox_images", "substitutes", "epsilon", "seed", "detector", "data", "code")
-    decisive = outside if asked["suite"] == "none" else tuple(asked)
+    black_box = ("blackbox_images", "substitutes", "epsilon", "seed", "detector", "data", "code")
+    decisive = black_box if asked["suite"] == "none" else tuple(asked)
     return [name for name in decisive if done.get(name) != asked.get(name)]
 
 

@@ -108,6 +108,14 @@ def test_options_of_an_evaluation_arrive(trained: Path, ok: Callable) -> None:
     assert {record.score for record in records if record.metric == "fpr"} == {"vulnerable"}
 
 
+def test_some_substitutes_can_be_chosen_and_the_former_name_of_subset_is_known(trained: Path, ok: Callable, program):
+    ok("evaluate", trained, *OUTSIDE, 2, "--few", 3, "--substitute", "cnn5", "--substitute", "f_p", "--no-progress")
+    records = read_records("evaluation/results.json")
+    assert {r.substitute for r in records if r.metric == "auc"} == {"cnn5", "f_p", "mean"}
+    assert "'cnn6'" in program("evaluate", trained, *OUTSIDE, 2, "--substitute", "cnn6", "--out", "x").refusal
+    assert "--few" not in ok("evaluate", "--help").out
+
+
 def test_an_evaluation_never_judges_on_training_images(trained: Path, detector: Detector, ok: Callable, monkeypatch):
     judged: list[Split] = []
     real = whole.evaluate_blackbox

@@ -28,14 +28,14 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def told(photos: Path, **options: object) -> tuple[preparation.Made, list[str]]:
+def told(photos: Path, **options: object) -> tuple[preparation.PreparedSet, list[str]]:
     lines: list[str] = []
     return prepare("pets", photos, progress=False, say=lines.append, **options), lines
 
 
 def test_photographs_become_a_set(photos: Path, cache: Path) -> None:
     made, lines = told(photos, size=20)
-    assert made == preparation.Made(cache / "prepared" / "pets.npz", 20, {"cat": 5, "dog": 6})
+    assert made == preparation.PreparedSet(cache / "prepared" / "pets.npz", 20, {"cat": 5, "dog": 6})
     assert lines == []
     assert files(cache) == ["prepared/pets.npz"]
     held = read_prepared(made.path)
@@ -305,7 +305,7 @@ def test_all_faces_are_made_where_all_photographs_are(tmp_path: Path, cache: Pat
     monkeypatch.setattr(preparation, "listed_faces", lambda: tuple(faces))
     made = prepare("cats-dogs", tmp_path / "photos", progress=False)
     path = cache / "cat-dog-faces" / "faces64.npz"
-    assert made == preparation.Made(path, 64, {"cat": 10, "dog": 10})
+    assert made == preparation.PreparedSet(path, 64, {"cat": 10, "dog": 10})
     path.write_text("mine")
     with pytest.raises(
         TwinlatentError, match=f"{path} is there already; delete it, or choose another folder to write to"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twinlatent.data.boxes import Labelled
-from twinlatent.data.photos import Piece, Taken
+from twinlatent.data.photos import CutPiece, Piece
 from twinlatent.data.selection import OVERLAP, called, left_out, overlap
 
 IMAGE = np.zeros((4, 4), np.uint8)
@@ -15,7 +15,7 @@ IMAGE = np.zeros((4, 4), np.uint8)
 def reasons(*rows: tuple[str, tuple[int, int, int], str], prints: list[int] | None = None) -> dict[int, str]:
     """Of rows (photograph, square, class); a photograph's digest is its name up to a dash."""
     pieces = [Labelled(Piece(Path(file), (x, y, side, side)), name) for file, (x, y, side), name in rows]
-    taken = [Taken(IMAGE, file.split("-")[0], square) for file, square, _ in rows]
+    taken = [CutPiece(IMAGE, file.split("-")[0], square) for file, square, _ in rows]
     apart = [0x1111111111111111 * number for number in range(len(rows))]
     return left_out(pieces, taken, np.array(prints or apart, np.uint64))
 

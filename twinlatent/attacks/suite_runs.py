@@ -4,7 +4,7 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -138,23 +138,14 @@ def run_suite(
                  "remaining_only": remaining_only, **code_identity()}  # fmt: skip
         _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
     done: dict[str, SuiteEntry] = {}
-    now = provenance()
-    origins: dict[str, Provenance] = {}
+    now, origins = provenance(), dict[str, Provenance]()
     open_ = torch.ones(len(images), dtype=torch.bool, device=images.device)
     for name, attack in attacks.items():
         rows = open_.nonzero()[:, 0]
-        parts, seconds = [], 0.0
-        with bar(name, len(rows), show=progress) as shown:
-            for batch in rows.split(batch_size) if len(rows) else ():
-                work = partial(run, attack, model, images[batch], labels[batch], criterion=criterion, seed=seed,
-                               batch_size=batch_size)  # fmt: skip
-                path = folder / f"{name}-{int(batch[0]):06d}.npz" if folder is not None else None
-                part = _kept_or_done(path, images[batch], work, now)
-                parts.append(part.result)
-                seconds += part.seconds
-                origins.setdefault(part.origin.model_dump_json(), part.origin)
-                shown.advance(len(batch))
-        done[name] = _entry(parts, rows, images, norm, epsilon, seconds)
+        work = partial(run, attack, model, criterion=criterion, seed=seed, batch_size=batch_size)
+        parts = _parts(name, work, images, labels, rows.split(batch_size) if len(rows) else (), folder, now, progress)
+        origins |= {part.origin.model_dump_json(): part.origin for part in parts}
+        done[name] = _entry(parts, rows, images, norm, epsilon)
         if remaining_only:
             open_ &= ~done[name].wins
     return SuiteResult(done, tuple(origins.values()))
@@ -167,6 +158,26 @@ class _Part:
     result: AttackResult
     seconds: float
     origin: Provenance
+
+
+def _parts(
+    name: str,
+    work: Callable[[Tensor, Tensor], AttackResult],
+    images: Tensor,
+    labels: Tensor,
+    batches: Sequence[Tensor],
+    folder: Path | None,
+    now: Provenance,
+    progress: bool,
+) -> list[_Part]:
+    """An attack on its images, batch by batch."""
+    parts = []
+    with bar(name, sum(map(len, batches)), show=progress) as shown:
+        for batch in batches:
+            path = folder / f"{name}-{int(batch[0]):06d}.npz" if folder is not None else None
+            parts.append(_kept_or_done(path, images[batch], partial(work, images[batch], labels[batch]), now))
+            shown.advance(len(batch))
+    return parts
 
 
 def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackResult], now: Provenance) -> _Part:
@@ -182,19 +193,19 @@ def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackRe
     return part
 
 
-def _entry(
-    parts: list[AttackResult], rows: Tensor, images: Tensor, norm: Norm, epsilon: float, seconds: float
-) -> SuiteEntry:
+def _entry(parts: list[_Part], rows: Tensor, images: Tensor, norm: Norm, epsilon: float) -> SuiteEntry:
     tried = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     tried[rows] = True
     result = _untouched(images)
     if parts:
+        joined = AttackResult.joined([part.result for part in parts])
         result = AttackResult(**{
-            field.name: getattr(result, field.name).index_copy(0, rows, getattr(AttackResult.joined(parts), field.name))
+            field.name: getattr(result, field.name).index_copy(0, rows, getattr(joined, field.name))
             for field in fields(AttackResult)
         })  # fmt: skip
     size = result.linf if norm == "linf" else result.l2
-    return SuiteEntry(result, tried, result.success & (size <= epsilon * (1 + SLACK) + SLACK / 10), seconds)
+    return SuiteEntry(result, tried, result.success & (size <= epsilon * (1 + SLACK) + SLACK / 10),
+                      sum(part.seconds for part in parts))  # fmt: skip
 
 
 def _untouched(images: Tensor) -> AttackResult:

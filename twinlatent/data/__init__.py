@@ -6,7 +6,7 @@ from twinlatent.lazy import lazily
 
 if TYPE_CHECKING:
     from twinlatent.data.known import describe, names, where
-    from twinlatent.data.preparation import Made, prepare
+    from twinlatent.data.preparation import PreparedSet, prepare
     from twinlatent.data.sources import fetch, load
     from twinlatent.data.split import LabelledImages, Split, split_calibration, split_selection, split_three_ways
     from twinlatent.data.validation import check_images
@@ -15,7 +15,7 @@ else:
         __name__,
         {
             "twinlatent.data.known": ("describe", "names", "where"),
-            "twinlatent.data.preparation": ("Made", "prepare"),
+            "twinlatent.data.preparation": ("PreparedSet", "prepare"),
             "twinlatent.data.sources": ("fetch", "load"),
             "twinlatent.data.split": (
                 "LabelledImages", "Split", "split_calibration", "split_selection", "split_three_ways",
@@ -26,7 +26,7 @@ else:
 
 __all__ = [
     "LabelledImages",
-    "Made",
+    "PreparedSet",
     "Split",
     "check_images",
     "describe",

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from twinlatent.data.fingerprints import TOLERANCE, fingerprints
-from twinlatent.data.photos import Piece, Taken, by_name
+from twinlatent.data.photos import CutPiece, Piece, by_name
 from twinlatent.data.reading import partial_of, read_pieces
 from twinlatent.data.split import LabelledImages, split_three_ways
 from twinlatent.errors import TwinlatentError
@@ -174,7 +174,7 @@ def rebuild_faces(
     return path
 
 
-def _fault(taken: Taken, face: Face) -> str:
+def _fault(taken: CutPiece, face: Face) -> str:
     """Why what was cut out is not the face; empty if it is."""
     if taken.image is None:
         return taken.fault

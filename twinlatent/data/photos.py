@@ -34,7 +34,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Taken:
+class CutPiece:
     """What came of a piece.
 
     Attributes:
@@ -50,7 +50,7 @@ class Taken:
     fault: str = ""
 
 
-def take(piece: Piece, size: int) -> Taken:
+def take(piece: Piece, size: int) -> CutPiece:
     """Cut a piece out of its photograph, or say in a few words why that cannot be done.
 
     The photograph is turned upright by its EXIF data and greyed: the luma that a JPEG holds as it is, ITU-R 601 luma of
@@ -63,26 +63,26 @@ def take(piece: Piece, size: int) -> Taken:
     try:
         with open_image(piece.path) as image:
             if pictures_in(image) > 1:
-                return Taken(None, fault="is animated, or holds several pictures")
+                return CutPiece(None, fault="is animated, or holds several pictures")
             image.draft("L", None)  # of a JPEG only the luma is decoded then
             grey = grey_values(image)
         height, width = grey.shape
         if piece.photo_size is not None and piece.photo_size != (width, height):
             wanted_width, wanted_height = piece.photo_size
-            return Taken(None, fault=f"is {width}x{height} pixels, not {wanted_width}x{wanted_height}")
+            return CutPiece(None, fault=f"is {width}x{height} pixels, not {wanted_width}x{wanted_height}")
         square = _square(piece.box, width, height)
         if square is None:
-            return Taken(None, fault=f"has {width}x{height} pixels, and its box {piece.box} lies outside")
+            return CutPiece(None, fault=f"has {width}x{height} pixels, and its box {piece.box} lies outside")
         left, top, side = square
         part = grey[top : top + side, left : left + side] * (255.0 * DEPTH)
         cut = resampled_bytes(np.rint(part) / DEPTH, size)
         with piece.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Taken(cut, digest, square)
+        return CutPiece(cut, digest, square)
     except UnreadableFileError as error:
-        return Taken(None, fault=error.fault)
+        return CutPiece(None, fault=error.fault)
     except OSError as error:
-        return Taken(None, fault=f"cannot be read ({error.strerror})")
+        return CutPiece(None, fault=f"cannot be read ({error.strerror})")
 
 
 def _square(box: tuple[int, int, int, int] | None, width: int, height: int) -> Square | None:

@@ -15,7 +15,7 @@ from twinlatent.data.fingerprints import TOLERANCE, fingerprints
 from twinlatent.data.folder import FEWEST_IMAGES
 from twinlatent.data.known import CATS_DOGS, KNOWN
 from twinlatent.data.limits import check_memory, check_size
-from twinlatent.data.photos import Taken
+from twinlatent.data.photos import CutPiece
 from twinlatent.data.prepared import Prepared, write_prepared
 from twinlatent.data.prepared_files import check_name, find, path_of
 from twinlatent.data.reading import check_writable, partial_of, read_pieces
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Made:
+class PreparedSet:
     """What `prepare` made.
 
     Attributes:
@@ -51,7 +51,7 @@ def prepare(
     folder: str | Path | None = None,
     progress: bool = True,
     say: Say = lambda _line: None,
-) -> Made:
+) -> PreparedSet:
     """Make a data set of photographs, for `load` to find by its name.
 
     `cats-dogs` cuts its 2,028 known faces out of the photographs of Kaggle's dogs-vs-cats training set, finds each of
@@ -98,12 +98,12 @@ def prepare(
     how = {"size": size, "squares": "largest centred" if boxes is None else boxes.name, "tolerance": TOLERANCE}
     write_prepared(path, replace(prepared, made_with=prepared.made_with | how))
     partial.unlink(missing_ok=True)
-    return Made(path, size, prepared.made_with["counts"])
+    return PreparedSet(path, size, prepared.made_with["counts"])
 
 
 def _prepare_faces(
     photos: Path, boxes: Path | None, size: int | None, folder: str | Path | None, progress: bool, say: Say
-) -> Made:
+) -> PreparedSet:
     if boxes is not None:
         raise TwinlatentError(f"boxes are {boxes}, but {CATS_DOGS} has squares of its own; leave boxes out")
     if size not in (None, SIDE):
@@ -117,7 +117,7 @@ def _prepare_faces(
     faces = listed_faces()
     path = rebuild_faces(photos, places[-1], faces, progress=progress, say=say)
     counts = Counter(SPECIES[face.label] for face in faces)
-    return Made(path, SIDE, dict(counts))
+    return PreparedSet(path, SIDE, dict(counts))
 
 
 def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
@@ -132,7 +132,7 @@ def _free_path(name: str, size: int, folder: str | Path | None) -> Path:
     return path
 
 
-def _chosen(photos: Path, pieces: Sequence[Labelled], taken: Sequence[Taken], say: Say) -> Prepared:
+def _chosen(photos: Path, pieces: Sequence[Labelled], taken: Sequence[CutPiece], say: Say) -> Prepared:
     """The images that stay: those that could be read and are not left out."""
     class_names = tuple(sorted({labelled.class_name for labelled in pieces}))
     read = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from twinlatent.claims import claimed_file
 from twinlatent.data.kinds import check_file
-from twinlatent.data.photos import Piece, Taken, take
+from twinlatent.data.photos import CutPiece, Piece, take
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
 from twinlatent.interrupts import deferred_interrupt
@@ -46,7 +46,7 @@ def check_writable(folder: Path) -> None:
 
 def read_pieces(
     pieces: Sequence[Piece], size: int, partial: Path, asked: dict[str, Any], *, title: str, progress: bool
-) -> list[Taken]:
+) -> list[CutPiece]:
     """`take` every piece, in order.
 
     On Ctrl-C, every half minute, and at the end, the images are written to `partial`. The next call does not read their
@@ -66,7 +66,7 @@ def read_pieces(
     """
     asked = {**asked, "size": size}
     before = _kept(partial, asked) if partial.exists() else {}
-    done: dict[Key, Taken] = {}
+    done: dict[Key, CutPiece] = {}
     saved = time.monotonic()
     with claimed_file(partial), deferred_interrupt() as interrupted, bar(title, len(pieces), show=progress) as shown:
         for piece in pieces:
@@ -94,7 +94,7 @@ def _key(piece: Piece) -> Key:
     return (str(piece.path.absolute()), *stamp, piece.box, piece.photo_size)
 
 
-def _keep(partial: Path, asked: dict[str, Any], done: dict[Key, Taken]) -> None:
+def _keep(partial: Path, asked: dict[str, Any], done: dict[Key, CutPiece]) -> None:
     done = {key: taken for key, taken in done.items() if taken.image is not None}
     images = [taken.image for taken in done.values()]
     about = {"asked": asked, "done": [[key, taken.digest, taken.square] for key, taken in done.items()]}
@@ -102,14 +102,14 @@ def _keep(partial: Path, asked: dict[str, Any], done: dict[Key, Taken]) -> None:
         np.savez(file, images=np.array(images, np.uint8), about=np.array(json.dumps(about)))
 
 
-def _kept(partial: Path, asked: dict[str, Any]) -> dict[Key, Taken]:
+def _kept(partial: Path, asked: dict[str, Any]) -> dict[Key, CutPiece]:
     check_file(partial)
     try:
         with partial.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, about = iter(arrays["images"]), json.loads(str(arrays["about"]))
         same = about["asked"] == asked
         kept = {
-            _hashable(key): Taken(next(images), digest, tuple(square))
+            _hashable(key): CutPiece(next(images), digest, tuple(square))
             for key, digest, square in (about["done"] if same else [])
         }
     except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files

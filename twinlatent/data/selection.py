@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from twinlatent.data.boxes import Labelled
 from twinlatent.data.fingerprints import repeats
-from twinlatent.data.photos import Piece, Square, Taken
+from twinlatent.data.photos import CutPiece, Piece, Square
 
 OVERLAP = 0.3  # of two squares of a photograph: what they share, in parts of what they cover together
 
 
-def left_out(pieces: Sequence[Labelled], taken: Sequence[Taken], prints: NDArray[np.uint64]) -> dict[int, str]:
+def left_out(pieces: Sequence[Labelled], taken: Sequence[CutPiece], prints: NDArray[np.uint64]) -> dict[int, str]:
     """Which pieces to leave out, and why.
 
     Those that show the same as another by the rule of `repeats`; then those of a copy of a photograph; then those whose
@@ -50,7 +50,7 @@ def _class_of(other: Labelled, this: Labelled) -> str:
     return "" if other.class_name == this.class_name else f", of class {other.class_name}"
 
 
-def _copies(pieces: Sequence[Labelled], taken: Sequence[Taken], gone: Container[int]) -> dict[int, str]:
+def _copies(pieces: Sequence[Labelled], taken: Sequence[CutPiece], gone: Container[int]) -> dict[int, str]:
     """Pieces of a copy of a photograph that stays; with boxes they need not show the same."""
     first: dict[str, Path] = {}
     copies = {}
@@ -61,7 +61,7 @@ def _copies(pieces: Sequence[Labelled], taken: Sequence[Taken], gone: Container[
     return copies
 
 
-def _overlaps(pieces: Sequence[Labelled], taken: Sequence[Taken], gone: Container[int]) -> dict[int, str]:
+def _overlaps(pieces: Sequence[Labelled], taken: Sequence[CutPiece], gone: Container[int]) -> dict[int, str]:
     """Pieces that overlap an earlier one of their photograph that stays."""
     kept: dict[str, list[int]] = {}
     found = {}

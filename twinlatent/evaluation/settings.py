@@ -23,13 +23,15 @@ from twinlatent.settings import checked
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
 IMAGES, SUBSET = 1000, 100
 """Test images to attack at the main point, and at all others."""
+EPSILON = 0.3
+"""L∞ radius of the main point where nothing is said."""
 
 
 class EvaluationSettings(BaseModel):
     """What is asked of an evaluation.
 
     Attributes:
-        suite: of white-box attacks; `none` stays outside the detector.
+        suite: of white-box attacks; `none` leaves the white box out.
         substitutes: classifiers of the attacker's own, each of which is attacked in the black box; the first is also
             the one of the white box's attack `transfer`.
         blackbox_images: test images, drawn by `seed`, that are attacked through the substitutes; all if there are
@@ -83,7 +85,7 @@ class EvaluationSettings(BaseModel):
         """Of the main point; `TwinlatentError` where the suite is `none`."""
         if self.suite == "none":
             raise TwinlatentError("suite none has no main point; choose quick, standard or paper")
-        return WhiteBoxSettings(suite=self.suite, epsilon=self.epsilon or 0.3, steps=self.steps, fpr=self.fpr,
+        return WhiteBoxSettings(suite=self.suite, epsilon=self.epsilon or EPSILON, steps=self.steps, fpr=self.fpr,
                                 images=self.images, seed=self.seed)  # fmt: skip
 
     @property
