@@ -1,5 +1,6 @@
 """What an evaluation refuses, and what it asks of its parts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,11 @@ def folder(digits: Split, tmp_path_factory, fewer_steps) -> Path:
 def test_a_user_s_model_and_attacks_are_recorded_under_their_names(folder: Path, digits: Split) -> None:
     report = read_run(folder)
     assert {record.method for record in report.records} == {"my détector <1>"} == {report.model.method}
+    assert report.settings is not None
+    assert {name: report.settings[name] for name in ("suite", "images", "epsilon")} == {
+        name: TINY[name] for name in ("suite", "images", "epsilon")
+    }
+    assert re.fullmatch("[0-9a-f]{64}", report.detector or "")
     right = (noisy(digits.test.images).labels == digits.test.labels).double().mean().item()
     assert report.accuracy.value == pytest.approx(right)
     worst = report.sr()

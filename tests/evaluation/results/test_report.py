@@ -61,9 +61,10 @@ def a_full_run() -> Report:
 
 @pytest.mark.parametrize("k", [0, 1, 3])
 def test_a_run_comes_back_as_it_was(tmp_path: Path, k: int) -> None:
-    run = a_run(k)
+    run = replace(a_run(k), **({"detector": "0123abcd", "settings": {"images": k, "radii": [0.5, 1]}} if k else {}))
     write_run(tmp_path, run)
     back = read_run(tmp_path)
+    assert (back.detector, back.settings) == (run.detector, run.settings)
     assert (back.records, back.model, back.threshold, back.log) == (run.records, run.model, run.threshold, run.log)
     assert list(back.suspicion) == list(run.suspicion)
     for attack in run.suspicion:
