@@ -153,7 +153,7 @@ def test_the_code_of_the_readme_runs(
         return trained_detector
 
     (block,) = python_blocks(README)
-    assert len(block.splitlines()) <= 40
+    assert len(block.splitlines()) <= 30
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tl, "fit_split", trained)
     names = run_blocks([block], {})
