@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 TABLE_1, JUDGES, BENCHMARKS, BUDGETS = "table1", "judges", "encoder_step", "digits-budgets"
 ON_CALIBRATION = ("partway-", "surrogate-")
-"""Begin the names of what scripts/on_calibration.py wrote."""
+"""Begin the names of what was measured on calibration images, before there was a selection part."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
 NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, POINTS, *ON_CALIBRATION)

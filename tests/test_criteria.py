@@ -56,7 +56,7 @@ def test_what_is_no_number_is_no_success_of_a_bound() -> None:
 
 
 def test_logits_that_are_no_numbers_are_no_success() -> None:
-    """`argmax` takes what is no number for the largest."""
+    """`argmax` takes NaN for the largest."""
     broken = LOGITS.clone()
     broken[1, 1] = broken[2, 0] = torch.nan
     outputs = Outputs(broken, SUSPICION, ROBUST)

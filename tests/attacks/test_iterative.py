@@ -196,7 +196,7 @@ def test_what_is_no_number_is_no_step() -> None:
         return torch.stack([mean, (mean - 0.5).sqrt()], 1)  # its slope at 0.5 is infinite, below it is no number
 
     images = torch.stack([torch.full((1, 2, 2), start) for start in (0.4, 0.6)])
-    labels = torch.tensor([1, 0])  # argmax takes what is no number for the largest, so the first image is read rightly
+    labels = torch.tensor([1, 0])  # argmax takes NaN for the largest, so the first image is read rightly
     result = mim(model, images, labels, epsilon=0.2, steps=3, step_size=0.05)
     assert result.images.isfinite().all()
     assert result.dead_steps.tolist() == [3, 0]

@@ -78,7 +78,7 @@ def identical(a: SuiteResult, b: SuiteResult) -> bool:
 
 
 def alike(a: Tensor, b: Tensor) -> bool:
-    """Equal, no number being equal to itself."""
+    """Equal, NaN being equal to nothing."""
     return a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 

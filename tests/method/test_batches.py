@@ -1,4 +1,4 @@
-"""What the dealer of a round gives each class."""
+"""What a round gives each class."""
 
 import torch
 

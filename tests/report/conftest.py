@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
 from twinlatent.evaluation.protocol.settings import BESIDE
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard
-from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid
+from twinlatent.evaluation.results.pictures import LatentPoints, PairGrid
 from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
 from twinlatent.evaluation.results.report import Report
 
@@ -154,7 +154,7 @@ def full_run(**fields: Any) -> Report:
     seen = (JudgedAttack(attack="mim_w", epsilon=0.3, goal="c1c2", **won),
             JudgedAttack(attack="cw_w", epsilon=None, goal="undetected at 5 %", **none))  # fmt: skip
     generator = np.random.default_rng(0)
-    cloud = LatentCloud(generator.normal(size=(24, 3)), generator.normal(size=(24, 3)), np.arange(24) > 11, "three")
+    points = LatentPoints(generator.normal(size=(24, 3)), generator.normal(size=(24, 3)), np.arange(24) > 11, "three")
     return replace(
         run,
         records=(*black, *some, *white_box(SUITE, str(score), **about)),
@@ -162,7 +162,7 @@ def full_run(**fields: Any) -> Report:
         checks=CHECKS,
         judges=JudgeReport(cases=cases, attacks=seen),
         grid=grid_of(run),
-        latents=cloud,
+        latents=points,
     )
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import auc, roc_curve
-from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid
+from twinlatent.evaluation.results.pictures import LatentPoints, PairGrid
 from twinlatent.report import figures
 from twinlatent.report.latent_plot import embedded
 
@@ -28,7 +28,7 @@ ROUNDS = [{"round": i, "epsilon": 0.1, "loss_total": 9 / i, "loss_robust_kl": 1 
            "accuracy": None if i % 4 else 0.9, "seconds": 1.0} for i in range(1, 400)]  # fmt: skip
 RADII = np.array([0.3, 0.1, 0.2])
 CURVE = (RADII, RADII, RADII - 0.05, RADII + 0.05)
-CLOUD = LatentCloud(GENERATOR.normal(size=(30, 4)), GENERATOR.normal(size=(30, 3)), np.arange(30) > 17, "$three$")
+CLOUD = LatentPoints(GENERATOR.normal(size=(30, 4)), GENERATOR.normal(size=(30, 3)), np.arange(30) > 17, "$three$")
 
 
 def a_grid(columns: tuple[str, ...] = ("mim_w 0.2", "mim_w 0.4", "cw_w"), k: int = 3) -> PairGrid:
@@ -50,7 +50,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "attack_bars": lambda: figures.attack_bars({"$PGD$": (0.2, 0.1, 0.3), "FGSM": (0, 0, 0.1)}, (0.4, 0.3, 0.5)),
     "pair_grid": lambda: figures.pair_grid(a_grid()),
     "comparison_grid": lambda: figures.comparison_grid({"ours": a_grid(), "$theirs$": a_grid()}),
-    "latent_clouds": lambda: figures.latent_clouds(CLOUD),
+    "latent_plot": lambda: figures.latent_plot(CLOUD),
 }
 
 
@@ -264,7 +264,7 @@ def test_grids_that_cannot_be_compared_are_one_clear_line(other: PairGrid, colum
 
 
 def test_clouds_have_a_point_an_image_and_differ_in_their_marks() -> None:
-    figure = FIGURES["latent_clouds"]()
+    figure = FIGURES["latent_plot"]()
     assert [axes.get_title() for axes in figure.axes] == ["robust, z_r", "vulnerable, z_v"]
     for axes in figure.axes:
         benign, attacked = axes.collections
@@ -289,9 +289,9 @@ def test_groups_far_apart_stay_apart_in_the_plane() -> None:
 def test_few_or_equal_points_can_be_placed(n: int, size: int, *, equal: bool) -> None:
     points = np.ones((n, size)) if equal else GENERATOR.normal(size=(n, size))
     assert embedded(points, 0).shape == (n, 2)
-    cloud = LatentCloud(points, points, np.zeros(n, dtype=bool), "one")
+    points = LatentPoints(points, points, np.zeros(n, dtype=bool), "one")
     assert np.isfinite(embedded(points, 0)).all()
-    figures.svg(figures.latent_clouds(cloud))
+    figures.svg(figures.latent_plot(points))
 
 
 def settings() -> dict[str, Any]:

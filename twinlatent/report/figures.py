@@ -10,7 +10,7 @@ from twinlatent.report.grids import (
     image_grid,
     pair_grid,
 )
-from twinlatent.report.latent_plot import latent_clouds
+from twinlatent.report.latent_plot import latent_plot
 from twinlatent.report.scores import Curve, roc, score_histograms
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "comparison_grid",
     "difference_reach",
     "image_grid",
-    "latent_clouds",
+    "latent_plot",
     "pair_grid",
     "roc",
     "save",

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twinlatent.evaluation.results import LatentCloud
+from twinlatent.evaluation.results import LatentPoints
 from twinlatent.report.drawing import BENIGN_COLOUR, COLOURS, INK, RULE, Floats, style
 from twinlatent.report.labels import TITLE, shortened
 
@@ -15,17 +15,17 @@ FEWEST = 4
 
 
 @style()
-def latent_clouds(cloud: LatentCloud, seed: int = 0) -> Figure:
+def latent_plot(points: LatentPoints, seed: int = 0) -> Figure:
     """Draw the robust and the vulnerable latents of one class in the plane, by t-SNE of each by itself.
 
     Distances between far groups mean nothing in such a picture; whether groups mix does.
 
-    Arguments: `cloud`, the latents; `seed` of t-SNE.
+    Arguments: `points`, the latents; `seed` of t-SNE.
     """
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, points, title in ((left, cloud.robust, "robust, z_r"), (right, cloud.vulnerable, "vulnerable, z_v")):
-        _scatter(axes, embedded(points, seed), cloud)
+    for axes, means, title in ((left, points.robust, "robust, z_r"), (right, points.vulnerable, "vulnerable, z_v")):
+        _scatter(axes, embedded(means, seed), points)
         axes.set_title(title)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2)
@@ -46,9 +46,9 @@ def embedded(points: Floats, seed: int) -> Floats:
     return np.asarray(placed.fit_transform(points.astype(np.float64)))
 
 
-def _scatter(axes: Axes, places: Floats, cloud: LatentCloud) -> None:
-    (x, y), (u, v) = places[~cloud.attacked].T, places[cloud.attacked].T
-    name = shortened(cloud.class_name, TITLE)
+def _scatter(axes: Axes, places: Floats, points: LatentPoints) -> None:
+    (x, y), (u, v) = places[~points.attacked].T, places[points.attacked].T
+    name = shortened(points.class_name, TITLE)
     axes.scatter(x, y, s=14, color=BENIGN_COLOUR, edgecolors=INK, linewidths=0.4, label=f"benign {name}")
     axes.scatter(u, v, s=16, color=COLOURS[1], marker="x", linewidths=1.0, label=f"attacked, classified as {name}")
     axes.set(xticks=[], yticks=[])

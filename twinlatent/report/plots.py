@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from twinlatent.evaluation.metrics import roc_curve
-from twinlatent.evaluation.results import Examples, LatentCloud, PairGrid, Record, Report
+from twinlatent.evaluation.results import Examples, LatentPoints, PairGrid, Record, Report
 from twinlatent.report import figures, select
 from twinlatent.report.cells import share, within
 from twinlatent.report.labels import attack_name, attack_names
@@ -129,10 +129,10 @@ def _grid(grid: PairGrid) -> Plot:
     )
 
 
-def _latents(cloud: LatentCloud) -> Plot:
-    name = cloud.class_name
+def _latents(points: LatentPoints) -> Plot:
+    name = points.class_name
     return plot(
-        figures.latent_clouds(cloud),
+        figures.latent_plot(points),
         f"Robust and vulnerable latents of class {name} in the plane",
         f"Latents of the encoder of class {name}, placed in the plane by t-SNE (figure 5 of the paper): benign images "
         f"of {name}, and images of other classes that an attack unaware of the detector made it classify as {name}. "

@@ -9,8 +9,8 @@ import torch
 
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid, from_arrays, to_arrays
-from twinlatent.evaluation.white_box.pictures import latent_cloud, pair_grid
+from twinlatent.evaluation.results.pictures import LatentPoints, PairGrid, from_arrays, to_arrays
+from twinlatent.evaluation.white_box.pictures import latent_points, pair_grid
 from twinlatent.method.detector import Detector
 from twinlatent.testing import GaussianDetector
 
@@ -25,9 +25,9 @@ def a_grid(m: int = 2, k: int = 3) -> PairGrid:
                     np.ones((m, k), dtype=bool))  # fmt: skip
 
 
-def a_cloud(n: int = 4) -> LatentCloud:
+def a_cloud(n: int = 4) -> LatentPoints:
     points = np.arange(n * 5, dtype=np.float32).reshape(n, 5)
-    return LatentCloud(points[:, :2], points[:, 2:], np.arange(n) > 1, "three")
+    return LatentPoints(points[:, :2], points[:, 2:], np.arange(n) > 1, "three")
 
 
 def same(one: Any, other: Any) -> None:
@@ -80,39 +80,39 @@ def test_a_grid_of_nothing_is_refused(trained_detector: Detector, benign: Labell
 
 
 def test_a_cloud_is_the_encoders_means_of_one_class(trained_detector: Detector, benign: LabelledImages) -> None:
-    cloud = latent_cloud(trained_detector, benign.images[:2], benign.images[2:], 3)
-    assert cloud is not None
+    points = latent_points(trained_detector, benign.images[:2], benign.images[2:], 3)
+    assert points is not None
     latents = trained_detector.outputs(benign.images).latents
     assert latents is not None
-    together = np.concatenate([cloud.robust, cloud.vulnerable], axis=1)
+    together = np.concatenate([points.robust, points.vulnerable], axis=1)
     np.testing.assert_allclose(together, latents[:, 3].numpy(), rtol=1e-4, atol=1e-4)
-    assert cloud.robust.shape[1] == trained_detector.encoders.robust_size
-    assert cloud.attacked.tolist() == [False] * 2 + [True] * 4
-    assert cloud.class_name == trained_detector.class_names[3]
+    assert points.robust.shape[1] == trained_detector.encoders.robust_size
+    assert points.attacked.tolist() == [False] * 2 + [True] * 4
+    assert points.class_name == trained_detector.class_names[3]
 
 
 def test_one_kind_of_images_makes_a_cloud_and_none_at_all_does_not(trained_detector, benign: LabelledImages) -> None:
     none = benign.images[:0]
-    alone = latent_cloud(trained_detector, none, benign.images[:1], 0)
+    alone = latent_points(trained_detector, none, benign.images[:1], 0)
     assert alone is not None
     assert alone.attacked.tolist() == [True]
-    assert latent_cloud(trained_detector, none, none, 0) is None
+    assert latent_points(trained_detector, none, none, 0) is None
 
 
 def test_a_detector_without_latents_has_no_cloud() -> None:
-    assert latent_cloud(GaussianDetector.random(), torch.ones(1, 1, 8, 8), torch.ones(1, 1, 8, 8), 0) is None  # type: ignore[arg-type]
+    assert latent_points(GaussianDetector.random(), torch.ones(1, 1, 8, 8), torch.ones(1, 1, 8, 8), 0) is None  # type: ignore[arg-type]
 
 
 # --- as arrays ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grid", [None, a_grid(), a_grid(1, 1)], ids=["no grid", "grid", "one image"])
-@pytest.mark.parametrize("cloud", [None, a_cloud(), a_cloud(1)], ids=["no cloud", "cloud", "one point"])
-def test_pictures_come_back_from_arrays(grid: PairGrid | None, cloud: LatentCloud | None) -> None:
-    arrays = to_arrays(grid, cloud)
-    assert bool(arrays) == (grid is not None or cloud is not None)
+@pytest.mark.parametrize("points", [None, a_cloud(), a_cloud(1)], ids=["no points", "points", "one point"])
+def test_pictures_come_back_from_arrays(grid: PairGrid | None, points: LatentPoints | None) -> None:
+    arrays = to_arrays(grid, points)
+    assert bool(arrays) == (grid is not None or points is not None)
     assert all(array.dtype != object for array in arrays.values())
-    for was, now in zip((grid, cloud), from_arrays(arrays), strict=True):
+    for was, now in zip((grid, points), from_arrays(arrays), strict=True):
         assert (was is None) == (now is None)
         if was is not None:
             same(was, now)

@@ -13,7 +13,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results import folder as folder_module
 from twinlatent.evaluation.results.folder import UNFINISHED, WHOSE, evaluation_folder
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard
-from twinlatent.evaluation.results.pictures import LatentCloud, PairGrid
+from twinlatent.evaluation.results.pictures import LatentPoints, PairGrid
 from twinlatent.evaluation.results.records import Record
 from twinlatent.evaluation.results.report import Report, read_run, write_run
 
@@ -55,8 +55,8 @@ def a_grid(k: int = 2) -> PairGrid:
 
 
 def a_full_run() -> Report:
-    cloud = LatentCloud(np.zeros((2, 3)), np.ones((2, 4)), np.array([False, True]), "one")
-    return replace(a_run(), checks=CHECKS, judges=JUDGES, grid=a_grid(), latents=cloud)
+    points = LatentPoints(np.zeros((2, 3)), np.ones((2, 4)), np.array([False, True]), "one")
+    return replace(a_run(), checks=CHECKS, judges=JUDGES, grid=a_grid(), latents=points)
 
 
 @pytest.mark.parametrize("k", [0, 1, 3])

@@ -12,7 +12,7 @@ from twinlatent.evaluation.results.folder import (
 )
 from twinlatent.evaluation.results.keeping import keep, kept, reused
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard, Status
-from twinlatent.evaluation.results.pictures import Flags, Floats, LatentCloud, Names, PairGrid
+from twinlatent.evaluation.results.pictures import Flags, Floats, LatentPoints, Names, PairGrid
 from twinlatent.evaluation.results.records import (
     MEAN,
     MISCLASSIFIED_ONLY,
@@ -40,7 +40,7 @@ __all__ = [
     "JudgeReport",
     "JudgedAttack",
     "Label",
-    "LatentCloud",
+    "LatentPoints",
     "MEAN",
     "MISCLASSIFIED_ONLY",
     "MODEL",

@@ -80,7 +80,7 @@ _GRID = {
 
 
 @dataclass(frozen=True, eq=False)
-class LatentCloud:
+class LatentPoints:
     """Latents of n images as the encoder of one class sees them (figure 5 of the paper).
 
     Attributes:
@@ -108,7 +108,7 @@ class LatentCloud:
                 raise TwinlatentError(f"latents_{name} has {len(values)} rows, latents_attacked {len(self.attacked)}")
 
 
-def to_arrays(grid: PairGrid | None, latents: LatentCloud | None) -> dict[str, NDArray[Any]]:
+def to_arrays(grid: PairGrid | None, latents: LatentPoints | None) -> dict[str, NDArray[Any]]:
     """Both as named arrays; empty if there is neither."""
     parts = {"grid": grid, "latents": latents}
     return {
@@ -119,16 +119,16 @@ def to_arrays(grid: PairGrid | None, latents: LatentCloud | None) -> dict[str, N
     }
 
 
-def from_arrays(arrays: Arrays) -> tuple[PairGrid | None, LatentCloud | None]:
+def from_arrays(arrays: Arrays) -> tuple[PairGrid | None, LatentPoints | None]:
     """What `to_arrays` was given.
 
     Raises:
         TwinlatentError: an array is missing or wrong; the line names it.
     """
-    grid, latents = _part(arrays, "grid", PairGrid), _part(arrays, "latents", LatentCloud)
+    grid, latents = _part(arrays, "grid", PairGrid), _part(arrays, "latents", LatentPoints)
     return (
         PairGrid(**grid | {"fpr": _scalar("grid_fpr", grid["fpr"], "f").item()}) if grid else None,
-        LatentCloud(**latents | {"class_name": str(_scalar("latents_class_name", latents["class_name"], "U"))})
+        LatentPoints(**latents | {"class_name": str(_scalar("latents_class_name", latents["class_name"], "U"))})
         if latents
         else None,
     )
@@ -156,7 +156,7 @@ def check_unit_interval(name: str, values: Floats) -> None:
         raise TwinlatentError(f"{name} has values outside [0, 1]")
 
 
-def _part(arrays: Arrays, prefix: str, of: type[PairGrid] | type[LatentCloud]) -> dict[str, Any]:
+def _part(arrays: Arrays, prefix: str, of: type[PairGrid] | type[LatentPoints]) -> dict[str, Any]:
     """The arrays of one picture by their fields; empty if none is there."""
     if not any(name.startswith(f"{prefix}_") for name in arrays):
         return {}

@@ -24,7 +24,7 @@ from twinlatent.evaluation.results.folder import ARRAYS, CHECKS, JUDGES, LOG, MO
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeReport, ModelCard
 from twinlatent.evaluation.results.pictures import (
     Floats,
-    LatentCloud,
+    LatentPoints,
     PairGrid,
     check_array,
     from_arrays,
@@ -80,7 +80,7 @@ class Report:
     checks: tuple[Check, ...] = ()
     judges: JudgeReport | None = None
     grid: PairGrid | None = None
-    latents: LatentCloud | None = None
+    latents: LatentPoints | None = None
     detector: str | None = None
     settings: dict[str, Any] | None = None
 
@@ -256,7 +256,7 @@ def _read_checks(path: Path) -> tuple[Check, ...]:
     return tuple(_validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
 
 
-def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentCloud | None]:
+def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentPoints | None]:
     if not path.exists():
         return None, None
     arrays = _read_arrays(path)

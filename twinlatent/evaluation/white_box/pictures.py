@@ -9,7 +9,7 @@ from torch import Tensor
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol import draw
-from twinlatent.evaluation.results import Floats, LatentCloud, Names, PairGrid
+from twinlatent.evaluation.results import Floats, LatentPoints, Names, PairGrid
 from twinlatent.evaluation.white_box.conditions import CW, OVER_RADII
 from twinlatent.evaluation.white_box.whole import WhiteBox
 from twinlatent.method.calibrated import CalibratedDetector, Verdict, chunks
@@ -17,7 +17,7 @@ from twinlatent.method.detector import Detector
 
 SHOWN = 6
 """Images of a figure of pairs."""
-CLOUD = 200
+LATENT_IMAGES = 200
 """Images of each kind of the figure of latents, at most."""
 
 
@@ -28,7 +28,7 @@ def grid_of(box: WhiteBox, fpr: float) -> PairGrid:
     return pair_grid(box.as_published, box.subset.subset(slice(SHOWN)), columns, fpr)
 
 
-def latents_of(detector: CalibratedDetector, box: WhiteBox, test: LabelledImages, seed: int) -> LatentCloud | None:
+def latents_of(detector: CalibratedDetector, box: WhiteBox, test: LabelledImages, seed: int) -> LatentPoints | None:
     """Latents as the class sees them that most attacked images were taken for, by an attack that knows no detector.
 
     Args:
@@ -44,9 +44,9 @@ def latents_of(detector: CalibratedDetector, box: WhiteBox, test: LabelledImages
         return None
     label = int(attacked.labels.cpu()[misclassified].mode().values)
     mine = test.subset(test.labels == label)
-    benign = draw(mine, min(CLOUD, len(mine)), seed).images
-    chosen = attacked.images.cpu()[misclassified & (attacked.labels.cpu() == label)][:CLOUD]
-    return latent_cloud(detector, benign, chosen, label)
+    benign = draw(mine, min(LATENT_IMAGES, len(mine)), seed).images
+    chosen = attacked.images.cpu()[misclassified & (attacked.labels.cpu() == label)][:LATENT_IMAGES]
+    return latent_points(detector, benign, chosen, label)
 
 
 def pair_grid(
@@ -86,7 +86,7 @@ def pair_grid(
 
 
 @torch.no_grad()
-def latent_cloud(detector: CalibratedDetector, benign: Tensor, attacked: Tensor, label: int) -> LatentCloud | None:
+def latent_points(detector: CalibratedDetector, benign: Tensor, attacked: Tensor, label: int) -> LatentPoints | None:
     """Latents of class `label`; None for a detector that has no robust and vulnerable ones, or of no images at all.
 
     Args:
@@ -104,7 +104,7 @@ def latent_cloud(detector: CalibratedDetector, benign: Tensor, attacked: Tensor,
         assert latents is not None
         seen.append(latents[:n, label].cpu())
     means, split = torch.cat(seen).numpy(), detector.encoders.robust_size
-    return LatentCloud(
+    return LatentPoints(
         robust=means[:, :split],
         vulnerable=means[:, split:],
         attacked=np.arange(len(images)) >= len(benign),

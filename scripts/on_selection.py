@@ -1,10 +1,10 @@
-"""Measure detectors on calibration images, to choose a setting without looking at a test image.
+"""Measure detectors on selection images, to choose a setting without looking at a test image.
 
-python scripts/on_calibration.py mnist results/partway-mnist.json runs/A runs/B [--images 300] [--white-box 60]
+python scripts/on_selection.py mnist results/partway-mnist.json runs/A runs/B [--images 300] [--white-box 60]
 
 Black box: the paper's attacks on each substitute, AUC under every score. White box: SR@5 % of the suite `standard`, the
-score `ratio` at ε .3 and `vulnerable` at ε .1. Thresholds come from the same calibration images, all of them, which
-moves each number alike.
+score `ratio` at ε .3 and `vulnerable` at ε .1. Thresholds come from the calibration images. A detector that was trained
+before there was a selection part has learnt these images, and is refused.
 """
 
 import time
@@ -62,7 +62,7 @@ def black_box(
                 attacked = detector.scored(result.by_attack[budget.attack].result.images)
                 rows += [Row("auc", budget.attack, budget.epsilon, score, area(benign[score], attacked[score]))
                          for score in attacked]  # fmt: skip
-            called_ = f"blackbox on calibration images, {called(detector)}"
+            called_ = f"blackbox on selection images, {called(detector)}"
             parts.append(Rows(tuple(rows), called_, name, (substitute.origin, *result.origins)))
     seconds = (time.monotonic() - began) / len(detectors)
     records: list[Record] = []
@@ -73,12 +73,12 @@ def black_box(
 
 def white_box(detector: tl.Detector, split: Split, images: int, folder: Path) -> list[Record]:
     """SR@5 of the worst attack at each of `POINTS`."""
-    records, drawn = [], draw(split.calibration, images, 0)
+    records, drawn = [], draw(split.selection, images, 0)
     substitute = train_substitute(split, folder=folder).network
     for score, epsilon in POINTS:
         asked = WhiteBoxSettings(epsilon=epsilon, images=images, remaining_only=True)
         run = attack_detector(detector.with_score(score), split, asked, drawn=drawn, substitute=substitute)
-        budget = f"standard on calibration images, {called(detector)}"
+        budget = f"standard on selection images, {called(detector)}"
         records += [r.model_copy(update={"budget": budget}) for r in run.records if r.attack == WORST]
     return records
 
@@ -89,16 +89,19 @@ def main(
     models: list[str],
     images: Annotated[int, typer.Option(min=2)] = 300,
     white_box_images: Annotated[int, typer.Option("--white-box", min=0)] = 60,
-    folder: Path = Path("runs/on-calibration"),
+    folder: Path = Path("runs/on-selection"),
     substitute: Annotated[list[str] | None, typer.Option(help="Default: all three.")] = None,
 ) -> None:
     """Write the records after each step, those of other detectors and data in the file staying."""
     split = tl.data.load(data)
     detectors = [tl.load(model) for model in models]
-    assert all(isinstance(detector, tl.Detector) for detector in detectors)
-    made = black_box(
-        detectors, split, draw(split.calibration, images, 0), folder / data, substitute or list(SUBSTITUTES)
-    )
+    for model, detector in zip(models, detectors, strict=True):
+        if not isinstance(detector, tl.Detector):
+            raise tl.TwinlatentError(f"{model} is a baseline; the settings in question are those of our game")
+        if detector.seen is None or any(part.any() for part in detector.seen.among(split.selection.images)):
+            reason = f"was trained on selection images of {data}, or before there were any; train it again"
+            raise tl.TwinlatentError(f"{model} {reason}")
+    made = black_box(detectors, split, draw(split.selection, images, 0), folder / data, substitute or list(SUBSTITUTES))
     write_records(path, _joined(path, made))
     for detector in detectors if white_box_images else []:
         made += white_box(detector, split, white_box_images, folder / data)
