@@ -289,9 +289,9 @@ def test_groups_far_apart_stay_apart_in_the_plane() -> None:
 def test_few_or_equal_points_can_be_placed(n: int, size: int, *, equal: bool) -> None:
     points = np.ones((n, size)) if equal else GENERATOR.normal(size=(n, size))
     assert embedded(points, 0).shape == (n, 2)
-    points = LatentPoints(points, points, np.zeros(n, dtype=bool), "one")
+    latents = LatentPoints(points, points, np.zeros(n, dtype=bool), "one")
     assert np.isfinite(embedded(points, 0)).all()
-    figures.svg(figures.latent_plot(points))
+    figures.svg(figures.latent_plot(latents))
 
 
 def settings() -> dict[str, Any]:
