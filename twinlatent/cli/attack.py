@@ -33,8 +33,8 @@ def attack(
     path: Annotated[Path, typer.Option("--save", help="File for the attacked images.")] = Path("adversarial.npz"),
     records: Annotated[Path | None, typer.Option(help="JSON file for the success rates.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
-    epsilon: Annotated[float, typer.Option(help="Radius.", min=0)] = 0.3,
-    norm: Annotated[str, typer.Option(help="Of the radius: linf or l2.")] = "linf",
+    epsilon: Annotated[float, typer.Option(help="Radius of the attacks.", min=0)] = 0.3,
+    norm: Annotated[str, typer.Option(help="Norm of the radius: linf or l2.")] = "linf",
     goal: Annotated[
         str,
         typer.Option(
@@ -60,9 +60,9 @@ def attack(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Attack the detector itself with a suite of attacks that know it; the worst for each image counts.
+    """Attack a detector with a suite of white-box attacks; for each image the worst one counts.
 
-    Interrupted, the same command resumes.
+    After an interruption, run the same command to resume.
     """
     from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
     from twinlatent.evaluation.protocol.which_split import split_of

@@ -13,7 +13,7 @@ from twinlatent.terminal import show as show_table
 
 
 def data_list() -> None:
-    """Name the data sets and where their files are."""
+    """List the data sets and where their files are."""
     table = Table("name", "what", "where")
     for name in tl.data.names():
         table.add_row(name, tl.data.describe(name), tl.data.where(name))
@@ -43,9 +43,9 @@ def prepare(
     ] = None,
     progress: Progress = True,
 ) -> None:
-    """Make a data set of photographs: grey squares, checked, none of them twice.
+    """Make a data set of photographs: grey squares, checked, without duplicates.
 
-    Interrupted, the same command resumes.
+    After an interruption, run the same command to resume.
     """
     with resumable(""):
         made = tl.data.prepare(name, photos, boxes=boxes, size=size, folder=folder, progress=progress, say=say_aside)

@@ -23,7 +23,7 @@ def detect(
     files: Annotated[list[Path], typer.Argument(help=FILES_OF_IMAGES)],
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
-    invert: Annotated[bool, typer.Option(help="Swap black and white first: MNIST is white on black.")] = False,
+    invert: Annotated[bool, typer.Option(help="Invert the images first: MNIST is white on black.")] = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:

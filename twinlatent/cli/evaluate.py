@@ -34,22 +34,19 @@ def evaluate(
     model: Model,
     data: DataName = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
-    suite: Annotated[
-        str, typer.Option(help="Attacks that know the detector: none, quick, standard or paper.")
-    ] = "standard",
+    suite: Annotated[str, typer.Option(help="White-box attacks: none, quick, standard or paper.")] = "standard",
     images: Annotated[
-        int | None, typer.Option(help="Test images to attack; default: 1,000, or all if there are fewer.", min=1)
+        int | None, typer.Option(help="Test images for the white box; default: 1,000, or all.", min=1)
     ] = None,
     blackbox_images: Annotated[
-        int | None, typer.Option(help="Test images to attack through a substitute; default: 1,000, or all.", min=1)
+        int | None, typer.Option(help="Test images for the black box; default: 1,000, or all.", min=1)
     ] = None,
     subset: Annotated[
-        int | None, typer.Option(help="So many of them for other radii, rates and conditions; default: 100.", min=1)
+        int | None, typer.Option(help="White-box images attacked at other radii and rates; default: 100.", min=1)
     ] = None,
     few: Few = None,
     substitute: Annotated[
-        list[str] | None,
-        typer.Option(help="Classifier to attack in the black box: default: all three. May be given again."),
+        list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
     ] = None,
     epsilon: Annotated[
         float | None,
@@ -60,7 +57,7 @@ def evaluate(
     score: Overruled = None,
     size: Size = None,
     shared: Annotated[
-        Path | None, typer.Option(help="Folder of what does not depend on the detector, for several.")
+        Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")
     ] = None,
     force: Force = False,
     device: Device = "cpu",
@@ -68,9 +65,9 @@ def evaluate(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Judge a detector: accuracy, false positives, attacks that do not know it, attacks that do, and checks of those.
+    """Evaluate a detector: accuracy, false positives, black-box and white-box attacks, checks of all that.
 
-    Interrupted, the same command resumes.
+    After an interruption, run the same command to resume.
     """
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.protocol.which_split import split_of
@@ -99,7 +96,7 @@ def evaluate(
 
 
 def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.")]) -> None:
-    """Make the page of an evaluation anew from its folder."""
+    """Rebuild the HTML page of an evaluation from its folder."""
     from twinlatent.report.page import write_page
 
     print(write_page(folder))

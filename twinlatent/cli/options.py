@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
-Threads = Annotated[int | None, typer.Option(help="Threads of the CPU; default: PyTorch's.", min=1)]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: PyTorch's.", min=1)]
 Model = Annotated[str, typer.Argument(help="Name in the zoo (or zoo:NAME), detector file, or training folder.")]
 DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")]
 Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
 Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
-Steps = Annotated[int | None, typer.Option(help="Of each gradient attack; default: the suite's.", min=1)]
-Overruled = Annotated[str | None, typer.Option(help="Instead of the detector's own.")]
+Steps = Annotated[int | None, typer.Option(help="Steps of each gradient attack; default: the suite's.", min=1)]
+Overruled = Annotated[str | None, typer.Option(help="To use instead of the detector's own.")]
 Few = Annotated[int | None, typer.Option("--few", help="Former name of --subset.", min=1, hidden=True)]
-Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
-Change = Annotated[list[str] | None, typer.Option("--set", help="One setting, as adversary.epsilon=0.3.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting, such as rounds=500; may be repeated.")
+]
 
 
 def set_threads(threads: int | None) -> None:

@@ -65,8 +65,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",
              {"list": data_list, "fetch": fetch, "prepare": prepare, "show": data_show}),
-    "recipe": ("Settings for known data sets, and by rules for others.", {"list": recipe_list, "show": recipe_show}),
-    "results": ("Files of results: check, convert.", {"check": check, "convert": convert}),
+    "recipe": ("Settings that ship for known data sets: list, show.", {"list": recipe_list, "show": recipe_show}),
+    "results": ("Result files: check, convert.", {"check": check, "convert": convert}),
     "zoo": ("Detectors that ship with the package.", {"list": zoo_list, "show": zoo_show}),
 }  # fmt: skip
 """Name of a group → what its help says, and its commands by name."""

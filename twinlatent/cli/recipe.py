@@ -9,7 +9,7 @@ from twinlatent.terminal import show as show_table
 
 
 def recipe_list() -> None:
-    """Name the recipes that ship, with what they are for."""
+    """List the recipes that ship, and what they are for."""
     from twinlatent.recipes.files import about, names
 
     table = Table("name", "data", "purpose", "what")
@@ -21,9 +21,9 @@ def recipe_list() -> None:
 
 def show(
     name: Annotated[str, typer.Argument(help="Name, see `recipe list`.")],
-    attack: Annotated[str, typer.Option(help="Training attack that the game is against: mim, cw or pgd.")] = "mim",
+    attack: Annotated[str, typer.Option(help="Training attack: mim, cw or pgd.")] = "mim",
 ) -> None:
-    """Print all settings of a recipe, the defaults too, as a TOML file has them."""
+    """Print all settings of a recipe as TOML, defaults included."""
     from twinlatent.recipes import shipped
     from twinlatent.settings import as_toml
 

@@ -17,11 +17,11 @@ def reproduce(
     preset: Annotated[
         str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs); table1 has paper, too.")
     ] = "standard",
-    data: Annotated[list[str] | None, typer.Option(help="Data set; default: the paper's. May be given again.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Data set; may be repeated; default: the paper's.")] = None,
     images: Annotated[
-        int | None, typer.Option(help="Attacked at the main point, or each time in table1.", min=1)
+        int | None, typer.Option(help="Test images for the white box, or in each cell of table1.", min=1)
     ] = None,
-    subset: Annotated[int | None, typer.Option(help="Attacked at all other points.", min=1)] = None,
+    subset: Annotated[int | None, typer.Option(help="How many of these are attacked at other points.", min=1)] = None,
     few: Few = None,
     threads: Threads = None,
     seed: Seed = 0,
@@ -29,7 +29,7 @@ def reproduce(
 ) -> None:
     """Train and evaluate what a table or figure of the paper is made of, ours and baselines.
 
-    `all` leaves out table1 and fig2, which have no detector. Interrupted, the same command resumes.
+    `all` leaves out table1 and fig2, which have no detector. After an interruption, run the same command to resume.
     """
     from twinlatent.report.console import print_comparison, print_motivation
     from twinlatent.reproduce import COMPARISON
@@ -65,7 +65,7 @@ def motivation(
     ] = None,
     iterations: Annotated[int | None, typer.Option(help="Of Algorithm 2; default: the paper's.", min=1)] = None,
     change: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, as targets=any or batch=5000.")
+        list[str] | None, typer.Option("--set", help="Change a setting, such as targets=any; may be repeated.")
     ] = None,
     shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
     device: Device = "cpu",
@@ -73,9 +73,9 @@ def motivation(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Train a classifier on vulnerable features alone, section 3 of the paper, with controls.
+    """Train a classifier on vulnerable features alone (section 3 of the paper), with controls.
 
-    Interrupted, the same command resumes.
+    After an interruption, run the same command to resume.
     """
     from twinlatent.motivation.settings import check_names
     from twinlatent.recipes import recipe_of

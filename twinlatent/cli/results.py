@@ -11,7 +11,7 @@ from twinlatent.failures import fail
 def check(
     paths: Annotated[list[Path] | None, typer.Argument(help="Files, or folders of them; default: results.")] = None,
 ) -> None:
-    """Say of every file whether it is whole, and what is wrong; exit status 1 if any is not."""
+    """Check result files; say what is wrong with a damaged one, and exit with status 1."""
     from twinlatent.errors import TwinlatentError
     from twinlatent.evaluation.results.check import check_file, result_files
 
@@ -29,7 +29,7 @@ def check(
 def convert(
     paths: Annotated[list[Path], typer.Argument(help="Files of records, as version 0.1.0 wrote them.")],
 ) -> None:
-    """Write files of records in today's shorter form; nothing of them is lost."""
+    """Rewrite result files of version 0.1.0 in today's shorter format; no number is lost."""
     from twinlatent.evaluation.results.check import convert_file
 
     for path in paths:

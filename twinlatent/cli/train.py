@@ -15,14 +15,14 @@ from twinlatent.failures import INTERRUPTED, fail
 
 def train(
     data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the state, the log and the detector file.")],
+    folder: Annotated[Path, typer.Option("--out", help="Output folder: training state, log and detector file.")],
     preset: Annotated[str, typer.Option(help="Purpose of the recipe: smoke, standard or paper.")] = "standard",
     recipe: Annotated[
         str | None, typer.Option(help="Name (see `recipe list`) or TOML file; default: that of the data set, or rules.")
     ] = None,
     method: Annotated[str, typer.Option(help=f"{OURS}, or a baseline: {', '.join(METHODS)}.")] = OURS,
     attack: Annotated[
-        str | None, typer.Option(help="Training attack A: mim, cw or pgd; default: mim, or the baseline's.")
+        str | None, typer.Option(help="Training attack: mim, cw or pgd; default: mim, or the baseline's.")
     ] = None,
     change: Change = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,

@@ -10,7 +10,7 @@ from twinlatent.terminal import show as show_table
 
 
 def zoo_list() -> None:
-    """Name the shipped detectors with what they were trained on."""
+    """List the shipped detectors and what they were trained on."""
     table = Table("name", "data", "classes", "trained with")
     for shipped in zoo.listing():
         table.add_row(shipped.name, shipped.data, str(shipped.classes), shipped.trained_with)
