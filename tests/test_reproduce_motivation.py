@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from twinlatent import reproduce_motivation as module
-from twinlatent.attacks.budgets import ATTACKS
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.reproduce_motivation import reproduce_motivation
@@ -48,11 +47,6 @@ def test_what_is_not_there_is_refused(asked: dict, line: str, tmp_path: Path) ->
     with pytest.raises(TwinlatentError, match=line):
         reproduce_motivation(folder=tmp_path / "out", progress=False, **{"data": ["digits"]} | asked)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_papers_cells_are_eight() -> None:
-    assert module.CELLS == {"table1": ATTACKS, "fig2": ("cw",)}
-    assert module.DATA == ("mnist", "fashion-mnist5")
 
 
 @pytest.mark.slow

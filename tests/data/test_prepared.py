@@ -8,7 +8,7 @@ import torch
 from twinlatent.data import describe, fetch, load, names, where
 from twinlatent.data.downloads import DATA_VARIABLE
 from twinlatent.data.prepared import Prepared, read_prepared, write_prepared
-from twinlatent.data.prepared_files import check_name, find, path_of
+from twinlatent.data.prepared_files import find, path_of
 from twinlatent.errors import TwinlatentError
 
 COUNTS = {"cat": 10, "dog": 15}
@@ -65,19 +65,6 @@ def test_a_file_that_would_hide_a_built_in_set_is_not_seen(cache: Path, pets: Pr
     write_prepared(path_of("digits"), pets)
     assert load("digits").image_shape == (1, 8, 8)
     assert names().count("digits") == 1
-
-
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "../a", ".a", "-a", "folder:a", "a" * 65, "a.npz", "ä"])
-def test_bad_names_are_refused(name: str) -> None:
-    with pytest.raises(TwinlatentError, match="cannot name a data set; use letters"):
-        check_name(name, ())
-
-
-def test_names_of_other_sets_are_refused() -> None:
-    for name in ("mnist", "MNIST"):
-        with pytest.raises(TwinlatentError, match=f"'{name}' is a data set of its own"):
-            check_name(name, ("mnist",))
-    check_name("my-Pets_2", ("mnist",))
 
 
 def changed(pets: Prepared, **fields: object) -> Prepared:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from twinlatent.data import LabelledImages, Split, describe, fetch, known, load, names, sources, where
+from twinlatent.data import LabelledImages, Split, fetch, known, load, sources, where
 from twinlatent.data.downloads import DATA_VARIABLE
 from twinlatent.data.idx import read_idx
 from twinlatent.errors import TwinlatentError
@@ -175,27 +175,16 @@ def test_a_sets_own_size_may_be_said() -> None:
     assert load("digits", size=8).image_shape == (1, 8, 8)
 
 
-def test_the_table_describes_what_is_loaded(cache) -> None:
-    assert names() == ("digits", "mnist", "fashion-mnist", "fashion-mnist5", "cats-dogs")
+def test_the_table_describes_what_is_loaded() -> None:
     split = load("digits")
     row = sources.SOURCES["digits"]
     assert (row.class_names, (1, row.size, row.size)) == (split.class_names, split.image_shape)
-    assert all("\n" not in describe(name) for name in names())
+    assert list(sources.SOURCES) == list(known.KNOWN)
 
 
 def test_digits_need_no_fetching(cache) -> None:
     assert fetch("digits") == []
-    assert where("digits") == "comes with scikit-learn"
     assert not cache.exists()
-
-
-def test_where_counts_what_is_missing(cache) -> None:
-    assert where("mnist") == "11.6 MB to be fetched"
-    assert where("fashion-mnist5") == "30.9 MB to be fetched"
-
-
-def test_where_names_the_folder(mnist_paths) -> None:
-    assert where("mnist") == ", ".join(sorted({str(path.parent) for path in mnist_paths}))
 
 
 def test_fetch_finds_what_is_there(mnist_paths) -> None:
