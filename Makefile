@@ -34,7 +34,7 @@ fix: $(INSTALLED)  ## repair what lint and format can
 bench: $(PEERS)  ## run every file of benchmarks/
 	@scripts/bench
 
-coverage: $(INSTALLED)  ## fast tests with coverage; method, attacks and evaluation must reach 95 %
+coverage: $(INSTALLED)  ## fast tests with coverage; method, attacks and evaluation must reach 98 %
 	@scripts/coverage
 
 cases: $(INSTALLED)  ## run the small inputs of a folder, DIR=folder, and say which fail
