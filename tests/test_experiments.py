@@ -1,4 +1,4 @@
-"""The recipes of experiments/ parse, say what a reader needs, and name commands and settings that exist."""
+"""The files of experiments/ parse, say what a reader needs, and name commands and settings that exist."""
 
 import shlex
 import tomllib
@@ -16,16 +16,16 @@ from twinlatent.recipes import recipe_for
 from twinlatent.settings import override
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPES = sorted((ROOT / "experiments").glob("*.toml"))
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.toml"))
 KEYS = {"data", "preset", "seed", "settings", "steps"}
 BLANK = "TO BE MEASURED"
 GROUP: Any = typer.main.get_command(app)
 
-Recipe = dict[str, Any]
+Experiment = dict[str, Any]
 
 
 def head(text: str) -> str:
-    """The comment lines a recipe begins with, without their signs."""
+    """The comment lines a experiment begins with, without their signs."""
     lines = text.splitlines()
     end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
     return "\n".join(line.removeprefix("#").strip() for line in lines[:end])
@@ -52,61 +52,62 @@ def parsed(command: str) -> tuple[str, dict[str, Any]]:
     return name, found.make_context(name, words).params
 
 
-def settings_of(recipe: Recipe) -> Any:
+def settings_of(experiment: Experiment) -> Any:
     """Its preset with its settings, as its first training takes them."""
-    side = SOURCES[recipe["data"]].size
-    trainings = [values for name, values in (parsed(step["command"]) for step in recipe["steps"]) if name == "train"]
+    side = SOURCES[experiment["data"]].size
+    steps = (parsed(step["command"]) for step in experiment["steps"])
+    trainings = [values for name, values in steps if name == "train"]
     attack = trainings[0]["attack"] if trainings else None
-    classes = len(SOURCES[recipe["data"]].class_names)
-    made = recipe_for(recipe["data"], (1, side, side), classes, 1000, recipe["preset"])
+    classes = len(SOURCES[experiment["data"]].class_names)
+    made = recipe_for(experiment["data"], (1, side, side), classes, 1000, experiment["preset"])
     base = made.game_settings(attack or "mim")
-    return override(base, list(changes(recipe["settings"])))
+    return override(base, list(changes(experiment["settings"])))
 
 
-def disagreements(recipe: Recipe) -> list[str]:
-    """Where a command does something else than the recipe's own keys say."""
+def disagreements(experiment: Experiment) -> list[str]:
+    """Where a command does something else than the experiment's own keys say."""
     wrong = []
-    for step in recipe["steps"]:
+    for step in experiment["steps"]:
         name, values = parsed(step["command"])
-        said = {key: recipe[key] for key in ("preset", "seed")}
+        said = {key: experiment[key] for key in ("preset", "seed")}
         if name == "train":
-            said |= {"data": recipe["data"], "change": list(changes(recipe["settings"])) or None}
+            said |= {"data": experiment["data"], "change": list(changes(experiment["settings"])) or None}
         wrong += [f"{name}: {key} is {values[key]!r}, not {value!r}" for key, value in said.items()
                   if key in values and (values[key] or None) != (value or None)]  # fmt: skip
     return wrong
 
 
-@pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
+@pytest.fixture(params=EXPERIMENTS, ids=lambda path: path.stem)
 def path(request) -> Path:
     return request.param
 
 
 @pytest.fixture
-def recipe(path: Path) -> Recipe:
+def experiment(path: Path) -> Experiment:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def test_there_are_recipes() -> None:
-    assert {"digits-demo", "fashion-mnist5-mim", "mnist-mim"} <= {path.stem for path in RECIPES}
+    assert {"digits-demo", "fashion-mnist5-mim", "mnist-mim"} <= {path.stem for path in EXPERIMENTS}
 
 
-def test_a_recipe_has_its_keys_and_no_others(recipe: Recipe) -> None:
-    assert set(recipe) == KEYS
-    assert recipe["steps"]
-    assert all(set(step) == {"command"} for step in recipe["steps"])
+def test_a_recipe_has_its_keys_and_no_others(experiment: Experiment) -> None:
+    assert set(experiment) == KEYS
+    assert experiment["steps"]
+    assert all(set(step) == {"command"} for step in experiment["steps"])
 
 
-def test_its_settings_are_settings(recipe: Recipe) -> None:
-    assert set(changes(recipe["settings"])) <= set(changes(settings_of(recipe).model_dump()))
+def test_its_settings_are_settings(experiment: Experiment) -> None:
+    assert set(changes(experiment["settings"])) <= set(changes(settings_of(experiment).model_dump()))
 
 
-def test_its_commands_exist_and_do_what_its_keys_say(recipe: Recipe) -> None:
-    assert disagreements(recipe) == []
+def test_its_commands_exist_and_do_what_its_keys_say(experiment: Experiment) -> None:
+    assert disagreements(experiment) == []
 
 
-def test_its_head_states_commands_machine_time_and_numbers(path: Path, recipe: Recipe) -> None:
+def test_its_head_states_commands_machine_time_and_numbers(path: Path, experiment: Experiment) -> None:
     said = head(path.read_text(encoding="utf-8"))
-    for wanted in (*(step["command"] for step in recipe["steps"]), "machine ", "time ", "accuracy", "AUC",
+    for wanted in (*(step["command"] for step in experiment["steps"]), "machine ", "time ", "accuracy", "AUC",
                    f"results/{path.stem}.json"):  # fmt: skip
         assert wanted in said
 
@@ -118,7 +119,7 @@ def test_a_recipe_with_a_result_has_no_blanks(path: Path) -> None:
 
 # --- the checks can fail --------------------------------------------------------------------------------------------
 
-GOOD: Recipe = {
+GOOD: Experiment = {
     "data": "digits", "preset": "smoke", "seed": 3, "settings": {"rounds": 5, "loss": {"margin": 2.0}},
     "steps": [
         {"command": "twinlatent train digits --out x --preset smoke --seed 3 --set rounds=5 --set loss.margin=2.0"},
