@@ -12,7 +12,7 @@ from twinlatent.method.detector import Detector
 from twinlatent.method.fit import fit_split
 from twinlatent.method.game import AdversarySettings, GameSettings
 from twinlatent.method.losses import LossSettings
-from twinlatent.recipes import Recipe
+from twinlatent.recipes.recipe import EvaluationRecipe
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, which tests press
 
@@ -59,10 +59,10 @@ def real_images(digits: Split):
 @pytest.fixture(scope="session")
 def fewer_steps():
     """A function: substitutes are trained for so many steps while a patch holds."""
-    usual = Recipe.substitute_settings
+    usual = EvaluationRecipe.substitute_settings
 
     def patched(patch: pytest.MonkeyPatch, steps: int) -> None:
-        patch.setattr(Recipe, "substitute_settings",
+        patch.setattr(EvaluationRecipe, "substitute_settings",
                       lambda recipe, name: usual(recipe, name).model_copy(update={"steps": steps}))  # fmt: skip
 
     return patched

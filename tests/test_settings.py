@@ -35,6 +35,8 @@ def test_single_settings_can_be_changed() -> None:
         ("negatives.partaway.share=1", "'negatives.partaway.share' is unknown"),
         ("nothing.alpha=0.1", "nothing"),
         ("rounds.alpha=0.1", "rounds"),
+        ("underway=0.3", "setting 'underway' is called negatives.partway.share now"),
+        ("outsider.size=0.3", "setting 'outsider.size' is called negatives.surrogate.size now"),
         ("negatives.partway.nearest=0.9", "nearest is 0.9, farther than farthest"),
     ],
 )

@@ -45,16 +45,23 @@ def check_names(kind: type[BaseModel], values: dict[str, Any], above: str = "") 
     for name, value in values.items():
         if name not in kind.model_fields:
             raise unknown(f"{above}{name}", [f"{above}{known}" for known in kind.model_fields])
-        annotation = kind.model_fields[name].annotation
-        if get_origin(annotation) is dict and isinstance(value, dict):
-            parts = {f"{name}.{key}": part for key, part in value.items()}
-            annotation = get_args(annotation)[1]
-        else:
-            parts = {name: value}
-        table = next((found for found in _types(annotation) if issubclass(found, BaseModel)), None)
-        for key, part in parts.items():
-            if table is not None and isinstance(part, dict):
-                check_names(table, part, f"{above}{key}.")
+        _check_tables(kind.model_fields[name].annotation, value, f"{above}{name}")
+
+
+def _check_tables(annotation: Any, value: Any, name: str) -> None:
+    """Refuse a value where a table belongs, and wrong names in tables."""
+    table = next((found for found in _types(annotation) if issubclass(found, BaseModel)), None)
+    if table is None and get_origin(annotation) is not dict:
+        return
+    if not isinstance(value, dict | BaseModel):
+        raise TwinlatentError(f"setting {name} = {value!r}: it is a table; write [{name}] and its settings below")
+    if isinstance(value, BaseModel):
+        return
+    if table is not None:
+        check_names(table, value, f"{name}.")
+        return
+    for key, part in value.items():
+        _check_tables(get_args(annotation)[1], part, f"{name}.{key}")
 
 
 def unknown(name: str, known: Sequence[str]) -> TwinlatentError:
@@ -76,20 +83,24 @@ def override(settings: Settings, changes: Sequence[str]) -> Settings:
     Raises:
         TwinlatentError: a change without "=", an unknown setting, or a value out of range.
     """
-    values = settings.model_dump()
+    values, former = settings.model_dump(), getattr(settings, "FORMER", {})
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals:
             raise TwinlatentError(f"setting {change!r} has no value; write it as NAME=VALUE, such as rounds=500")
-        *above, name = path.strip().split(".")
+        path = path.strip()
+        now = former.get(path.split(".")[0])
+        if now is not None:
+            raise TwinlatentError(f"setting {path!r} is called {'.'.join([now, *path.split('.')[1:]])} now")
+        *above, name = path.split(".")
         place = values
         for number, step in enumerate(above):
             if not isinstance(place.get(step), dict):
                 before = "".join(f"{part}." for part in above[:number])
-                raise unknown(path.strip(), [f"{before}{known}" for known in place])
+                raise unknown(path, [f"{before}{known}" for known in place])
             place = place[step]
         if name not in place:
-            raise unknown(path.strip(), ["".join(f"{part}." for part in above) + known for known in place])
+            raise unknown(path, ["".join(f"{part}." for part in above) + known for known in place])
         place[name] = None if value.strip().lower() == "none" else value.strip()
     return checked(lambda: type(settings)(**values))
 

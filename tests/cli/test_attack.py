@@ -137,7 +137,7 @@ def test_the_help_of_an_attack_names_its_options(ok: Callable) -> None:
     options = ["save", "records", "suite", "epsilon", "norm", "goal", "fpr", "images", "steps", "remaining-only",
                "seed", "label-rule", "score", "size", "device", "threads", "no-progress"]  # fmt: skip
     assert [option for option in options if f"--{option} " not in said] == []
-    assert "Interrupted, the same command resumes." in said
+    assert "After an interruption, run the same command to resume." in said
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------------------------------

@@ -690,8 +690,8 @@ def test_the_game_stops_when_the_adversary_keeps_failing(ramp: float, expected: 
 
 
 def test_one_success_starts_the_count_again(three_digits, monkeypatch) -> None:
-    turn, successes = game.adversary_turn, iter([0.0, 0.05, 0.2, 0.1, 0.0, 0.1, 1.0])
-    monkeypatch.setattr(game, "adversary_turn", lambda *arguments: replace(turn(*arguments), success=next(successes)))
+    turn, successes = search.adversary_turn, iter([0.0, 0.05, 0.2, 0.1, 0.0, 0.1, 1.0])
+    monkeypatch.setattr(search, "adversary_turn", lambda *arguments: replace(turn(*arguments), success=next(successes)))
     state = playing(three_digits, tiny(ramp=0.0, stop_success=0.1, stop_rounds=3))
     assert state.round == 6
 

@@ -165,8 +165,9 @@ STRANGERS = ("", "arrays", "folder:cats-dogs", "cats-dogs-2", "my-cats-dogs", "C
 @pytest.mark.parametrize("side", [28, 64])
 def test_a_name_that_only_resembles_a_data_set_s_changes_nothing(side: int) -> None:
     for purpose in PURPOSES:
-        (found,) = {as_toml(generic(side, purpose, name).resolved()) for name in STRANGERS}
-        assert 'name = "generic"' in found
+        found = [generic(side, purpose, name) for name in STRANGERS]
+        assert {recipe.name for recipe in found} == {"generic"}
+        assert len({as_toml(recipe.resolved()) for recipe in found}) == 1
     assert generic(side).augment == Augmentation()  # mirroring may change the class
 
 
@@ -222,7 +223,31 @@ def test_a_shipped_one_may_be_asked_for_by_name() -> None:
         ("[motivation.with.cw]\niteration = 3", "did you mean motivation.iterations?"),
         ("extends = 'mnits'", "recipe 'mnits' is unknown; did you mean mnist"),
         ("[game", "mine.toml is no recipe in TOML: "),
-        ("game = 3", "game"),
+        ("game = 3", "setting game = 3: it is a table; write [game] and its settings below"),
+        *(
+            (f"{table} = 3", f"setting {table} = 3: it is a table")
+            for table in (
+                "networks",
+                "augment",
+                "detector",
+                "against",
+                "baselines",
+                "substitutes",
+                "judges",
+                "motivation",
+                "evaluation",
+            )
+        ),
+        ("[baselines]\ngong = 3", "setting baselines.gong = 3: it is a table; write [baselines.gong]"),
+        ("[against]\ncw = 3", "setting against.cw = 3: it is a table"),
+        ("[substitutes]\nf_p = 'd(3)'", "setting substitutes.f_p = 'd(3)': it is a table"),
+        ("[game]\nadversary = 3", "setting game.adversary = 3: it is a table"),
+        ("[motivation]\nwith = 3", "write a table for each attack, as [motivation.with.cw]"),
+        ("[motivation.with]\ncw = 3", "write a table for each attack, as [motivation.with.cw]"),
+        ("[game]\nencoder = 'c(3,3) z(2,2)'", "setting game.encoder: write networks.encoder in its place"),
+        ("[game.augment]\nflip = true", "setting game.augment: write [augment] in its place"),
+        ("[game.adversary]\nattack = 'fgsm'", "training attack 'fgsm' is unknown; choose from mim, pgd, cw"),
+        ("name = 'other'", "a recipe is called as its file is; leave it out"),
         ("purpose = 'fast'", "purpose"),
     ],
 )
@@ -233,6 +258,22 @@ def test_what_is_wrong_in_a_file_is_said_in_one_line(content: str, line: str, tm
         recipe_for("mine", (1, 28, 28), 3, 1000, asked=path)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_attack_of_a_file_is_played_against_with_what_it_has_against_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[game.adversary]\nattack = 'cw'\n[against.cw]\nrounds = 77\n", encoding="utf-8")
+    found = recipe_for("mine", (1, 28, 28), 3, 1000, asked=path)
+    assert (found.game_settings().adversary.attack, found.game_settings().rounds) == ("cw", 77)
+    assert (found.game_settings("mim").adversary.attack, found.game_settings("mim").rounds) == ("mim", 2000)
+
+
+def test_the_purpose_of_a_recipe_is_its_own() -> None:
+    options = ("digits", (1, 8, 8), 10, 1000)
+    assert recipe_for(*options, asked="digits-smoke").purpose == "smoke"
+    assert recipe_for(*options, "smoke", "digits-smoke").purpose == "smoke"
+    with pytest.raises(TwinlatentError, match="digits-smoke is for the purpose smoke, not paper; leave the preset out"):
+        recipe_for(*options, "paper", "digits-smoke")
 
 
 @pytest.mark.parametrize("purpose", ["", "fast", "Smoke"])

@@ -74,7 +74,7 @@ def fit_baseline(
     split: Split,
     *,
     attack: str | None = None,
-    preset: str = "standard",
+    preset: str | None = None,
     recipe: str | Path | None = None,
     settings: BaselineSettings | None = None,
     seed: int = 0,
@@ -92,7 +92,8 @@ def fit_baseline(
             rejecting by confidence) or `gat` (Yin et al. 2020, a binary detector a class).
         split: the data set.
         attack: the training attack; None: the method's default.
-        preset: `smoke` or `standard`: the purpose of the recipe for these images, which gives the settings.
+        preset: `smoke` or `standard` (the default): the purpose of the recipe for these images, which gives the
+            settings.
         recipe: name of a recipe or its file, instead of that one.
         settings: instead of attack, preset and recipe.
         seed: of weights, batches and noise.
@@ -107,8 +108,9 @@ def fit_baseline(
         TwinlatentError: unknown method, attack, preset or device, a folder that holds a training, or one that diverges.
     """
     seed = checked_seed(seed)
+    chosen = recipe_of(split, preset, recipe)
     if settings is None or method not in ATTACKS:  # which complains
-        settings = recipe_of(split, preset, recipe).baseline_settings(method, attack)
+        settings = chosen.baseline_settings(method, attack)
     check_settings(method, settings)
     fewest = int(split.train.labels.bincount(minlength=split.classes).min())
     if method == "rce" and fewest <= NEAREST:
@@ -122,7 +124,8 @@ def fit_baseline(
         module = new_network(method, settings.network, split.image_shape, split.classes).to(place)
     with training_folder(folder, resume=resume, overwrite=overwrite, parts=(CLASSIFIER, ATTACKED, BINARY)):
         seconds = _TRAININGS[method](module, _Work(split, settings, seed, keeping, place))
-        card = training_card(split, settings, seed, settings.rounds, seconds, origin, place)
+        card = training_card(split, settings, seed, settings.rounds, seconds, origin, place,
+                             {"name": chosen.name, **chosen.for_baseline(method, settings)})  # fmt: skip
         made = build_baseline(method, module.cpu(), split.train, split.calibration, split.class_names, card)
         if folder is not None:
             made.save(folder / DETECTOR_FILE)

@@ -15,6 +15,7 @@ from twinlatent.cli.options import (
     Model,
     Overruled,
     Progress,
+    Recipe,
     Seed,
     Size,
     Steps,
@@ -48,6 +49,7 @@ def evaluate(
     substitute: Annotated[
         list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
     ] = None,
+    recipe: Recipe = None,
     epsilon: Annotated[
         float | None,
         typer.Option(help="L∞ radius of all attacks; default: the paper's in the black box, else 0.3.", max=1),
@@ -89,8 +91,9 @@ def evaluate(
              "steps": steps, "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable():
-        run = tl.evaluate(detector, split, settings=settings, folder=folder, log=_log_beside(model, detector),
-                          shared=shared, page=write_page, overwrite=force, progress=progress)  # fmt: skip
+        run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared,
+                          log=_log_beside(model, detector), page=write_page, overwrite=force,
+                          progress=progress)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 

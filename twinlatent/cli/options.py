@@ -23,6 +23,9 @@ Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH."
 Steps = Annotated[int | None, typer.Option(help="Steps of each gradient attack; default: the suite's.", min=1)]
 Overruled = Annotated[str | None, typer.Option(help="To use instead of the detector's own.")]
 Few = Annotated[int | None, typer.Option("--few", help="Former name of --subset.", min=1, hidden=True)]
+Recipe = Annotated[
+    str | None, typer.Option(help="Recipe for radius, substitutes and judges; default: the detector's own.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Change = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting, such as rounds=500; may be repeated.")

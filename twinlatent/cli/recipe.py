@@ -1,10 +1,13 @@
 """`twinlatent recipe`: list, show."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from twinlatent.cli.options import Progress, Size
+from twinlatent.errors import TwinlatentError
 from twinlatent.terminal import show as show_table
 
 
@@ -20,11 +23,24 @@ def recipe_list() -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Name, see `recipe list`.")],
-    attack: Annotated[str, typer.Option(help="Training attack: mim, cw or pgd.")] = "mim",
+    name: Annotated[str | None, typer.Argument(help="Name, see `recipe list`, or TOML file.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set, or folder:PATH, whose images it is for.")] = None,
+    attack: Annotated[
+        str | None, typer.Option(help="Training attack: mim, cw or pgd; default: the recipe's, else mim.")
+    ] = None,
+    size: Size = None,
+    progress: Progress = True,
 ) -> None:
-    """Print all settings of a recipe as TOML, defaults included."""
-    from twinlatent.recipes import shipped
+    """Print all settings of a recipe as TOML, defaults included; of the recipe that --data gets if none is named."""
+    import twinlatent as tl
+    from twinlatent.recipes import names, recipe_of, shipped
     from twinlatent.settings import as_toml
 
-    print(as_toml(shipped(name).resolved(attack)), end="")
+    if data is not None:
+        found = recipe_of(tl.data.load(data, size=size, progress=progress), asked=name)
+    elif name is None or (name not in names() and Path(name).is_file()):
+        raise TwinlatentError("say whose images the recipe is for: --data NAME, or --data folder:PATH")
+    else:
+        found = shipped(name)
+    print(f"# recipe {found.name}, {found.purpose}")
+    print(as_toml(found.resolved(attack)), end="")

@@ -16,7 +16,9 @@ from twinlatent.failures import INTERRUPTED, fail
 def train(
     data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
     folder: Annotated[Path, typer.Option("--out", help="Output folder: training state, log and detector file.")],
-    preset: Annotated[str, typer.Option(help="Purpose of the recipe: smoke, standard or paper.")] = "standard",
+    preset: Annotated[
+        str | None, typer.Option(help="Purpose of the recipe: smoke, standard (the default) or paper.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Name (see `recipe list`) or TOML file; default: that of the data set, or rules.")
     ] = None,
@@ -49,20 +51,22 @@ def train(
 
     def begin() -> None:
         print(f"# recipe {chosen.name}, {chosen.purpose}; {len(split.train)} training images")
-        print(as_toml(said))
+        print(as_toml(effective))
 
-    keep = {"seed": seed, "folder": folder, "resume": resume, "overwrite": force, "device": device,
-            "progress": progress, "begin": begin}  # fmt: skip
+    if any(line.strip().startswith("adversary.attack=") for line in change or []):
+        raise TwinlatentError("--set adversary.attack: give --attack, which also brings what the recipe has against it")
+    keep = {"preset": preset, "recipe": recipe, "seed": seed, "folder": folder, "resume": resume, "overwrite": force,
+            "device": device, "progress": progress, "begin": begin}  # fmt: skip
     try:
         made: CalibratedDetector
         if method == OURS:
-            settings = override(chosen.game_settings(attack or "mim"), change or [])
+            settings = override(chosen.game_settings(attack), change or [])
             detector = detector_settings(chosen.detector, label_rule, score)
-            said = settings.model_dump(mode="json") | {"detector": detector.model_dump()}
+            effective = chosen.for_game(settings, detector)
             made = tl.fit_split(split, settings=settings, detector=detector, **keep)  # type: ignore[arg-type]
         else:
             own = override(chosen.baseline_settings(method, attack), change or [])
-            said = own.model_dump(mode="json")
+            effective = chosen.for_baseline(method, own)
             made = fit_baseline(method, split, settings=own, **keep)  # type: ignore[arg-type]
     except KeyboardInterrupt as stopped:
         saved = (

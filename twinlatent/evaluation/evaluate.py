@@ -14,6 +14,7 @@ from twinlatent.evaluation.protocol import Judgeable, OwnAttack, at_radius, chec
 from twinlatent.evaluation.results import UNFINISHED, Report, evaluation_folder, log_of
 from twinlatent.evaluation.settings import EPSILON, Asked, EvaluationSettings, settings_of
 from twinlatent.evaluation.whole import evaluate_all
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.torch_state import fresh_torch
 
 
@@ -24,6 +25,7 @@ def evaluate(
     *,
     settings: EvaluationSettings | None = None,
     name: str | None = None,
+    recipe: str | Path | None = None,
     attacks: Mapping[str, OwnAttack] = MappingProxyType({}),
     folder: str | Path | None = None,
     shared: str | Path | None = None,
@@ -44,6 +46,8 @@ def evaluate(
             parameters ask for no gradients; afterwards all is as it was.
         split: its data set; test images are attacked, training images train substitutes and judges.
         settings: what is asked; None: the keywords say it.
+        recipe: name of a recipe, or its file, for radius, substitutes and judges; None: the one that the detector was
+            trained with, else that of the images.
         name: of a module or function in records and pages; None: that of its class or function.
         attacks: of your own, by name: each an `Attack`, or a function from a radius to one, such as its class. They
             join the suite at every radius and rate, and count in `worst` and in the checks.
@@ -61,7 +65,8 @@ def evaluate(
         TwinlatentError: a model that cannot be judged, see `detector_of`; it was made for other images, or there are
             too few calibration images for the rate; settings that do not exist; or the folder holds something else.
     """
-    settings, own = settings_of(settings, asked).for_images(split), checked_attacks(attacks)
+    settings, own = settings_of(settings, asked), checked_attacks(attacks)
+    settings = settings.for_images(split, model.card if isinstance(model, CalibratedDetector) else {}, recipe)
     made = at_radius(own, settings.epsilon or EPSILON)
     if own and settings.suite == "none":
         raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard or paper")

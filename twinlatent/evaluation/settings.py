@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
@@ -14,10 +15,10 @@ from twinlatent.data import Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError, listed
 from twinlatent.evaluation.black_box import SUBSTITUTES
-from twinlatent.evaluation.learners import JudgeSettings, SubstituteName
+from twinlatent.evaluation.learners import JudgeSettings, SubstituteName, SubstituteSettings
 from twinlatent.evaluation.protocol import WhiteBoxSettings
 from twinlatent.evaluation.white_box import STANDARD_CW, WhiteBoxPlan
-from twinlatent.recipes import recipe_of
+from twinlatent.recipes import kept_in, recipe_of
 from twinlatent.settings import checked
 
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
@@ -34,6 +35,7 @@ class EvaluationSettings(BaseModel):
         suite: of white-box attacks; `none` leaves the white box out.
         substitutes: classifiers of the attacker's own, each of which is attacked in the black box; the first is also
             the one of the white box's attack `transfer`.
+        networks: of the substitutes, by name, with their training; None: those of the recipe.
         blackbox_images: test images, drawn by `seed`, that are attacked through the substitutes; all if there are
             fewer.
         images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
@@ -56,6 +58,7 @@ class EvaluationSettings(BaseModel):
 
     suite: SuiteName | Literal["none"] = "standard"
     substitutes: Annotated[tuple[SubstituteName, ...], Field(min_length=1)] = SUBSTITUTES
+    networks: dict[SubstituteName, SubstituteSettings] | None = None
     blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
     images: Annotated[int, Field(ge=1)] = IMAGES
     subset: Annotated[int, Field(ge=1)] = SUBSET
@@ -95,10 +98,21 @@ class EvaluationSettings(BaseModel):
         return WhiteBoxPlan(main, tuple(round(share * main.epsilon, 6) for share in self.radii), self.condition_radii,
                             self.subset, self.cw)  # fmt: skip
 
-    def for_images(self, split: Split) -> Self:
-        """With what the recipe for these images says where nothing was asked."""
-        recipe = recipe_of(split)
-        usual = {"epsilon": recipe.evaluation.epsilon, "judges": recipe.judges}
+    def for_images(self, split: Split, card: Mapping[str, Any], recipe: str | Path | None = None) -> Self:
+        """With what a recipe says where nothing was asked.
+
+        Args:
+            split: of the images; its own recipe decides where neither of the others does.
+            card: of the detector; keeps what the recipe it was trained with says of evaluations.
+            recipe: name of a recipe, or its file: instead of that.
+
+        Raises:
+            TwinlatentError: no such recipe, or one for other images.
+        """
+        kept = kept_in(card) if recipe is None else None
+        chosen = kept or recipe_of(split, asked=recipe)
+        usual = {"epsilon": chosen.evaluation.epsilon, "judges": chosen.judges,
+                 "networks": {name: chosen.substitute_settings(name) for name in self.substitutes}}  # fmt: skip
         return self.model_copy(update={name: value for name, value in usual.items() if getattr(self, name) is None})
 
 
@@ -107,6 +121,7 @@ class Asked(TypedDict, total=False):
 
     suite: SuiteName | Literal["none"]
     substitutes: Sequence[SubstituteName]
+    networks: Mapping[SubstituteName, SubstituteSettings] | None
     blackbox_images: int
     images: int
     subset: int

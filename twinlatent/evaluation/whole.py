@@ -40,8 +40,9 @@ def evaluate_all(
         )
     attacked, images = (min(n, len(split.test)) for n in (settings.blackbox_images, settings.images))
     settings, shared = settings.model_copy(update={"images": images}), shared or (folder and folder / "shared")
-    substitutes = [train_substitute(split, name, seed=settings.seed, folder=shared, progress=progress)
-                   for name in settings.substitutes]  # fmt: skip
+    networks = settings.networks or {}
+    substitutes = [train_substitute(split, name, seed=settings.seed, settings=networks.get(name), folder=shared,
+                                    progress=progress) for name in settings.substitutes]  # fmt: skip
     budgets = BLACK_BOX if settings.epsilon is None else at_epsilon(settings.epsilon)
     called = "blackbox" if settings.epsilon is None else f"blackbox at {settings.epsilon:g}"
     kept = shared and shared / f"{called.replace(' ', '-')}-{attacked}"

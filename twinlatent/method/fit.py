@@ -31,7 +31,7 @@ def fit(
     labels: Array,
     *,
     class_names: Sequence[str] | NDArray[Any] | None = None,
-    preset: str = "standard",
+    preset: str | None = None,
     recipe: str | Path | None = None,
     settings: GameSettings | None = None,
     detector: DetectorSettings | None = None,
@@ -49,7 +49,7 @@ def fit(
         images: floating (n, 1, H, W) in [0, 1], tensor or array.
         labels: whole numbers (n,), 0 to C − 1, every class present.
         class_names: C names, a list, tuple or array; default "0", "1", ...
-        preset: `smoke`, `standard` or `paper`: the purpose of the recipe for these images, which
+        preset: `smoke`, `standard` (the default) or `paper`: the purpose of the recipe for these images, which
             gives the settings.
         recipe: name of a recipe or its file, instead of that one; see `twinlatent recipe list`.
         settings: of the game, instead of the recipe's.
@@ -83,7 +83,7 @@ def fit(
 def fit_split(
     split: Split,
     *,
-    preset: str = "standard",
+    preset: str | None = None,
     recipe: str | Path | None = None,
     settings: GameSettings | None = None,
     detector: DetectorSettings | None = None,
@@ -107,7 +107,8 @@ def fit_split(
     with training_folder(folder, resume=resume, overwrite=overwrite):
         state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
                      fingerprint=split.fingerprint, device=place, progress=progress, begin=begin)  # fmt: skip
-        card = training_card(split, settings, seed, state.round, state.seconds, origin, place)
+        card = training_card(split, settings, seed, state.round, state.seconds, origin, place,
+                             {"name": asked.name, **asked.for_game(settings, detector)})  # fmt: skip
         encoders = state.vaes.encoders.cpu()
         made = build_detector(encoders, split.train, split.calibration, split.class_names, detector, card)
         if folder is not None:

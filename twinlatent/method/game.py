@@ -5,10 +5,10 @@ turn (one step on l^c with benign images of c and the negatives: attacked ones, 
 for). Letters: C classes, B images a class.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,7 +18,7 @@ from twinlatent.attacks.models import frozen
 from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.data.split import checked_seed, seeded
-from twinlatent.method.adversaries.search import AdversarySettings, adversary_turn, log_densities
+from twinlatent.method.adversaries.search import AdversarySettings, log_densities
 from twinlatent.method.batches import BatchSampler
 from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.losses import LossSettings, LossTerms, loss_terms
@@ -35,6 +35,15 @@ class GameSettings(BaseModel):
     """Everything that decides a training but the images and the seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "unattacked": "negatives.benign.share",
+        "underway": "negatives.partway.share",
+        "underway_from": "negatives.partway.nearest",
+        "underway_to": "negatives.partway.farthest",
+        "outsider": "negatives.surrogate",
+    }
+    """What settings were called in version 0.1.0, and are called now."""
 
     encoder: str
     decoder: str
@@ -63,25 +72,14 @@ class GameSettings(BaseModel):
     @classmethod
     def _of_version_0_1_0(cls, values: Any) -> Any:
         """Settings that a detector file of that version holds, by their names of today."""
-        return values if not isinstance(values, dict) or "negatives" in values else _renamed(values)
-
-
-FORMER = {
-    "unattacked": ("benign", "share"),
-    "underway": ("partway", "share"),
-    "underway_from": ("partway", "nearest"),
-    "underway_to": ("partway", "farthest"),
-}
-"""Setting of version 0.1.0 → kind of negatives and its setting; `outsider` is `surrogate` as a whole."""
-
-
-def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in values.items() if name not in (*FORMER, "outsider")}
-    negatives: dict[str, Any] = {"surrogate": values["outsider"]} if "outsider" in values else {}
-    for name, (kind, setting) in FORMER.items():
-        if name in values:
-            negatives.setdefault(kind, {})[setting] = values[name]
-    return kept | {"negatives": negatives} if negatives else kept
+        if not isinstance(values, dict) or "negatives" in values:
+            return values
+        kept = {name: value for name, value in values.items() if name not in cls.FORMER}
+        negatives: dict[str, dict[str, Any]] = {}
+        for name in cls.FORMER.keys() & values.keys():
+            _, kind, *setting = cls.FORMER[name].split(".")
+            negatives.setdefault(kind, {}).update({setting[0]: values[name]} if setting else values[name])
+        return kept | {"negatives": negatives} if negatives else kept
 
 
 @dataclass
@@ -172,11 +170,12 @@ def play(
         for kind in state.negatives.values():
             of_round = kind.arrange(of_round, state.generator)
         epsilon = settings.adversary.epsilon * grown(state.round, settings.rounds, settings.ramp)
-        attack = adversary_turn(state.vaes, state.levels, of_round.benign, of_round.targets, epsilon,
-                                settings.adversary, state.generator)  # fmt: skip
+        attack = settings.adversary.turn(state.vaes, state.levels, of_round.benign, of_round.targets, epsilon,
+                                         state.generator)  # fmt: skip
         state.levels = attack.levels
         negatives = [kind.images(of_round, attack.images, state.generator) for kind in state.negatives.values()]
-        terms = defender_turn(state, of_round.benign, torch.cat(negatives, 1), settings)
+        losses = [kind.loss(state.vaes, of_round, epsilon) for kind in state.negatives.values()]
+        terms = defender_turn(state, of_round.benign, torch.cat(negatives, 1), settings, losses)
         at_full = epsilon == settings.adversary.epsilon
         state.calm = state.calm + 1 if at_full and attack.success <= settings.stop_success else 0
         record = _record(state, terms, settings, epsilon, watched)
@@ -208,7 +207,13 @@ def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings
 # --- the defender ------------------------------------------------------------------------------------------------
 
 
-def defender_turn(state: GameState, benign: Tensor, negatives: Tensor, settings: GameSettings) -> LossTerms:
+def defender_turn(
+    state: GameState,
+    benign: Tensor,
+    negatives: Tensor,
+    settings: GameSettings,
+    losses: Sequence[Tensor | None] = (),
+) -> LossTerms:
     """One step of the optimiser on the sum of l^c over classes.
 
     Args:
@@ -216,13 +221,15 @@ def defender_turn(state: GameState, benign: Tensor, negatives: Tensor, settings:
         benign: (C, B, channels, H, W).
         negatives: (C, b, channels, H, W), what each class must call vulnerable.
         settings: of the game.
+        losses: more of the loss, each (C,), from kinds of negatives that are no images.
     """
     for group in state.optimiser.param_groups:
         group["lr"] = settings.learning_rate * share_of_rate(state.round, settings.rounds, settings.schedule)
     reconstruct = state.round % settings.loss.reconstruct_every == 0
     terms = loss_terms(state.vaes, benign, negatives, settings.loss, state.generator, reconstruct=reconstruct)
     state.optimiser.zero_grad()
-    terms.total(settings.loss).sum().backward()
+    more = [loss for loss in losses if loss is not None]
+    sum(more, terms.total(settings.loss)).sum().backward()
     state.optimiser.step()
     return terms
 

@@ -229,14 +229,16 @@ def _is_log(path: Path) -> bool:
 
 
 def training_card(
-    split: Split, settings: BaseModel, seed: int, rounds: int, seconds: float, origin: Provenance, device: torch.device
-) -> dict[str, Any]:
+    split: Split, settings: BaseModel, seed: int, rounds: int, seconds: float, origin: Provenance,
+    device: torch.device, recipe: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """What a detector file says of its origin, JSON-able."""
     images = {part: len(images) for part, images in split.parts.items()}
     data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,
-            "seconds": round(seconds, 1), "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip
+            "seconds": round(seconds, 1), "recipe": dict(recipe),
+            "provenance": origin.model_dump() | {"device": machine}}  # fmt: skip
 
 
 def _restore(state: TrainingState, keeping: Keeping) -> Mapping[str, str]:
@@ -246,6 +248,10 @@ def _restore(state: TrainingState, keeping: Keeping) -> Mapping[str, str]:
     for name, value in json.loads(json.dumps(keeping.identity)).items():
         if description.get(name) != value:
             its = _others(description.get(name), value)
+            gone = sorted(_flat(description.get(name)).keys() - _flat(value).keys())
+            if gone:
+                raise TwinlatentError(f"{path} was written by an earlier version, which had the setting {gone[0]}; "
+                                      "train anew, in another folder or with --force")  # fmt: skip
             raise TwinlatentError(f"{path} was trained with other {name}{its}; resume with the same, or start anew")
     state.restore(tensors, description)
     code: dict[str, str] = description.get(CODE, {})

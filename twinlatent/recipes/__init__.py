@@ -9,16 +9,16 @@ from twinlatent.lazy import lazily
 
 if TYPE_CHECKING:
     from twinlatent.recipes.files import names
-    from twinlatent.recipes.reading import recipe_for, recipe_of, shipped
+    from twinlatent.recipes.reading import kept_in, recipe_for, recipe_of, shipped
     from twinlatent.recipes.recipe import PURPOSES, Recipe
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
             "twinlatent.recipes.files": ("names",),
-            "twinlatent.recipes.reading": ("recipe_for", "recipe_of", "shipped"),
+            "twinlatent.recipes.reading": ("kept_in", "recipe_for", "recipe_of", "shipped"),
             "twinlatent.recipes.recipe": ("PURPOSES", "Recipe"),
         },
     )
 
-__all__ = ["PURPOSES", "Recipe", "names", "recipe_for", "recipe_of", "shipped"]
+__all__ = ["PURPOSES", "Recipe", "kept_in", "names", "recipe_for", "recipe_of", "shipped"]

@@ -9,7 +9,7 @@ from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.learners import SubstituteName
 from twinlatent.recipes.files import FOLDER, about, names, read, rule
-from twinlatent.recipes.recipe import PURPOSES, Recipe, merged
+from twinlatent.recipes.recipe import PURPOSES, EvaluationRecipe, Recipe, merged
 from twinlatent.settings import check_names, checked, unknown
 
 SMALL, NARROW, LARGE = 12, 27, 48
@@ -17,12 +17,12 @@ SMALL, NARROW, LARGE = 12, 27, 48
 GENERIC = "generic"
 
 
-def recipe_of(split: Split, purpose: str = "standard", asked: str | Path | None = None) -> Recipe:
+def recipe_of(split: Split, purpose: str | None = None, asked: str | Path | None = None) -> Recipe:
     """The recipe for the images of a split.
 
     Args:
         split: its name, shape, classes and number of training images decide.
-        purpose: `smoke`, `standard` or `paper`; plays no part where a recipe is asked for.
+        purpose: `smoke`, `standard` or `paper`; None: that of the recipe asked for, or `standard`.
         asked: name of a shipped recipe, or file; None: that of the data set and purpose, else the generic one.
 
     Raises:
@@ -36,11 +36,11 @@ def recipe_for(
     image_shape: tuple[int, int, int],
     classes: int,
     images: int,
-    purpose: str = "standard",
+    purpose: str | None = None,
     asked: str | Path | None = None,
 ) -> Recipe:
     """`recipe_of` images (channels, H, W) of so many classes, so many of them for training."""
-    if purpose not in PURPOSES:
+    if purpose is not None and purpose not in PURPOSES:
         raise TwinlatentError(f"preset {purpose!r} is unknown; choose from {', '.join(PURPOSES)}")
     if classes < 2:
         raise TwinlatentError(f"{data} has {classes} classes; give images of at least 2 classes")
@@ -50,12 +50,23 @@ def recipe_for(
         for name, own in room.items():
             if found.get(name, own) != own:
                 raise TwinlatentError(f"recipe {asked} is for {name} {found[name]}; {data} has {own}")
-        return _made({"name": Path(asked).stem, "purpose": purpose, **found, **room}, images)
+        own = found.get("purpose", purpose)
+        if purpose not in (None, own):
+            raise TwinlatentError(f"recipe {asked} is for the purpose {own}, not {purpose}; leave the preset out")
+        return _made({**found, "name": Path(asked).stem, "purpose": own or "standard", **room}, images)
+    purpose = purpose or "standard"
     for name in names():
         found = about(name)
         if (found["data"], found["purpose"]) == (data, purpose) and room.items() <= found.items():
             return _made({"name": name, **found}, images)
     return _made({"name": GENERIC, "about": "by the rules for its shape", "purpose": purpose, **room}, images)
+
+
+def kept_in(card: Mapping[str, Any]) -> EvaluationRecipe | None:
+    """What a detector's card keeps of its recipe for evaluations; None in files of version 0.1.0, which keep none."""
+    if "recipe" not in card:
+        return None
+    return checked(lambda: EvaluationRecipe(**card["recipe"]), "recipe.")
 
 
 def shipped(name: str) -> Recipe:
@@ -72,6 +83,8 @@ def shipped(name: str) -> Recipe:
 def _extended(path: Path) -> dict[str, Any]:
     """What a recipe says, over the shipped recipe that it `extends`, if any, whatever images that is for."""
     found = dict(read(path))
+    if "name" in found:
+        raise TwinlatentError(f"{path}: setting 'name': a recipe is called as its file is; leave it out")
     base = found.pop("extends", None)
     if base is None:
         return found
@@ -91,8 +104,8 @@ def _path(asked: str | Path) -> Path:
 
 
 def _unknown_name(name: str) -> TwinlatentError:
-    line = str(unknown(name, names())).removeprefix("setting ")
-    return TwinlatentError(f"recipe {line}; or give a file, such as mine.toml")
+    line = str(unknown(name, names())).removeprefix("setting ").rstrip("?")
+    return TwinlatentError(f"recipe {line}, or give a file such as mine.toml")
 
 
 def _made(found: Mapping[str, Any], images: int | None) -> Recipe:

@@ -18,6 +18,9 @@ from twinlatent.settings import check_names, checked, unknown
 
 Purpose = Literal["smoke", "standard", "paper"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+ELSEWHERE = {"encoder": "networks.encoder", "decoder": "networks.decoder", "augment": "[augment]"}
+"""Settings of the game that stand elsewhere in a recipe, since baselines share them or their place."""
+_NOT_SHOWN = {"name", "data", "game", "against", "motivation"}
 
 
 class Networks(BaseModel):
@@ -48,7 +51,33 @@ class EvaluationDefaults(BaseModel):
     """L∞ radius of all attacks; None: the paper's own in the black box, else 0.3."""
 
 
-class Recipe(BaseModel):
+class EvaluationRecipe(BaseModel):
+    """What of a recipe decides an evaluation, which a detector's card keeps.
+
+    Attributes:
+        substitutes: name → the attacker's classifier and its training.
+        judges: of condition C3.
+        evaluation: where nothing else is asked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    substitutes: dict[str, SubstituteSettings]
+    judges: JudgeSettings = JudgeSettings()
+    evaluation: EvaluationDefaults = EvaluationDefaults()
+
+    def substitute_settings(self, name: str) -> SubstituteSettings:
+        """An attacker's classifier.
+
+        Raises:
+            TwinlatentError: the recipe has none of that name.
+        """
+        if name not in self.substitutes:
+            raise TwinlatentError(f"substitute {name!r} is unknown; choose from {', '.join(self.substitutes)}")
+        return self.substitutes[name]
+
+
+class Recipe(EvaluationRecipe):
     """What a recipe's file says, over the rules for images of its shape.
 
     Attributes:
@@ -64,10 +93,7 @@ class Recipe(BaseModel):
         game: settings of the game by name, without networks and augmentation.
         against: training attack → what of `game` is otherwise when the game is played against it.
         baselines: baseline → its settings by name, without network and augmentation.
-        substitutes: name → the attacker's classifier and its training.
-        judges: of condition C3.
         motivation: settings of Algorithm 2 by name; `with` has those of each attack.
-        evaluation: where nothing else is asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,21 +110,24 @@ class Recipe(BaseModel):
     game: dict[str, Any] = {}
     against: dict[TrainingAttack, dict[str, Any]] = {}
     baselines: dict[str, dict[str, Any]] = {}
-    substitutes: dict[str, SubstituteSettings]
-    judges: JudgeSettings = JudgeSettings()
     motivation: dict[str, Any] = {}
-    evaluation: EvaluationDefaults = EvaluationDefaults()
 
-    def game_settings(self, attack: str = "mim") -> GameSettings:
-        """The game's settings against a training attack.
+    def game_settings(self, attack: str | None = None) -> GameSettings:
+        """The game's settings against a training attack; None: against the recipe's own, mim if it names none.
 
         Raises:
             TwinlatentError: an unknown attack, or a setting that is none.
         """
+        for name, instead in ELSEWHERE.items():
+            if name in self.game:
+                raise TwinlatentError(f"setting game.{name}: write {instead} in its place")
+        check_names(GameSettings, self.game, "game.")
+        own = self.game.get("adversary", {}).get("attack", "mim")
+        attack = own if attack is None else attack
         if attack not in get_args(TrainingAttack):
             known = ", ".join(get_args(TrainingAttack))
             raise TwinlatentError(f"training attack {attack!r} is unknown; choose from {known}")
-        values = merged(self.game, self.against.get(attack, {}))  # type: ignore[call-overload]
+        values = merged(self.game, self.against.get(attack, {}))  # type: ignore[arg-type]
         values = merged(values, {"adversary": {"attack": attack}, "augment": self.augment.model_dump(),
                                  "encoder": self.networks.encoder, "decoder": self.networks.decoder})  # fmt: skip
         check_names(GameSettings, values, "game.")
@@ -139,6 +168,9 @@ class Recipe(BaseModel):
             TwinlatentError: an unknown attack, or a setting that is none.
         """
         with_attack: Mapping[str, dict[str, Any]] = self.motivation.get("with", {})
+        tables = with_attack.values() if isinstance(with_attack, Mapping) else [with_attack]
+        if not all(isinstance(table, Mapping) for table in tables):
+            raise TwinlatentError("setting motivation.with: write a table for each attack, as [motivation.with.cw]")
         if attack not in with_attack:
             raise TwinlatentError(f"attack {attack!r} is unknown; choose from {', '.join(with_attack)}")
         common = {name: value for name, value in self.motivation.items() if name != "with"}
@@ -147,17 +179,29 @@ class Recipe(BaseModel):
         check_names(MotivationSettings, values, "motivation.")
         return checked(lambda: MotivationSettings(**values), "motivation.")
 
-    def substitute_settings(self, name: str) -> SubstituteSettings:
-        """An attacker's classifier.
+    def for_game(self, settings: GameSettings, detector: DetectorSettings | None = None) -> dict[str, Any]:
+        """All that a training of ours and its evaluation are made with, JSON-able, as a recipe's file has it.
 
-        Raises:
-            TwinlatentError: the recipe has none of that name.
+        Args:
+            settings: of the game, as they are in the end.
+            detector: label rule and score; None: the recipe's.
         """
-        if name not in self.substitutes:
-            raise TwinlatentError(f"substitute {name!r} is unknown; choose from {', '.join(self.substitutes)}")
-        return self.substitutes[name]
+        own = self.model_dump(mode="json", exclude=_NOT_SHOWN | {"baselines"})
+        own["networks"] |= {"encoder": settings.encoder, "decoder": settings.decoder}
+        own["augment"] = settings.augment.model_dump(mode="json")
+        own["detector"] = (detector or self.detector).model_dump(mode="json")
+        return own | {"game": settings.model_dump(mode="json", exclude=set(ELSEWHERE))}
 
-    def resolved(self, attack: str = "mim") -> dict[str, Any]:
+    def for_baseline(self, method: str, settings: BaselineSettings) -> dict[str, Any]:
+        """The same of a training of a baseline."""
+        own = self.model_dump(mode="json", exclude=_NOT_SHOWN | {"detector"})
+        network = {"gat": "binary", "adversarial-training": "robust"}.get(method, "classifier")
+        own["networks"][network] = settings.network
+        own["augment"] = settings.augment.model_dump(mode="json")
+        hidden = {"network", "augment", "attack", *UNUSED[method]}  # type: ignore[index]
+        return own | {"baselines": {method: settings.model_dump(mode="json", exclude=hidden)}}
+
+    def resolved(self, attack: str | None = None) -> dict[str, Any]:
         """All settings, JSON-able, as a recipe's file has them: defaults too, so that nothing is left to look up.
 
         Args:
@@ -166,9 +210,7 @@ class Recipe(BaseModel):
         Raises:
             TwinlatentError: an unknown attack.
         """
-        own = self.model_dump(mode="json", exclude={"game", "against", "baselines", "motivation"})
-        game = self.game_settings(attack).model_dump(mode="json", exclude={"encoder", "decoder", "augment"})
-        found = {**own, "game": game, "against": self.against, "motivation": self.motivation}
+        found = self.for_game(self.game_settings(attack)) | {"against": self.against, "motivation": self.motivation}
         if self.purpose != "paper":
             hidden = {"network", "augment", "attack"}
             found["baselines"] = {
@@ -182,11 +224,12 @@ class Recipe(BaseModel):
         for name in self.baselines:
             if name not in BASELINE_ATTACKS:
                 raise unknown(f"baselines.{name}", [f"baselines.{known}" for known in BASELINE_ATTACKS])
-        for attack in get_args(TrainingAttack):
+        for attack in (None, *get_args(TrainingAttack)):
             self.game_settings(attack)
         for method in BASELINE_ATTACKS if self.purpose != "paper" else ():
             self.baseline_settings(method)
-        for attack in self.motivation.get("with", {}):
+        self.motivation_settings("cw")
+        for attack in self.motivation["with"]:
             self.motivation_settings(attack)
 
 

@@ -32,9 +32,9 @@ def test_each_class_gets_its_own_images(three_digits: LabelledImages, monkeypatc
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     real = game.defender_turn
 
-    def watched(state, benign, attacked, asked):
+    def watched(state, benign, attacked, *rest):
         seen.append((benign, attacked))
-        return real(state, benign, attacked, asked)
+        return real(state, benign, attacked, *rest)
 
     monkeypatch.setattr(game, "defender_turn", watched)
     play(three_digits, 3, settings(share=1.0, farthest=0.5), seed=1, progress=False)

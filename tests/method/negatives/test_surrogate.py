@@ -129,9 +129,9 @@ def test_each_class_gets_its_own_images_moved(
     seen: list[tuple[Tensor, Tensor]] = []
     real = game.defender_turn
 
-    def watched(state, benign, attacked, asked):
+    def watched(state, benign, attacked, *rest):
         seen.append((benign, attacked))
-        return real(state, benign, attacked, asked)
+        return real(state, benign, attacked, *rest)
 
     monkeypatch.setattr(game, "defender_turn", watched)
     settings = settings_of(negatives={"surrogate": {"share": 0.4, "layers": LAYERS}, "partway": {"share": partway}})

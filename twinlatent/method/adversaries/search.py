@@ -54,6 +54,18 @@ class AdversarySettings(BaseModel):
     would use as threshold."""
     quantile: float = Field(0.95, gt=0, lt=1)
 
+    def turn(
+        self,
+        vaes: ClassVAEs,
+        levels: Tensor,
+        benign: Tensor,
+        images: Tensor,
+        epsilon: float,
+        generator: torch.Generator,
+    ) -> "AdversaryTurn":
+        """Play it, see `adversary_turn`; another adversary is another class with this method."""
+        return adversary_turn(vaes, levels, benign, images, epsilon, self, generator)
+
 
 @dataclass(frozen=True)
 class AdversaryTurn:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.training import TrainingState
 
 
@@ -71,6 +72,13 @@ class Negatives(ABC):
             attacked: (C, B − spared, channels, H, W), what the adversary made of `Round.targets`.
             generator: of every random choice.
         """
+
+    def loss(self, _vaes: ClassVAEs, _of_round: Round, _epsilon: float) -> Tensor | None:
+        """What the defender lowers beside l^c, (C,), differentiable in the weights of the VAEs; by default nothing.
+
+        For a kind that bounds what any image of a ball does, where others give examples.
+        """
+        return None
 
     def said(self) -> Mapping[str, float]:
         """What the log says of this kind in this round."""
