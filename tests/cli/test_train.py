@@ -136,7 +136,7 @@ def test_an_earlier_training_is_not_overwritten(
     before = contents(trained)
     refusal = program(*training, "--out", trained).refusal
     assert refusal.startswith(
-        f"{trained} holds a training already; resume it, or give another folder, or write over it"
+        f"{trained} holds a training already; resume it (--resume), or give another folder, or write over it"
     )
     assert contents(trained) == before
 

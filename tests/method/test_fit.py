@@ -106,7 +106,9 @@ def test_a_folder_keeps_everything(digits: Split, tmp_path: Path) -> None:
 def test_an_earlier_training_is_not_overwritten(digits: Split, tmp_path: Path) -> None:
     fit_split(digits, settings=TINY, folder=tmp_path, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(TwinlatentError, match="holds a training already; resume it, or give another folder") as caught:
+    with pytest.raises(
+        TwinlatentError, match=r"holds a training already; resume it \(--resume\), or give another folder"
+    ) as caught:
         fit_split(digits, settings=TINY, seed=9, folder=tmp_path, progress=False)
     assert str(tmp_path) in str(caught.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

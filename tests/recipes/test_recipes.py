@@ -247,6 +247,8 @@ def test_a_shipped_one_may_be_asked_for_by_name() -> None:
         ("[game]\nencoder = 'c(3,3) z(2,2)'", "setting game.encoder: write networks.encoder in its place"),
         ("[game.augment]\nflip = true", "setting game.augment: write [augment] in its place"),
         ("[game.adversary]\nattack = 'fgsm'", "training attack 'fgsm' is unknown; choose from mim, pgd, cw"),
+        ("[substitutes.f_p]\nlayers = 'c(5,20 mp(2)'", "setting substitutes.f_p.layers: network 'c(5,20 mp(2)'"),
+        ("[networks]\nrobust = 'd(3) d(4)'", "setting networks.robust: network 'd(3) d(4)'"),
         ("name = 'other'", "a recipe is called as its file is; leave it out"),
         ("purpose = 'fast'", "purpose"),
     ],

@@ -67,7 +67,7 @@ def evaluate(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Evaluate a detector: accuracy, false positives, black-box and white-box attacks, checks of all that.
+    """Evaluate a detector: accuracy, false positives, black-box and white-box attacks, checks of these numbers.
 
     After an interruption, run the same command to resume.
     """

@@ -38,6 +38,8 @@ def reproduce(
 
     set_threads(threads)
     with resumable("what is finished is kept"):
+        if what not in (*MOTIVATION_CELLS, *CELLS):
+            raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join([*MOTIVATION_CELLS, *CELLS])}")
         if what in MOTIVATION_CELLS:
             if (subset or few) is not None:
                 raise TwinlatentError(f"--subset {subset or few}: {what} has one number of images; leave it out")

@@ -213,7 +213,7 @@ def _begin(folder: Path, places: Sequence[Path], overwrite: bool) -> None:
             clear(part)
         return
     if any((place / STATE_FILE).exists() for place in places):
-        raise TwinlatentError(f"{folder} holds a training already; resume it, or {ANEW}")
+        raise TwinlatentError(f"{folder} holds a training already; resume it (--resume), or {ANEW}")
     begun = _is_log(folder / LOG_FILE)  # of a training that was killed before its first state: nothing is lost
     refuse_present(folder, [n for n in TRAINING_FILES if n != LOG_FILE or not begun], "a detector", ANEW)
 

@@ -13,6 +13,7 @@ from twinlatent.evaluation.learners import JudgeSettings, SubstituteSettings
 from twinlatent.method.adversaries.search import TrainingAttack
 from twinlatent.method.detector import DetectorSettings
 from twinlatent.method.game import GameSettings
+from twinlatent.method.plans import plan
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.settings import check_names, checked, unknown
 
@@ -219,6 +220,11 @@ class Recipe(EvaluationRecipe):
             }
         return found
 
+    def _classifiers(self) -> dict[str, str]:
+        """Networks that must fit the images, by the name of their setting."""
+        own = {f"networks.{name}": getattr(self.networks, name) for name in ("classifier", "robust", "learner")}
+        return own | {f"substitutes.{name}.layers": found.layers for name, found in self.substitutes.items()}
+
     def check(self) -> None:
         """Raise `TwinlatentError` if any of its settings is none: a wrong one is found before anything is trained."""
         for name in self.baselines:
@@ -228,6 +234,11 @@ class Recipe(EvaluationRecipe):
             self.game_settings(attack)
         for method in BASELINE_ATTACKS if self.purpose != "paper" else ():
             self.baseline_settings(method)
+        for name, layers in self._classifiers().items():
+            try:
+                plan(layers, self.image_shape, "classifier")
+            except TwinlatentError as error:
+                raise TwinlatentError(f"setting {name}: {error}") from error
         self.motivation_settings("cw")
         for attack in self.motivation["with"]:
             self.motivation_settings(attack)

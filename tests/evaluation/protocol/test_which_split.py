@@ -248,5 +248,5 @@ def test_the_data_it_was_trained_on_must_be_there_to_be_meant(trained_detector: 
         TwinlatentError, match=r"^digits holds other images .* name the data set to judge it on these: d"
     ):
         split_of(carded(trained_detector, fingerprint="0"), progress=False)
-    with pytest.raises(TwinlatentError, match="'folder:photos', which has no name here; give the data set"):
+    with pytest.raises(TwinlatentError, match="'folder:photos'; say where these images are, as folder:PATH"):
         split_of(of_photos, progress=False)

@@ -41,7 +41,8 @@ def split_of(
     card = detector.card.get("data", {})
     trained_on = card.get("name", "unknown")
     if data is None and trained_on not in names():
-        raise TwinlatentError(f"the detector was trained on {trained_on!r}, which has no name here; give the data set")
+        where = f"{FOLDER}PATH" if trained_on.startswith(FOLDER) else "NAME"
+        raise TwinlatentError(f"the detector was trained on {trained_on!r}; say where these images are, as {where}")
     seed, name = detector.card.get("seed", 0), data or trained_on
     side = size or (detector.image_shape[-1] if name.startswith(FOLDER) else None)  # others have a size of their own
     split = load(name, seed=seed, size=side, progress=progress)
