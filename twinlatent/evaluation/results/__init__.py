@@ -1,35 +1,68 @@
 """What an evaluation leaves behind: rows, records, what checks and judges report, and the folder of all that."""
 
-from twinlatent.evaluation.results.folder import (
-    MODEL,
-    PAGE,
-    RESULTS,
-    UNFINISHED,
-    WHOSE,
-    evaluation_folder,
-    log_of,
-    read_log,
-)
-from twinlatent.evaluation.results.keeping import keep, kept, reused
-from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard, Status
-from twinlatent.evaluation.results.pictures import Flags, Floats, LatentPoints, Names, PairGrid
-from twinlatent.evaluation.results.records import (
-    MEAN,
-    MISCLASSIFIED_ONLY,
-    UNCHANGED,
-    WORST,
-    Label,
-    Metric,
-    Record,
-    checked_label,
-    complaint,
-    false_alarms,
-    read_json,
-    read_records,
-    write_records,
-)
-from twinlatent.evaluation.results.report import Report, read_run, write_run
-from twinlatent.evaluation.results.rows import Row, Rows, mean_over_substitutes, records_of
+from typing import TYPE_CHECKING
+
+from twinlatent.lazy import lazily
+
+if TYPE_CHECKING:
+    from twinlatent.evaluation.results.folder import (
+        MODEL,
+        PAGE,
+        RESULTS,
+        UNFINISHED,
+        WHOSE,
+        evaluation_folder,
+        log_of,
+        read_log,
+    )
+    from twinlatent.evaluation.results.keeping import keep, kept, reused
+    from twinlatent.evaluation.results.parts import (
+        Check,
+        Examples,
+        JudgeCase,
+        JudgedAttack,
+        JudgeReport,
+        ModelCard,
+        Status,
+    )
+    from twinlatent.evaluation.results.pictures import Flags, Floats, LatentPoints, Names, PairGrid
+    from twinlatent.evaluation.results.records import (
+        MEAN,
+        MISCLASSIFIED_ONLY,
+        UNCHANGED,
+        WORST,
+        Label,
+        Metric,
+        Record,
+        checked_label,
+        complaint,
+        false_alarms,
+        read_json,
+        read_records,
+        write_records,
+    )
+    from twinlatent.evaluation.results.report import Report, read_run, write_run
+    from twinlatent.evaluation.results.rows import Row, Rows, mean_over_substitutes, records_of
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "twinlatent.evaluation.results.folder": (
+                "MODEL", "PAGE", "RESULTS", "UNFINISHED", "WHOSE", "evaluation_folder", "log_of", "read_log",
+            ),
+            "twinlatent.evaluation.results.keeping": ("keep", "kept", "reused"),
+            "twinlatent.evaluation.results.parts": (
+                "Check", "Examples", "JudgeCase", "JudgedAttack", "JudgeReport", "ModelCard", "Status",
+            ),
+            "twinlatent.evaluation.results.pictures": ("Flags", "Floats", "LatentPoints", "Names", "PairGrid"),
+            "twinlatent.evaluation.results.records": (
+                "MEAN", "MISCLASSIFIED_ONLY", "UNCHANGED", "WORST", "Label", "Metric", "Record", "checked_label",
+                "complaint", "false_alarms", "read_json", "read_records", "write_records",
+            ),
+            "twinlatent.evaluation.results.report": ("Report", "read_run", "write_run"),
+            "twinlatent.evaluation.results.rows": ("Row", "Rows", "mean_over_substitutes", "records_of"),
+        },
+    )  # fmt: skip
 
 __all__ = [
     "Check",
