@@ -222,6 +222,27 @@ def test_images_it_was_trained_on_are_told_in_one_line(command, shared: int, tra
 # --- report and reproduce -------------------------------------------------------------------------------------------
 
 
+def test_what_an_evaluation_leaves_is_whole_until_any_file_of_it_is_damaged(
+    trained: Path, evaluated: Path, ok: Callable, program: Callable
+) -> None:
+    shutil.copytree(evaluated, "out")
+    said = ok("results", "check", "out", trained).out.splitlines()
+    assert f"{trained}/training.json: no result, left out" in said
+    (whole,) = [line for line in said if not line.endswith("left out")]
+    assert re.fullmatch(r"out/judged: an evaluation: \d+ records, \d+ checks, judges, pictures, a training log", whole)
+    for name, holds in (("judges.json", "what judges say"), ("model.json", "a model card"), ("checks.json", "checks")):
+        assert ok("results", "check", Path("out/judged", name)).out.endswith(f"{holds}\n")
+    assert "results.json: " in ok("results", "convert", "out").out
+    for path in sorted(Path("out/judged").glob("*")):
+        if path.name != "report.html":
+            before = path.read_bytes()
+            path.write_bytes(before[: len(before) // 2])
+            done = program("results", "check", "out")
+            assert f"{path}: " in done.out
+            assert (done.status, done.err) == (1, "twinlatent: 1 of 1 is damaged: out/judged\n")
+            path.write_bytes(before)
+
+
 def test_a_report_is_made_again_from_its_folder_alone(evaluated: Path, ok: Callable, program: Callable) -> None:
     shutil.copytree(evaluated / "judged", "judged")
     before = Path("judged/report.html").read_bytes()

@@ -1,14 +1,17 @@
 """What may lie in a folder of results, whether a file of it is whole, and old ones in today's form."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results import Check, complaint, read_json, read_records, write_records
+from twinlatent.evaluation.results.file import FORMAT
+from twinlatent.evaluation.results.folder import ARRAYS, MODEL, RECORDS, RESULTS
+from twinlatent.evaluation.results.parts import JudgeReport, ModelCard
+from twinlatent.evaluation.results.records import read_json, read_records, write_records
+from twinlatent.evaluation.results.report import read_checks, read_run, validated
 from twinlatent.provenance import Provenance
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -38,55 +41,103 @@ class Benchmark(BaseModel):
     provenance: Provenance
 
 
-def check_file(path: Path) -> str:
-    """Read a file of results: records of either form, checks of an evaluation, or a benchmark.
+_MARKS: Mapping[str, tuple[str, type[BaseModel]]] = {
+    "milliseconds": ("a benchmark", Benchmark),
+    "label_rule": ("a model card", ModelCard),
+    "cases": ("what judges say", JudgeReport),
+}
+"""Field by which a JSON object is known -> what it is, and the form that it must have."""
+
+
+def check_file(path: Path) -> str | None:
+    """Read a file of results, or all files of an evaluation's folder.
 
     Returns:
-        What it holds, such as `171 records`, for a reader.
+        What it holds, such as `171 records`, for a reader; None for JSON that is no result, such as training settings.
 
     Errors: `TwinlatentError`, one line that names the file, the row and the field.
     """
+    if path.is_dir():
+        return _evaluation(path)
     item = read_json(path)
-    if isinstance(item, list) and item and all(isinstance(one, Mapping) and "finding" in one for one in item):
-        for number, one in enumerate(item):
-            _valid(path, f"check {number}: ", partial(Check.model_validate, one))
-        return f"{len(item)} checks"
-    if isinstance(item, Mapping) and "milliseconds" in item:
-        _valid(path, "", partial(Benchmark.model_validate, item))
-        return "a benchmark"
-    records = read_records(path)
-    if not records:
-        raise TwinlatentError(f"{path}: holds no record")
-    old = "; of version 0.1.0's form: `twinlatent results convert` shortens it" if isinstance(item, list) else ""
-    return f"{len(records)} records{old}"
+    if _are_checks(item):
+        return f"{len(read_checks(path))} checks"
+    if isinstance(item, list) or _has_runs(item):
+        return f"{len(read_records(path))} records{_old(item)}"
+    for mark, (name, form) in _MARKS.items():
+        if isinstance(item, Mapping) and mark in item:
+            validated(path, form, item)
+            return name
+    return None
 
 
-def result_files(paths: Sequence[Path]) -> list[Path]:
-    """The files that are named, and all .json of the folders that are, whatever depth.
+def result_files(paths: Sequence[Path], *, whole: bool = False) -> list[Path]:
+    """The files that are named, and all .json of the folders that are, whatever depth; no hidden ones.
+
+    Args:
+        paths: of files and folders.
+        whole: in folders, give an evaluation's folder in place of the files that the evaluation left there.
 
     Errors: `TwinlatentError` if there is none, or one is not there.
     """
-    found = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise TwinlatentError(f"{missing[0]}: no such file or folder")
+    found = dict.fromkeys(file for path in paths for file in (_inside(path, whole) if path.is_dir() else [path]))
     if not found:
         raise TwinlatentError(f"{', '.join(map(str, paths))}: no .json file of results there")
-    return found
+    return list(found)
 
 
-def convert_file(path: Path) -> int:
-    """Write a file of records anew in today's form, which loses nothing; return how many there are.
+def convert_file(path: Path) -> str | None:
+    """Write a file of records of version 0.1.0 anew in today's form, which loses nothing; leave others as they are.
 
-    A file that has it already is left as it is.
+    Returns:
+        What it holds and what was done, for a reader; None for JSON that is no result.
 
-    Errors: `TwinlatentError` if it holds no records; it stays as it was.
+    Errors: `TwinlatentError` if it is damaged; it stays as it was.
     """
+    holds = check_file(path)
+    if not _old(read_json(path)):
+        return holds and f"{holds}, left as it is"
     records = read_records(path)
-    if isinstance(read_json(path), list):
-        write_records(path, records)
-    return len(records)
+    write_records(path, records)
+    return f"{len(records)} records, shortened"
 
 
-def _valid(path: Path, place: str, read: Callable[[], object]) -> None:
-    try:
-        read()
-    except ValidationError as error:
-        raise TwinlatentError(f"{path}: {place}{complaint(error)}") from error
+def _evaluation(folder: Path) -> str:
+    """What an evaluation left in its folder."""
+    run = read_run(folder)
+    parts = {"judges": run.judges, "pictures": run.grid or run.latents, "a training log": run.log}
+    there = [
+        f"{len(run.records)} records",
+        f"{len(run.checks)} checks",
+        *(name for name, part in parts.items() if part),
+    ]
+    return f"an evaluation: {', '.join(there)}{_old(read_json(folder / RECORDS))}"
+
+
+def _are_checks(item: object) -> bool:
+    return isinstance(item, list) and any(isinstance(one, Mapping) and "finding" in one for one in item)
+
+
+def _has_runs(item: object) -> bool:
+    return isinstance(item, Mapping) and ("runs" in item or item.get("format") == FORMAT)
+
+
+def _old(item: object) -> str:
+    """What to add where a file of that JSON value has version 0.1.0's form."""
+    is_old = isinstance(item, list) and not _are_checks(item)
+    return "; of version 0.1.0's form: `twinlatent results convert` shortens it" if is_old else ""
+
+
+def _inside(folder: Path, whole: bool) -> list[Path]:
+    """Results below a folder: .json files, and evaluations' folders in place of theirs if these are taken `whole`."""
+    kinds = ("*.json", ARRAYS) if whole else ("*.json",)
+    files = sorted(path for kind in kinds for path in folder.rglob(kind) if not path.is_dir())
+    shown = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return [path.parent if whole and path.name in RESULTS and _is_evaluation(path.parent) else path for path in shown]
+
+
+def _is_evaluation(folder: Path) -> bool:
+    return (folder / ARRAYS).exists() or ((folder / MODEL).exists() and (folder / RECORDS).exists())

@@ -151,13 +151,17 @@ def write_records(path: str | Path, records: Iterable[Record], *, detector: str 
 def read_records(path: str | Path) -> tuple[Record, ...]:
     """Read what `write_records` wrote, now or in version 0.1.0.
 
-    Errors: `TwinlatentError` naming the file, the record and the field when one is missing, unknown or wrong.
+    Errors: `TwinlatentError` naming the file, the record and the field when one is missing, unknown or wrong; and
+    where there is no record.
     """
     item = read_json(path)
     try:
-        return tuple(_record(path, place, row) for place, row in flat_rows(path, item))
+        records = tuple(_record(path, place, row) for place, row in flat_rows(path, item))
     except ValidationError as error:
         raise TwinlatentError(f"{path}: {complaint(error)}") from error
+    if not records:
+        raise TwinlatentError(f"{path}: holds no record")
+    return records
 
 
 def read_json(path: str | Path) -> object:

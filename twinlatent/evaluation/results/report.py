@@ -180,10 +180,10 @@ def read_run(folder: str | Path) -> Report:
     """
     folder = Path(folder)
     records, first = read_records(folder / RECORDS), first_run(read_json(folder / RECORDS))
-    model = _validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
-    log, checks = read_log(folder / LOG), _read_checks(folder / CHECKS)
+    model = validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
+    log, checks = read_log(folder / LOG), read_checks(folder / CHECKS)
     judges = folder / JUDGES
-    judged = _validated(judges, JudgeReport, read_json(judges)) if judges.exists() else None
+    judged = validated(judges, JudgeReport, read_json(judges)) if judges.exists() else None
     grid, latents = _read_pictures(folder / PICTURES)
     path = folder / ARRAYS
     arrays = _read_arrays(path)
@@ -231,7 +231,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy leaves damaged ones open
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise TwinlatentError(f"{path}: no such file") from error
@@ -240,20 +240,22 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise TwinlatentError(f"{path}: not an .npz of plain arrays: {reason}") from error
 
 
-def _validated(path: Path, kind: type[Kind], item: object, what: str = "") -> Kind:
+def validated(path: Path, kind: type[Kind], item: object, what: str = "") -> Kind:
+    """The JSON value `item` of `path` as a `kind`; `TwinlatentError` naming the file, then `what`, and the field."""
     try:
         return kind.model_validate(item)
     except ValidationError as error:
         raise TwinlatentError(f"{path}: {what}{complaint(error)}") from error
 
 
-def _read_checks(path: Path) -> tuple[Check, ...]:
+def read_checks(path: Path) -> tuple[Check, ...]:
+    """The checks in a file, none where there is no file; `TwinlatentError` naming the file, the check and the field."""
     if not path.exists():
         return ()
     items = read_json(path)
     if not isinstance(items, list):
         raise TwinlatentError(f"{path}: expected a JSON list of checks, found {type(items).__name__}")
-    return tuple(_validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
+    return tuple(validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
 
 
 def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentPoints | None]:
