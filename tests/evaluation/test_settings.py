@@ -1,17 +1,22 @@
 """What may be asked of an evaluation, as an object or as keywords."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.settings import Asked, EvaluationSettings, settings_of
 from twinlatent.evaluation.white_box.conditions import STANDARD_CW
+from twinlatent.method.fit import fit_split
+from twinlatent.method.game import GameSettings
+from twinlatent.zoo import load
 
 
 def test_keywords_are_the_fields() -> None:
@@ -64,3 +69,21 @@ def test_fewer_steps_are_fewer_for_every_attack() -> None:
     assert EvaluationSettings(steps=10).cw.steps == 15
     assert EvaluationSettings(steps=10).main.steps == 10
     assert EvaluationSettings(epsilon=0.1).main.epsilon == 0.1
+
+
+def test_the_recipe_a_detector_was_trained_with_decides_its_evaluation(digits: Split, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[evaluation]\nepsilon = 0.125\n[judges]\nsteps = 33\n[substitutes.cnn5]\nsteps = 7\n")
+    tiny = GameSettings(encoder="c(3,4) z(3,3)", decoder="d(64)", rounds=1, batch=4, adversary={"steps": 1})
+    made = fit_split(digits, preset="smoke", recipe=path, settings=tiny, progress=False)
+    asked = EvaluationSettings(substitutes=("cnn5",))
+    found = asked.for_images(digits, made.card)
+    assert found.networks is not None
+    assert (found.epsilon, found.judges and found.judges.steps, found.networks["cnn5"].steps) == (0.125, 33, 7)
+    made.save(tmp_path / "detector.safetensors")
+    assert asked.for_images(digits, load(tmp_path / "detector.safetensors").card) == found
+    usual = asked.for_images(digits, made.card, recipe="digits")
+    assert usual.networks is not None
+    assert (usual.epsilon, usual.judges and usual.judges.steps, usual.networks["cnn5"].steps) == (0.3, 1200, 600)
+    assert asked.for_images(digits, {}) == usual  # as of a file of version 0.1.0
+    assert EvaluationSettings(epsilon=0.2).for_images(digits, made.card).epsilon == 0.2
