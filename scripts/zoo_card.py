@@ -15,7 +15,10 @@ from twinlatent.files import write_text
 from twinlatent.report.select import overall
 
 ROUNDED = "- weights rounded to float16 after training, then calibrated again"
-RENAMED = "- the setting `underway` of the command is called `negatives.partway.share` today"
+RENAMED = (
+    "- settings of the command were renamed: `underway` is `negatives.partway.share`, `underway_to` is "
+    "`negatives.partway.farthest`"
+)
 BEFORE_SELECTION = (
     "- trained before data sets had a part for selection: selection images of today were among its training images"
 )

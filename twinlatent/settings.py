@@ -64,10 +64,17 @@ def _check_tables(annotation: Any, value: Any, name: str) -> None:
         _check_tables(get_args(annotation)[1], part, f"{name}.{key}")
 
 
-def unknown(name: str, known: Sequence[str]) -> TwinlatentError:
-    """The error for a setting that there is none of."""
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+def unknown(name: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> TwinlatentError:
+    """The error for a setting that there is none of.
+
+    Args:
+        name: that was given.
+        known: names that might stand in its place.
+        elsewhere: whole names of settings in tables, one of which may end like it.
+    """
+    within = [whole for whole in elsewhere if whole.endswith(f".{name}")]
+    near = within or difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
     return TwinlatentError(f"setting {name!r} is unknown; {meant}")
 
 
@@ -100,9 +107,17 @@ def override(settings: Settings, changes: Sequence[str]) -> Settings:
                 raise unknown(path, [f"{before}{known}" for known in place])
             place = place[step]
         if name not in place:
-            raise unknown(path, ["".join(f"{part}." for part in above) + known for known in place])
+            raise unknown(path, ["".join(f"{part}." for part in above) + known for known in place], flat(values))
         place[name] = None if value.strip().lower() == "none" else value.strip()
     return checked(lambda: type(settings)(**values))
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> list[str]:
+    """The whole names of all settings, as `adversary.epsilon`."""
+    found = []
+    for name, value in values.items():
+        found += flat(value, f"{above}{name}.") if isinstance(value, Mapping) else [f"{above}{name}"]
+    return found
 
 
 def as_toml(values: Mapping[str, Any]) -> str:
