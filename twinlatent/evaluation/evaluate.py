@@ -51,8 +51,8 @@ def evaluate(
         name: of a module or function in records and pages; None: that of its class or function.
         attacks: of your own, by name: each an `Attack`, or a function from a radius to one, such as its class. They
             join the suite at every radius and rate, and count in `worst` and in the checks.
-        folder: gets the results, see `Report.save`, and keeps what is done until all is; None keeps nothing. The page is
-            made by `page`, or later by `twinlatent report FOLDER`.
+        folder: gets the results, see `Report.save`, and keeps what is done until all is; None keeps nothing. The page
+            is made by `page`, or later by `twinlatent report FOLDER`.
         shared: keeps substitutes, their attacked images and judges, for several detectors; None: `folder` does. What
             was made with other images, settings or code is refused; records say which run made what was reused.
         log: file of the training's log, for the page; one that is damaged, or of another training, is refused.
