@@ -1,11 +1,15 @@
 """Settings by name: changes, and what is wrong in a line."""
 
+from functools import partial
+from typing import Literal
+
 import pytest
+from pydantic import BaseModel
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.game import GameSettings
 from twinlatent.recipes import shipped
-from twinlatent.settings import override
+from twinlatent.settings import checked, override
 
 BEFORE = shipped("digits-smoke").game_settings()
 
@@ -45,6 +49,22 @@ def test_a_change_without_sense_is_named(change: str, complaint: str) -> None:
         override(BEFORE, [change])
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_pydantic_calls_its_own_parts_is_left_out() -> None:
+    class Either(BaseModel):
+        kind: Literal["a"] | Literal["b", "c"] = "a"
+        by: dict[Literal["mim", "pgd"], int] = {}
+        size: Literal[1, 2] = 1
+
+    for values, line in (
+        ({"kind": "d"}, "setting kind = 'd': choose from a, b, c"),
+        ({"by": {"fgsm": 1}}, "setting by.fgsm = 'fgsm': choose from mim, pgd"),
+        ({"size": 3}, "setting size = 3: Input should be 1 or 2"),
+    ):
+        with pytest.raises(TwinlatentError) as caught:
+            checked(partial(Either.model_validate, values))
+        assert str(caught.value) == line
 
 
 @pytest.mark.parametrize("name", ["mnist-smoke", "mnist", "mnist-paper"])

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -27,13 +28,28 @@ def checked(make: Callable[[], Settings], above: str = "") -> Settings:
         return make()
     except ValidationError as error:
         first = error.errors()[0]
-        name = above + ".".join(map(str, first["loc"]))
+        name = above + ".".join(_place(first))
         if first["type"] == "extra_forbidden":
             raise TwinlatentError(f"setting {name!r} is unknown; docs/symbols.md lists them all") from error
         if first["type"] == "missing":
             raise TwinlatentError(f"setting {name!r} is missing; give it") from error
-        message = first["msg"].removeprefix("Value error, ")
+        message = _choices(error) or first["msg"].removeprefix("Value error, ")
         raise TwinlatentError(f"setting {name} = {first['input']!r}: {message}" if name else message) from error
+
+
+def _place(error: Mapping[str, Any]) -> list[str]:
+    """Names and numbers down to the setting, without pydantic's own, such as `literal['a','b']` and `[key]`."""
+    return [str(part) for part in error["loc"] if not (isinstance(part, str) and "[" in part)]
+
+
+def _choices(error: ValidationError) -> str:
+    """What may be chosen for the first setting that is wrong, if all that may be are texts; else nothing."""
+    first, *others = error.errors()
+    same = [first, *(other for other in others if _place(other) == _place(first))]
+    if any(each["type"] != "literal_error" for each in same):
+        return ""
+    texts = [text for each in same for text in re.findall(r"'([^']*)'", each["ctx"]["expected"])]
+    return f"choose from {', '.join(texts)}" if texts else ""
 
 
 def check_names(kind: type[BaseModel], values: dict[str, Any], above: str = "") -> None:

@@ -24,13 +24,21 @@ def test_keywords_are_the_fields() -> None:
     asked = settings_of(None, {"epsilon": 0.2, "judges": {"steps": 3}, "radii": [0.5]})
     assert asked == EvaluationSettings(epsilon=0.2, judges=JudgeSettings(steps=3), radii=(0.5,))
     assert settings_of(asked, {}) is asked
+    assert settings_of(asked.model_dump(mode="json"), {}) == asked, "as a report keeps them"
 
 
 @pytest.mark.parametrize(
     ("settings", "asked", "line"),
     [
         (None, {"few": 3}, "setting 'few' is unknown"),
-        (None, {"suite": "huge"}, "setting suite.* = .huge."),
+        (None, {"imags": 3}, r"'imags' is unknown; did you mean images\?"),
+        (None, {"judges": {"stps": 3}}, r"'judges\.stps' is unknown; did you mean judges\.steps\?"),
+        (None, {"suite": "quik"}, "^setting suite = 'quik': choose from none, quick, standard, paper$"),
+        (None, {"substitutes": ["cnn5", "f_p", "cnn5"]}, "substitutes = .*: cnn5 is named twice; name each once"),
+        (None, {"condition_radii": [0.1, 0.2, 0.1]}, "condition_radii = .*: 0.1 is named twice"),
+        ({"suite": "none"}, {"images": 3}, "images given beside settings"),
+        ({"suit": "none"}, {}, r"'suit' is unknown; did you mean suite\?"),
+        ("quick", {}, "settings is a str; give twinlatent.EvaluationSettings, or a dict"),
         (None, {"judges": {"steps": 0}}, r"setting judges\.steps = 0"),
         (EvaluationSettings(), {"images": 3, "seed": 1}, "images, seed given beside settings"),
     ],

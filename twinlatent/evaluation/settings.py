@@ -19,7 +19,7 @@ from twinlatent.evaluation.learners import JudgeSettings, SubstituteName, Substi
 from twinlatent.evaluation.protocol import WhiteBoxSettings
 from twinlatent.evaluation.white_box import STANDARD_CW, WhiteBoxPlan
 from twinlatent.recipes import kept_in, recipe_of
-from twinlatent.settings import checked
+from twinlatent.settings import check_names, checked
 
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
 IMAGES, SUBSET = 1000, 100
@@ -56,7 +56,7 @@ class EvaluationSettings(BaseModel):
 
     _by_value = field_validator("*", mode="before")(by_value)
 
-    suite: SuiteName | Literal["none"] = "standard"
+    suite: Literal["none", SuiteName] = "standard"
     substitutes: Annotated[tuple[SubstituteName, ...], Field(min_length=1)] = SUBSTITUTES
     networks: dict[SubstituteName, SubstituteSettings] | None = None
     blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
@@ -69,6 +69,14 @@ class EvaluationSettings(BaseModel):
     steps: Annotated[int, Field(ge=1)] | None = None
     judges: JudgeSettings | None = None
     seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
+
+    @field_validator("substitutes", "radii", "condition_radii")
+    @classmethod
+    def _are_named_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = next((value for number, value in enumerate(values) if value in values[:number]), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is named twice; name each once")
+        return values
 
     @model_validator(mode="after")
     def _main_point_exists(self) -> Self:
@@ -119,7 +127,7 @@ class EvaluationSettings(BaseModel):
 class Asked(TypedDict, total=False):
     """The fields of `EvaluationSettings`, as keywords."""
 
-    suite: SuiteName | Literal["none"]
+    suite: Literal["none", SuiteName]
     substitutes: Sequence[SubstituteName]
     networks: Mapping[SubstituteName, SubstituteSettings] | None
     blackbox_images: int
@@ -134,16 +142,24 @@ class Asked(TypedDict, total=False):
     seed: int
 
 
-def settings_of(settings: EvaluationSettings | None, asked: Mapping[str, Any]) -> EvaluationSettings:
-    """The settings, or those of which keywords say what differs from the defaults.
+def settings_of(
+    settings: EvaluationSettings | Mapping[str, Any] | None, asked: Mapping[str, Any]
+) -> EvaluationSettings:
+    """The settings, or those of which keywords or a mapping say what differs from the defaults.
 
     Raises:
-        TwinlatentError: both are given, or a keyword is no field or has a wrong value.
+        TwinlatentError: settings and keywords are both given, or one is no field or has a wrong value.
     """
-    if settings is None:
-        return checked(lambda: EvaluationSettings(**asked))
-    if asked:
+    if settings is not None and asked:
         raise TwinlatentError(
             f"{listed(list(asked))} given beside settings; put it into the settings, or leave those out"
         )
-    return settings
+    if isinstance(settings, EvaluationSettings):
+        return settings
+    given: object = asked if settings is None else settings
+    if not isinstance(given, Mapping):
+        raise TwinlatentError(f"settings is a {type(given).__name__}; give twinlatent.EvaluationSettings, or a dict of "
+                              'its fields such as {"suite": "quick"}')  # fmt: skip
+    values = dict(given)
+    check_names(EvaluationSettings, values)
+    return checked(lambda: EvaluationSettings(**values))
