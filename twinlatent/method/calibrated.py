@@ -262,13 +262,16 @@ class CalibratedDetector(ABC):
             return torch.empty(0, *self.image_shape)
         return check_images(images, shape=self.image_shape)[0]
 
+    def _said(self, answers: Outputs, n: int) -> Scored:
+        """Of the first n images."""
+        return Scored(answers.labels[:n].cpu(), answers.suspicion_of_label[:n].cpu())
+
     def _scored(self, images: Array, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
         """Of each score that `answer` gives."""
         found: dict[str, list[Scored]] = {}
         for n, chunk in chunks(self._checked(images)):
             for score, answers in answer(chunk.to(self.device)).items():
-                part = Scored(answers.labels[:n].cpu(), answers.suspicion_of_label[:n].cpu())
-                found.setdefault(score, []).append(part)
+                found.setdefault(score, []).append(self._said(answers, n))
         return {
             score: Scored(torch.cat([part.label for part in parts]), torch.cat([part.suspicion for part in parts]))
             for score, parts in found.items()

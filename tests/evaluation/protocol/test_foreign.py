@@ -121,6 +121,37 @@ def test_an_answer_that_is_nan_for_a_later_image_is_refused_too(digits: Split) -
         pass
 
 
+@pytest.mark.parametrize("part", ["logits", "suspicion", "robust"])
+def test_nan_for_other_than_benign_images_ends_it_in_a_line_and_counts_for_nobody(part: str, digits: Split) -> None:
+    """Attacked images lie between the 17 grey levels of this set; there the model hides behind NaN."""
+
+    def model(images: Tensor) -> tl.Outputs:
+        outputs = linear(images)
+        parts = {"logits": outputs.logits, "suspicion": outputs.suspicion, "robust": outputs.logits}
+        hidden = ((16 * images) % 1 != 0).flatten(1).any(1)[:, None]
+        return tl.Outputs(**parts | {part: torch.where(hidden, torch.nan, parts[part])})
+
+    line = f"model: its {part} is NaN for 3 of 5 .*, and NaN is no defence; answer every image"
+    images = digits.test.images[:5].clone()
+    images[:3] *= 0.9
+    with detector_of(model, digits) as detector:
+        assert len(detector.detect(digits.test.images).label) == len(digits.test)
+        for ask in (detector, detector.detect, detector.scored):
+            with pytest.raises(TwinlatentError, match=line):
+                ask(images)
+        with pytest.raises(TwinlatentError, match="NaN is no defence"):
+            tl.attacks.fgsm(detector, digits.test.images, digits.test.labels, epsilon=0.1)
+
+
+def test_nan_for_the_black_images_that_fill_a_chunk_is_nobody_s_concern(digits: Split) -> None:
+    def model(images: Tensor) -> tl.Outputs:
+        outputs = linear(images)
+        return tl.Outputs(outputs.logits, outputs.suspicion / images.amax((1, 2, 3))[:, None])
+
+    with detector_of(model, digits) as detector:
+        assert detector.detect(digits.test.images[:3]).suspicion.isfinite().all()
+
+
 def test_without_attacks_no_gradients_are_needed(digits: Split) -> None:
     with detector_of(REFUSED[8][0], digits, attacked=False) as detector:  # type: ignore[arg-type]
         assert len(detector.detect(digits.test.images[:3]).label) == 3
@@ -131,6 +162,9 @@ def test_names_are_short_lines_and_ours_keep_theirs(digits: Split, trained_detec
         assert detector.method == "lambda"
     for name in ("", "two\nlines", "x" * 81):
         with pytest.raises(TwinlatentError, match=r"name .*1 to 80 printable"), detector_of(linear, digits, name):
+            pass
+    for name in ("twinlatent", "gong", "GAT ", "adversarial-training"):
+        with pytest.raises(TwinlatentError, match="a detector of this package so"), detector_of(linear, digits, name):
             pass
     with pytest.raises(TwinlatentError, match="is called twinlatent"), detector_of(trained_detector, digits, "mine"):
         pass

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from twinlatent.attacks.guides import NO_GRADIENT
 from twinlatent.attacks.models import frozen, no_probabilities
+from twinlatent.baselines.methods import METHODS
+from twinlatent.cells import OURS
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results import checked_label
-from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
+from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, Scored, chunks, unknown_score
 from twinlatent.outputs import Outputs, at_label
 from twinlatent.torch_state import CPU, Device, check_device, fresh_torch, own_random_state
 
@@ -58,7 +60,10 @@ class Answering:
 
 @final
 class Foreign(CalibratedDetector):
-    """A user's model with a calibration; made by `detector_of`, which freezes it as long as it is asked."""
+    """A user's model with a calibration; made by `detector_of`, which freezes it as long as it is asked.
+
+    Whoever asks it gets numbers or a `TwinlatentError`: NaN passes no criterion, so it would count as a defence.
+    """
 
     @fresh_torch()
     def __init__(self, answering: Answering, split: Split) -> None:
@@ -102,11 +107,29 @@ class Foreign(CalibratedDetector):
         model = self._answering.model
         return self.method, model if isinstance(model, nn.Module) else None, vars(self._answers)
 
+    def __call__(self, images: Tensor) -> Outputs:
+        """As attacks ask it."""
+        return self._numbers(self.outputs(images))
+
     def outputs(self, images: Tensor) -> Outputs:
         return self._answering(images)
 
     def outputs_by_score(self, images: Tensor) -> dict[str, Outputs]:
         return {self.score: self.outputs(images)}
+
+    def _said(self, answers: Outputs, n: int) -> Scored:
+        self._numbers(_each(answers, lambda part: part[:n]))  # beyond are the black images of `chunks`
+        return super()._said(answers, n)
+
+    def _numbers(self, answers: Outputs) -> Outputs:
+        """The answers; `TwinlatentError` if one is NaN."""
+        for part, values in _parts(answers):
+            bad = values.isnan().any(1)
+            if bool(bad.any()):
+                raise TwinlatentError(f"{self.method}: its {part} is NaN for {int(bad.sum())} of {len(bad)} test or "
+                                      "attacked images, and NaN is no defence; answer every image in [0, 1] with "
+                                      "numbers, one to refuse with a high suspicion")  # fmt: skip
+        return answers
 
     def with_score(self, score: str) -> "Foreign":
         if score != self.score:
@@ -141,7 +164,8 @@ def detector_of(
 
     Raises:
         TwinlatentError: a model that cannot answer the split's images; or with another shape, number of classes or
-            type, with NaN, with probabilities instead of logits, or without gradients where they are needed.
+            type, with NaN, with probabilities instead of logits, or without gradients where they are needed; a name
+            that a detector of this package has; and within the block, whenever the model answers an image with NaN.
     """
     if isinstance(model, CalibratedDetector):
         if name is not None:
@@ -153,10 +177,17 @@ def detector_of(
         hint = f"twinlatent.load({given!r})" if isinstance(given, str) else "a module or function"
         raise TwinlatentError(f"the model is a {type(given).__name__}, which answers no images; give {hint}")
     own = getattr(model, "__name__", type(model).__name__).strip("<>")
-    answering = Answering(model, checked_label("name", own if name is None else name))
+    answering = Answering(model, _free_name(own if name is None else name))
     with frozen(model):
         _check_first(answering, split, attacked)
         yield Foreign(answering, split)
+
+
+def _free_name(name: str) -> str:
+    """The name, if records can have it and no detector of this package does."""
+    if checked_label("name", name).strip().lower() in (OURS, *METHODS):
+        raise TwinlatentError(f"name {name!r}: records call a detector of this package so; give another with name=")
+    return name
 
 
 @fresh_torch()
@@ -185,9 +216,7 @@ def _named(name: str, images: Tensor) -> Iterator[None]:
 
 def _check(answer: Outputs, shape: tuple[int, int]) -> None:
     """Raise `TwinlatentError` unless all parts are finite and a column a class."""
-    for part, values in (("logits", answer.logits), ("suspicion", answer.suspicion), ("robust", answer.robust)):
-        if values is None:
-            continue
+    for part, values in _parts(answer):
         if tuple(values.shape) != shape:
             hint = "; for one number an image give value[:, None].expand_as(logits)" if part != "logits" else ""
             raise TwinlatentError(f"it answers {shape[0]} images of {shape[1]} classes with {part} of shape "
@@ -210,6 +239,12 @@ def _benign(answering: Answering, images: Tensor) -> BenignAnswers:
     labels, suspicion = torch.cat([o.labels for o in found]), torch.cat([o.suspicion_of_label for o in found])
     robust = [at_label(o.robust, o.labels) for o in found if o.robust is not None]
     return BenignAnswers(labels, suspicion, torch.cat(robust) if robust else None)
+
+
+def _parts(answer: Outputs) -> list[tuple[str, Tensor]]:
+    """What decides on success, by name."""
+    named = (("logits", answer.logits), ("suspicion", answer.suspicion), ("robust", answer.robust))
+    return [(name, part) for name, part in named if part is not None]
 
 
 def _each(answer: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
