@@ -51,6 +51,11 @@ def refuse_present(folder: Path, names: Iterable[str], what: str, mend: str = "g
         raise TwinlatentError(f"{folder} holds {what} already ({there}); {mend}")
 
 
+def holds_work(folder: Path) -> bool:
+    """Whether any unfinished work is kept below `folder`: a network, or a batch of an attack."""
+    return any(path.suffix in (".npz", ".safetensors") and OURS.fullmatch(path.name) for path in folder.rglob("*"))
+
+
 def clear(folder: Path) -> None:
     """Remove the files of unfinished work below `folder`, and folders that are empty then. Other files stay."""
     for place, _, names in os.walk(folder, topdown=False):

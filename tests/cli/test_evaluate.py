@@ -196,6 +196,28 @@ def test_an_evaluation_that_was_interrupted_gives_the_same_numbers(
     assert min(seconds) > first_sitting > 0
 
 
+@pytest.mark.parametrize(
+    ("when", "said"), [(0, "nothing was done yet"), (1, "finished batches are kept; the same com")]
+)
+def test_ctrl_c_says_truly_what_is_kept(when: int, said: str, trained: Path, program, monkeypatch, fewer_steps) -> None:
+    real, calls = whole.train_substitute, []
+
+    def stopping(*given, **options):
+        calls.append(given)
+        if len(calls) > when:
+            raise KeyboardInterrupt
+        return real(*given, **options)
+
+    monkeypatch.setattr(whole, "train_substitute", stopping)
+    fewer_steps(monkeypatch, 2)
+    for shared in ([], ["--shared", "shared"]):
+        calls.clear()
+        done = program("evaluate", trained, *OUTSIDE, 2, "--out", f"judged{len(shared)}", *shared, "--no-progress")
+        assert done.status == INTERRUPTED
+        assert f"twinlatent: stopped; {said}" in done.err
+    assert Path("judged0").exists() == bool(when)
+
+
 def untouched(kept: dict[Path, int]) -> bool:
     """Whether all kept batches are as they were."""
     return all(path.stat().st_mtime_ns == time for path, time in kept.items())

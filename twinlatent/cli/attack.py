@@ -67,7 +67,7 @@ def attack(
     from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
     from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.evaluation.results.records import write_records
-    from twinlatent.evaluation.white_box.suite import attack_to_file
+    from twinlatent.evaluation.white_box.suite import attack_to_file, unfinished_of
     from twinlatent.report.console import print_attacks
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device
@@ -85,7 +85,7 @@ def attack(
     split = split_of(detector, data, size=size, progress=progress, say=say_aside)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
-    with resumable():
+    with resumable(places=(unfinished_of(path),)):
         run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
     if records is not None:
         write_records(records, run.records, detector=detector.fingerprint, settings=settings.model_dump(mode="json"))

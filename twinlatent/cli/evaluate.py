@@ -73,6 +73,7 @@ def evaluate(
     """
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.protocol.which_split import split_of
+    from twinlatent.evaluation.results.folder import UNFINISHED
     from twinlatent.evaluation.settings import IMAGES, SUBSET, EvaluationSettings
     from twinlatent.report.console import print_run
     from twinlatent.report.page import write_page
@@ -90,7 +91,7 @@ def evaluate(
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
              "steps": steps, "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
-    with resumable():
+    with resumable(places=(folder / UNFINISHED, shared)):
         run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared,
                           log=_log_beside(model, detector), page=write_page, overwrite=force,
                           progress=progress)  # fmt: skip

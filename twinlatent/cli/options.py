@@ -1,12 +1,14 @@
 """Options that several commands share, and what they do with them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twinlatent.claims import holds_work
 from twinlatent.errors import TwinlatentError
 from twinlatent.failures import INTERRUPTED, fail
 
@@ -59,9 +61,16 @@ def say_aside(line: str) -> None:
 
 
 @contextmanager
-def resumable(kept: str = "finished batches are kept") -> Iterator[None]:
-    """Within the block Ctrl-C ends the program with a line that says what is kept, and how to resume."""
+def resumable(kept: str = "finished batches are kept", places: Sequence[Path | None] = ()) -> Iterator[None]:
+    """Within the block Ctrl-C ends the program with a line that says what is kept, and how to resume.
+
+    Args:
+        kept: what is kept.
+        places: folders that would keep it; where none does, nothing was done yet. None given: something is kept.
+    """
     try:
         yield
     except KeyboardInterrupt:
+        if places and not any(place is not None and holds_work(place) for place in places):
+            fail("stopped; nothing was done yet", INTERRUPTED)
         fail("; ".join(filter(None, ("stopped", kept, "the same command resumes"))), INTERRUPTED)

@@ -91,7 +91,7 @@ def _clock(folder: Path | None) -> Iterator[Callable[[], float]]:
     """Seconds so far, those of earlier sittings too: kept in the folder when this one ends or is interrupted."""
     path, began, before = folder and folder / "seconds.json", time.monotonic(), 0.0
     if path is not None:
-        with suppress(OSError, ValueError, TypeError):  # none was kept, or no number
+        with suppress(OSError, ValueError, TypeError):  # none was kept, or not a number
             before = float(json.loads(path.read_text(encoding="utf-8")))
 
     def so_far() -> float:

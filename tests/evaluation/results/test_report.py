@@ -80,6 +80,22 @@ def test_threshold_and_log_may_be_absent(tmp_path: Path) -> None:
     assert (read_run(tmp_path).threshold, read_run(tmp_path).log) == (None, ())
 
 
+def test_what_was_never_attacked_with_the_detector_known_is_said() -> None:
+    without = replace(a_run(), records=(RECORD,))
+    with pytest.raises(
+        TwinlatentError, match="SR@5 % was not measured, since no white box was run; evaluate with suite"
+    ):
+        without.sr()
+
+
+def test_unfinished_work_is_told_from_no_results(tmp_path: Path) -> None:
+    with suppress(KeyboardInterrupt), evaluation_folder(tmp_path, {}):
+        (tmp_path / UNFINISHED / "judge.safetensors").write_bytes(b"kept")
+        raise KeyboardInterrupt
+    with pytest.raises(TwinlatentError, match="unfinished evaluation; the same `evaluate` command resumes it"):
+        read_run(tmp_path)
+
+
 def absent(field: str) -> Any:
     return () if field == "checks" else None
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinlatent.claims import claimed, clear, refuse_present
+from twinlatent.claims import claimed, clear, holds_work, refuse_present
 from twinlatent.code_digest import code_identity
 from twinlatent.errors import TwinlatentError, listed
 from twinlatent.evaluation.results.records import read_json
@@ -50,7 +50,7 @@ def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: b
         try:
             yield
         except BaseException:
-            if [path.name for path in unfinished.iterdir()] == [WHOSE]:  # nothing was done
+            if not holds_work(unfinished):
                 clear(unfinished)
             raise
         clear(unfinished)

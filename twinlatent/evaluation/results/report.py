@@ -20,7 +20,17 @@ from pydantic import BaseModel, ValidationError
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate
 from twinlatent.evaluation.results.file import first_run
-from twinlatent.evaluation.results.folder import ARRAYS, CHECKS, JUDGES, LOG, MODEL, PICTURES, RECORDS, read_log
+from twinlatent.evaluation.results.folder import (
+    ARRAYS,
+    CHECKS,
+    JUDGES,
+    LOG,
+    MODEL,
+    PICTURES,
+    RECORDS,
+    UNFINISHED,
+    read_log,
+)
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeReport, ModelCard
 from twinlatent.evaluation.results.pictures import (
     Floats,
@@ -115,6 +125,9 @@ class Report:
             epsilon: L∞ radius; None: that of the main point.
             attack: `worst` of all, or, at the main point, one of the suite.
         """
+        if not any(record.metric.startswith("sr@") for record in self.records):
+            raise TwinlatentError(f"SR@{100 * fpr:g} % was not measured, since no white box was run; evaluate with "
+                                  "suite quick, standard or paper")  # fmt: skip
         found = [r for r in self._records(f"sr@{round(100 * fpr)}") if r.score == self.model.score]
         main = next((r.epsilon for r in self.records if r.metric.startswith("sr@") and r.attack == UNCHANGED), None)
         wanted = (main or 0.0) if epsilon is None else epsilon
@@ -179,6 +192,8 @@ def read_run(folder: str | Path) -> Report:
     Errors: `TwinlatentError` naming the file, and the array or field, when one is missing or wrong.
     """
     folder = Path(folder)
+    if (folder / UNFINISHED).is_dir() and not (folder / RECORDS).exists():
+        raise TwinlatentError(f"{folder} holds an unfinished evaluation; the same `evaluate` command resumes it")
     records, first = read_records(folder / RECORDS), first_run(read_json(folder / RECORDS))
     model = validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
     log, checks = read_log(folder / LOG), read_checks(folder / CHECKS)

@@ -220,6 +220,11 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
         np.savez_compressed(temporary, worst=worst, worst_attack=by, about=json.dumps(about), **arrays)
 
 
+def unfinished_of(path: Path) -> Path:
+    """The folder beside `path` that keeps what is done of `attack_to_file`."""
+    return path.with_name(f"{path.name}.unfinished")
+
+
 def attack_to_file(
     detector: CalibratedDetector,
     split: Split,
@@ -243,7 +248,7 @@ def attack_to_file(
         if path.exists() and not (overwrite and path.is_file()):
             raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
         split = fitted(detector, split)
-        unfinished = path.with_name(f"{path.name}.unfinished")
+        unfinished = unfinished_of(path)
         run = attack_detector(detector, split, settings, folder=unfinished, overwrite=overwrite, progress=progress)
         save_run(path, run, split, settings)
         clear(unfinished)
