@@ -14,6 +14,7 @@ import twinlatent as tl
 from twinlatent.attacks.attack import Attack, Found
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import whole
 from twinlatent.evaluation.black_box import substitutes
 from twinlatent.evaluation.checks import run as checks
 from twinlatent.evaluation.learners import JudgeSettings
@@ -96,6 +97,16 @@ class Inverted(Attack):
         )
 
 
+@dataclass(frozen=True)
+class Answering(Attack):
+    """What a function makes of the images."""
+
+    answer: Callable[[Tensor], Any]
+
+    def __call__(self, model, images, aim, criterion):
+        return self.answer(images)
+
+
 @pytest.fixture(scope="module")
 def folder(digits: Split, tmp_path_factory, fewer_steps) -> Path:
     """An evaluation of a user's function with attacks of theirs."""
@@ -159,10 +170,40 @@ def test_a_report_says_what_was_not_measured_and_what_was(folder: Path, tmp_path
         ({"mine": 3}, {}, "attack 'mine' is a int; give an Attack"),
         ({"mine": float}, {}, "attack 'mine' makes a float of a radius"),
         ({"mine": Inverted}, {"suite": "none"}, "attacks mine join a suite"),
-        ({}, {"imges": 3}, "setting 'imges' is unknown"),
+        ({}, {"imges": 3}, r"setting 'imges' is unknown; did you mean images\?"),
+        ({}, {"folder": 3}, "folder is 3; give a path"),
+        ({}, {"shared": 3}, "shared is 3; give a path"),
+        ({}, {"log": 3}, "log is 3; give a path"),
+        ([Inverted], {}, "attacks is a list; give a dict"),
+        ({3: Inverted}, {}, "attack 3: give a name"),
+        ({"mine": tl.attacks.pgd}, {}, r"attack 'mine': cannot be made for radius 0\.4: TypeError: pgd\(\) missing 2"),
+        ({"mine": Answering(lambda x: x)}, {}, "attack 'mine': it answers with a Tensor; return twinlatent.attacks.Fo"),
+        ({"mine": Answering(lambda x: Found.nothing(x[:, :, 1:]))}, {}, r"'mine': .* images of shape \(2, 1, 7, 8\)"),
+        ({"mine": Answering(lambda x: Found.nothing(x[:1]))}, {}, r"'mine': .* images of shape \(1, 1, 8, 8\); give"),
+        ({"mine": Answering(lambda x: Found.nothing(x.log() * 0))}, {}, "'mine': it answers with images that hold NaN"),
+        ({"mine": Answering(lambda x: x @ WEIGHTS)}, {}, "attack 'mine': RuntimeError: .*; mend the attack"),
+        ({"mine": lambda epsilon: Inverted(1 // (epsilon > 0.3))}, {}, r"made for radius 0\.2: ZeroDivisionError"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_any_work(attacks, more, line, digits: Split, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_refused_before_any_work(
+    attacks, more, line, digits: Split, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(whole, "train_substitute", None)
+    asked = {"folder": tmp_path / "new"} | TINY | more
     with pytest.raises(TwinlatentError, match=line):
-        tl.evaluate(noisy, digits, attacks=attacks, folder=tmp_path / "new", progress=False, **TINY | more)
+        tl.evaluate(noisy, digits, attacks=attacks, progress=False, **asked)
     assert not (tmp_path / "new").exists()
+
+
+def test_ctrl_c_in_an_attack_is_no_failure_of_it(digits: Split, tmp_path: Path) -> None:
+    def stop(_: Tensor) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tl.evaluate(noisy, digits, attacks={"mine": Answering(stop)}, folder=tmp_path / "new", progress=False, **TINY)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_is_no_split() -> None:
+    with pytest.raises(TwinlatentError, match=r"^split is a str; give twinlatent\.data\.load\('digits'\)$"):
+        tl.evaluate(noisy, "digits")  # type: ignore[arg-type]

@@ -192,7 +192,7 @@ def run(
         for start in range(0, len(images), batch_size):
             batch = slice(start, start + batch_size)
             with _one_line():
-                found = attack(answer, images[batch], aim[batch], wanted)
+                found = checked_found(attack(answer, images[batch], aim[batch], wanted), images[batch])
             parts.append(_judged(found, answer, images[batch], aim[batch], wanted))
             if progress is not None:
                 progress(min(start + batch_size, len(images)))
@@ -208,6 +208,22 @@ def _one_line() -> Iterator[None]:
             raise
         raise TwinlatentError("the model was made in torch.inference_mode and has no gradients; attack "
                               "copy.deepcopy(model), made outside of it") from error  # fmt: skip
+
+
+def checked_found(found: object, images: Tensor) -> Found:
+    """What an attack answers for images (n, channels, H, W); `TwinlatentError` if that is no `Found` for them."""
+    if not isinstance(found, Found):
+        raise TwinlatentError(f"it answers with a {type(found).__name__}; return twinlatent.attacks.Found, such as "
+                              "Found.iterate(images, criterion(model(images), aim), rank)")  # fmt: skip
+    for field in fields(found):
+        part: object = getattr(found, field.name)
+        shape = tuple(images.shape) if field.name == "images" else (len(images),)
+        if not isinstance(part, Tensor) or tuple(part.shape) != shape:
+            given = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else f"type {type(part).__name__}"
+            raise TwinlatentError(f"it answers with {field.name} of {given}; give a tensor of shape {shape}")
+    if bool(found.images.isnan().any()):
+        raise TwinlatentError("it answers with images that hold NaN; give numbers in [0, 1]")
+    return found
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Unpack
 
+from twinlatent.arguments import file_path
 from twinlatent.data import Split
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
@@ -23,7 +24,7 @@ def evaluate(
     model: Judgeable,
     split: Split,
     *,
-    settings: EvaluationSettings | None = None,
+    settings: EvaluationSettings | Mapping[str, Any] | None = None,
     name: str | None = None,
     recipe: str | Path | None = None,
     attacks: Mapping[str, OwnAttack] = MappingProxyType({}),
@@ -45,12 +46,13 @@ def evaluate(
             `Outputs`, which is calibrated on `split.calibration`. A module is in evaluation mode meanwhile and its
             parameters ask for no gradients; afterwards all is as it was.
         split: its data set; test images are attacked, training images train substitutes and judges.
-        settings: what is asked; None: the keywords say it.
+        settings: what is asked, or a mapping of its fields; None: the keywords say it.
         recipe: name of a recipe, or its file, for radius, substitutes and judges; None: the one that the detector was
             trained with, else that of the images.
         name: of a module or function in records and pages; None: that of its class or function.
         attacks: of your own, by name: each an `Attack`, or a function from a radius to one, such as its class. They
-            join the suite at every radius and rate, and count in `worst` and in the checks.
+            join the suite at every radius and rate, and count in `worst` and in the checks. Each is tried on two
+            calibration images first.
         folder: gets the results, see `Report.save`, and keeps what is done until all is; None keeps nothing. The page
             is made by `page`, or later by `twinlatent report FOLDER`.
         shared: keeps substitutes, their attacked images and judges, for several detectors; None: `folder` does. What
@@ -63,9 +65,11 @@ def evaluate(
         **asked: fields of `EvaluationSettings`, such as `suite`, `epsilon` and `images`; not together with `settings`.
 
     Raises:
-        TwinlatentError: a model that cannot be judged, see `detector_of`; it was made for other images, or there are
-            too few calibration images for the rate; settings that do not exist; or the folder holds something else.
+        TwinlatentError: a model that cannot be judged, see `detector_of`, or answers an attacked image with NaN; it was
+            made for other images, or there are too few calibration images for the rate; settings that do not exist; an
+            attack that fails; or the folder holds something else.
     """
+    _check_split(split)
     settings, own = settings_of(settings, asked), checked_attacks(attacks)
     settings = settings.for_images(split, model.card if isinstance(model, CalibratedDetector) else {}, recipe)
     made = at_radius(own, settings.epsilon or EPSILON)
@@ -73,15 +77,15 @@ def evaluate(
         raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard or paper")
     with detector_of(model, split, name, attacked=settings.suite != "none") as detector:
         judged = partial(evaluate_all, detector, split, settings, own=own, title=title,
-                         shared=None if shared is None else Path(shared), progress=progress)  # fmt: skip
+                         shared=None if shared is None else file_path("shared", shared), progress=progress)  # fmt: skip
         about: Any = {
-            "log": () if log is None else log_of(Path(log), detector.card),
+            "log": () if log is None else log_of(file_path("log", log), detector.card),
             "detector": detector.fingerprint,
             "settings": settings.model_dump(mode="json"),
         }
         if folder is None:
             return replace(judged(), **about)
-        folder = Path(folder)
+        folder = file_path("folder", folder)
         whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
                  "attacks": digest(made)}  # fmt: skip
         with evaluation_folder(folder, whose, overwrite=overwrite):
@@ -89,3 +93,9 @@ def evaluate(
             report.save(folder)
             page(folder)
         return report
+
+
+def _check_split(split: object) -> None:
+    if not isinstance(split, Split):
+        hint = f"twinlatent.data.load({split!r})" if isinstance(split, str) else "that of twinlatent.data.load(name)"
+        raise TwinlatentError(f"split is a {type(split).__name__}; give {hint}")

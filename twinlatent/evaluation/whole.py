@@ -10,7 +10,7 @@ from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box import BLACK_BOX, at_epsilon, evaluate_blackbox, train_substitute
 from twinlatent.evaluation.judged import with_white_box
-from twinlatent.evaluation.protocol import OwnAttack, fitted
+from twinlatent.evaluation.protocol import OwnAttack, fitted, try_attacks
 from twinlatent.evaluation.results import Report
 from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.method.calibrated import CalibratedDetector
@@ -38,6 +38,9 @@ def evaluate_all(
             f"the calibration images tell no rate below {finest:.3g}, and the white box needs {settings.fpr:g}; "
             "calibrate on more images, or leave it out with suite none"
         )
+    if own and settings.suite != "none":
+        radii = (settings.plan.main.epsilon, *settings.plan.epsilons)
+        try_attacks(own, radii, detector, split.calibration, settings.fpr, settings.seed)
     attacked, images = (min(n, len(split.test)) for n in (settings.blackbox_images, settings.images))
     settings, shared = settings.model_copy(update={"images": images}), shared or (folder and folder / "shared")
     networks = settings.networks or {}

@@ -1,16 +1,15 @@
 """Who is attacked, at which points, on which images."""
 
 from twinlatent.evaluation.protocol.foreign import Judgeable, detector_of
-from twinlatent.evaluation.protocol.points import RATES, Point, draw, drawn_rows, other_points, won_before
-from twinlatent.evaluation.protocol.settings import (
-    BESIDE,
-    Goal,
+from twinlatent.evaluation.protocol.own_attacks import (
     OwnAttack,
-    WhiteBoxSettings,
     at_radius,
     checked_attacks,
+    try_attacks,
     with_attacks,
 )
+from twinlatent.evaluation.protocol.points import RATES, Point, draw, drawn_rows, other_points, won_before
+from twinlatent.evaluation.protocol.settings import BESIDE, Goal, WhiteBoxSettings
 from twinlatent.evaluation.protocol.which_split import fitted, split_of
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
     "fitted",
     "other_points",
     "split_of",
+    "try_attacks",
     "with_attacks",
     "won_before",
 ]

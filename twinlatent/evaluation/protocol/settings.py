@@ -1,19 +1,14 @@
-"""What is asked of attacks that know the detector, and attacks of the user's that join them."""
+"""What is asked of attacks that know the detector."""
 
-import re
-from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 
 from twinlatent.arguments import by_value
-from twinlatent.attacks.attack import Attack
 from twinlatent.attacks.balls import Norm
-from twinlatent.attacks.suites import KINDS, SuiteName
+from twinlatent.attacks.suites import SuiteName
 from twinlatent.data.split import SEED_LIMIT
-from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol.points import RATES
-from twinlatent.evaluation.results import WORST
 
 Goal = Literal["undetected", "c1c2", "misclassified"]
 """Besides being misclassified: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a
@@ -88,44 +83,3 @@ class WhiteBoxSettings(BaseModel):
         """What the records call a success rate."""
         rates: dict[float, Literal["sr@1", "sr@5", "sr@10"]] = {0.01: "sr@1", 0.05: "sr@5", 0.10: "sr@10"}
         return {"undetected": rates[self.fpr], "c1c2": "sr_c1c2", "misclassified": "attack_success"}[self.goal]
-
-
-OwnAttack = Attack | Callable[[float], Attack]
-"""An attack of the user's, or what makes one for a radius, such as its class."""
-
-
-def checked_attacks(attacks: Mapping[str, OwnAttack]) -> dict[str, OwnAttack]:
-    """A user's attacks by name.
-
-    Raises:
-        TwinlatentError: a name that a suite has already, or that can be no part of a file's name; or what is no attack.
-    """
-    for name, attack in attacks.items():
-        if name in KINDS or name == WORST:
-            raise TwinlatentError(f"attack {name!r}: suites have one of that name; call yours otherwise")
-        if not re.fullmatch(r"[\w.+-]{1,40}", str(name)):
-            raise TwinlatentError(f"attack {name!r}: give a name of up to 40 letters, digits, '.', '+', '-' and '_'")
-        if not isinstance(attack, Attack) and not callable(attack):
-            raise TwinlatentError(f"attack {name!r} is a {type(attack).__name__}; give an Attack, or a function from a "
-                                  "radius to one")  # fmt: skip
-    return dict(attacks)
-
-
-def at_radius(attacks: Mapping[str, OwnAttack], epsilon: float) -> dict[str, Attack]:
-    """A user's attacks at a radius; one that is given as it is keeps its own and wins nothing outside of the ball.
-
-    Raises:
-        TwinlatentError: a function that makes no attack.
-    """
-    made = {name: one if isinstance(one, Attack) else one(epsilon) for name, one in attacks.items()}
-    wrong = next((name for name, one in made.items() if not isinstance(one, Attack)), None)
-    if wrong is not None:
-        raise TwinlatentError(
-            f"attack {wrong!r} makes a {type(made[wrong]).__name__} of a radius; it must make an Attack"
-        )
-    return made
-
-
-def with_attacks(budget: str, attacks: Collection[str]) -> str:
-    """What records call the budget of a suite that a user's attacks joined."""
-    return BESIDE.join([budget, *([f"with {', '.join(attacks)}"] if attacks else [])])
