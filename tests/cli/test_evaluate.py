@@ -285,4 +285,4 @@ def test_a_table_of_the_paper_is_reproduced_and_kept(ok: Callable, program: Call
     assert ok(*table).out == done.out
     assert {path: path.stat().st_mtime_ns for path in Path("again").rglob("detector.safetensors")} == before
     failed = program("reproduce", "table9")
-    assert failed.err.startswith("twinlatent: 'table9' is unknown; choose from table2, ")
+    assert failed.err.startswith("twinlatent: 'table9' is unknown; choose from table1, ")

@@ -37,9 +37,7 @@ def evaluate(
     progress: bool = True,
     **asked: Unpack[Asked],
 ) -> Report:
-    """Judge a detector: accuracy, false positives, attacks that do not know it, attacks that do, checks of those.
-
-    Interrupted, the same call with the same `folder` resumes from the last finished batch.
+    """Judge a detector: accuracy, false positives, black box, white box, checks of these; resumes in the same `folder`.
 
     Args:
         model: a detector of this package; or a module or function from images (n, channels, H, W) in [0, 1] to
@@ -47,12 +45,10 @@ def evaluate(
             parameters ask for no gradients; afterwards all is as it was.
         split: its data set; test images are attacked, training images train substitutes and judges.
         settings: what is asked, or a mapping of its fields; None: the keywords say it.
-        recipe: name of a recipe, or its file, for radius, substitutes and judges; None: the one that the detector was
-            trained with, else that of the images.
+        recipe: name or file of the recipe for radius, substitutes and judges; None: that of the detector's training.
         name: of a module or function in records and pages; None: that of its class or function.
         attacks: of your own, by name: each an `Attack`, or a function from a radius to one, such as its class. They
-            join the suite at every radius and rate, and count in `worst` and in the checks. Each is tried on two
-            calibration images first.
+            join the suite at every radius and rate, count in `worst` and in the checks, and are tried beforehand.
         folder: gets the results, see `Report.save`, and keeps what is done until all is; None keeps nothing. The page
             is made by `page`, or later by `twinlatent report FOLDER`.
         shared: keeps substitutes, their attacked images and judges, for several detectors; None: `folder` does. What
