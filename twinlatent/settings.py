@@ -52,7 +52,7 @@ def _choices(error: ValidationError) -> str:
     return f"choose from {', '.join(texts)}" if texts else ""
 
 
-def check_names(kind: type[BaseModel], values: dict[str, Any], above: str = "") -> None:
+def check_names(kind: type[BaseModel], values: Mapping[str, Any], above: str = "") -> None:
     """Refuse names that are no settings of `kind`, tables in tables too.
 
     Raises:
@@ -67,9 +67,10 @@ def check_names(kind: type[BaseModel], values: dict[str, Any], above: str = "") 
 def _check_tables(annotation: Any, value: Any, name: str) -> None:
     """Refuse a value where a table belongs, and wrong names in tables."""
     table = next((found for found in _types(annotation) if issubclass(found, BaseModel)), None)
-    if table is None and get_origin(annotation) is not dict:
+    tables = next((part for part in _arms(annotation) if get_origin(part) is dict), None)
+    if (table is None and tables is None) or (value is None and type(None) in _arms(annotation)):
         return
-    if not isinstance(value, dict | BaseModel):
+    if not isinstance(value, Mapping | BaseModel):
         raise TwinlatentError(f"setting {name} = {value!r}: it is a table; write [{name}] and its settings below")
     if isinstance(value, BaseModel):
         return
@@ -77,7 +78,7 @@ def _check_tables(annotation: Any, value: Any, name: str) -> None:
         check_names(table, value, f"{name}.")
         return
     for key, part in value.items():
-        _check_tables(get_args(annotation)[1], part, f"{name}.{key}")
+        _check_tables(get_args(tables)[1], part, f"{name}.{key}")
 
 
 def unknown(name: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> TwinlatentError:
@@ -96,8 +97,12 @@ def unknown(name: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> T
 
 def _types(annotation: Any) -> list[type]:
     """The classes that an annotation names, of a union all; none of other generic types."""
-    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    return [part for part in parts if isinstance(part, type) and get_origin(part) is None]
+    return [part for part in _arms(annotation) if isinstance(part, type) and get_origin(part) is None]
+
+
+def _arms(annotation: Any) -> tuple[Any, ...]:
+    """What a union is one of, or the annotation itself."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def override(settings: Settings, changes: Sequence[str]) -> Settings:

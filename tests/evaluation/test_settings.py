@@ -33,6 +33,7 @@ def test_keywords_are_the_fields() -> None:
         (None, {"few": 3}, "setting 'few' is unknown"),
         (None, {"imags": 3}, r"'imags' is unknown; did you mean images\?"),
         (None, {"judges": {"stps": 3}}, r"'judges\.stps' is unknown; did you mean judges\.steps\?"),
+        (None, {"networks": {"f_p": {"stps": 3}}}, r"did you mean networks\.f_p\.steps\?"),
         (None, {"suite": "quik"}, "^setting suite = 'quik': choose from none, quick, standard, paper$"),
         (None, {"substitutes": ["cnn5", "f_p", "cnn5"]}, "substitutes = .*: cnn5 is named twice; name each once"),
         (None, {"condition_radii": [0.1, 0.2, 0.1]}, "condition_radii = .*: 0.1 is named twice"),
