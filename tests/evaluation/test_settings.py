@@ -25,6 +25,7 @@ def test_keywords_are_the_fields() -> None:
     assert asked == EvaluationSettings(epsilon=0.2, judges=JudgeSettings(steps=3), radii=(0.5,))
     assert settings_of(asked, {}) is asked
     assert settings_of(asked.model_dump(mode="json"), {}) == asked, "as a report keeps them"
+    assert settings_of(None, {"judges": None, "networks": None}) == EvaluationSettings(), "None is the default"
 
 
 @pytest.mark.parametrize(
