@@ -69,7 +69,8 @@ def disagreements(experiment: Experiment) -> list[str]:
     wrong = []
     for step in experiment["steps"]:
         name, values = parsed(step["command"])
-        values = values | {"preset": values.get("preset") or "standard"}  # what it is if it is not said
+        if "preset" in values:
+            values = values | {"preset": values["preset"] or "standard"}  # what it is if it is not said
         said = {key: experiment[key] for key in ("preset", "seed")}
         if name == "train":
             said |= {"data": experiment["data"], "change": list(changes(experiment["settings"])) or None}
