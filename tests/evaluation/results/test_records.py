@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results.records import Record, false_alarms, read_records
+from twinlatent.report.select import misclassified_only
 
 FLAT: dict[str, Any] = {
     "data": "mnist", "method": "twinlatent", "trained_with": "mim", "attack": "pgd", "epsilon": 0.3,
@@ -27,6 +28,14 @@ def changed(**fields: Any) -> dict[str, Any]:
 def test_a_file_of_version_0_1_0_is_read(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps([FLAT, changed(attack="mim")]))
     assert read_records(tmp_path / "results.json") == (Record(**FLAT), Record(**changed(attack="mim")))
+
+
+def test_a_budget_of_version_0_1_0_is_read_by_its_name_of_today(tmp_path: Path) -> None:
+    """Else pages would mix numbers over misclassified images with those over all."""
+    (tmp_path / "results.json").write_text(json.dumps([changed(budget="blackbox at 0.3, misread only")]))
+    (found,) = read_records(tmp_path / "results.json")
+    assert found.budget == "blackbox at 0.3, misclassified only"
+    assert misclassified_only(found)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.1])

@@ -13,6 +13,7 @@ from pydantic import (
     FiniteFloat,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -23,6 +24,8 @@ MEAN = "mean"
 """What records call the mean over all substitutes."""
 MISCLASSIFIED_ONLY = ", misclassified only"
 """Ends the budget of records that are taken over the images alone that the substitute misclassifies."""
+FORMERLY = ", misread only"
+"""The same in files of version 0.1.0."""
 WORST, UNCHANGED = "worst", "none"
 """What records call the worst of all attacks, and no attack at all."""
 LONGEST = 80
@@ -108,6 +111,12 @@ class Record(BaseModel):
     substitute: Name | None = None
     asked: Annotated[FiniteFloat, Field(gt=0, lt=1)] | None = None
     reused: Name | None = None
+
+    @field_validator("budget")
+    @classmethod
+    def _of_version_0_1_0(cls, budget: str) -> str:
+        """By its name of today."""
+        return budget.removesuffix(FORMERLY) + MISCLASSIFIED_ONLY if budget.endswith(FORMERLY) else budget
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
