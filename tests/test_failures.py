@@ -91,8 +91,11 @@ def test_a_stream_that_is_not_there_swallows_all(stream: str, monkeypatch) -> No
     for missing in (None, closed()):
         monkeypatch.setattr(sys, stream, missing)
         safe_streams()
-        print("ε", file=getattr(sys, stream), flush=True)
-        getattr(sys, stream).close()
+        there = getattr(sys, stream)
+        assert there is not missing
+        assert not there.closed
+        print("ε", file=there, flush=True)
+        there.close()
 
 
 def closed() -> io.StringIO:

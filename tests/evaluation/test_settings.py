@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.learners import JudgeSettings
+from twinlatent.evaluation.learners import JudgeSettings, SubstituteSettings
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.settings import Asked, EvaluationSettings, settings_of
 from twinlatent.evaluation.white_box.conditions import STANDARD_CW
@@ -97,3 +97,6 @@ def test_the_recipe_a_detector_was_trained_with_decides_its_evaluation(digits: S
     assert (usual.epsilon, usual.judges and usual.judges.steps, usual.networks["cnn5"].steps) == (0.3, 1200, 600)
     assert asked.for_images(digits, {}) == usual  # as of a file of version 0.1.0
     assert EvaluationSettings(epsilon=0.2).for_images(digits, made.card).epsilon == 0.2
+    one = SubstituteSettings(layers="d(9) sm(10)")
+    both = EvaluationSettings(substitutes=("f_p", "cnn5"), networks={"f_p": one}).for_images(digits, made.card)
+    assert both.networks == {"f_p": one, "cnn5": found.networks["cnn5"]}

@@ -52,7 +52,7 @@ def evaluate(
     recipe: Recipe = None,
     epsilon: Annotated[
         float | None,
-        typer.Option(help="L∞ radius of all attacks; default: the paper's in the black box, else 0.3.", max=1),
+        typer.Option(help="L∞ radius of all attacks; default: the recipe's, else the paper's radii and 0.3.", max=1),
     ] = None,
     steps: Steps = None,
     label_rule: Overruled = None,

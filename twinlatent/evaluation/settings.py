@@ -35,7 +35,7 @@ class EvaluationSettings(BaseModel):
         suite: of white-box attacks; `none` leaves the white box out.
         substitutes: classifiers of the attacker's own, each of which is attacked in the black box; the first is also
             the one of the white box's attack `transfer`.
-        networks: of the substitutes, by name, with their training; None: those of the recipe.
+        networks: of substitutes, by name, with their training; those that are not named are the recipe's.
         blackbox_images: test images, drawn by `seed`, that are attacked through the substitutes; all if there are
             fewer.
         images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
@@ -119,9 +119,10 @@ class EvaluationSettings(BaseModel):
         """
         kept = kept_in(card) if recipe is None else None
         chosen = kept or recipe_of(split, asked=recipe)
-        usual = {"epsilon": chosen.evaluation.epsilon, "judges": chosen.judges,
-                 "networks": {name: chosen.substitute_settings(name) for name in self.substitutes}}  # fmt: skip
-        return self.model_copy(update={name: value for name, value in usual.items() if getattr(self, name) is None})
+        networks = {name: chosen.substitute_settings(name) for name in self.substitutes} | (self.networks or {})
+        epsilon = chosen.evaluation.epsilon if self.epsilon is None else self.epsilon
+        return self.model_copy(update={"epsilon": epsilon, "judges": self.judges or chosen.judges,
+                                       "networks": networks})  # fmt: skip
 
 
 class Asked(TypedDict, total=False):

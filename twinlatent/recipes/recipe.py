@@ -1,4 +1,4 @@
-"""A recipe: every setting that hangs on what the images are, for a detector, the baselines and their evaluation."""
+"""A recipe: every setting that depends on what the images are, for a detector, the baselines and their evaluation."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -21,6 +21,8 @@ Purpose = Literal["smoke", "standard", "paper"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 ELSEWHERE = {"encoder": "networks.encoder", "decoder": "networks.decoder", "augment": "[augment]"}
 """Settings of the game that stand elsewhere in a recipe, since baselines share them or their place."""
+_NETWORK_OF = {"gat": "binary", "adversarial-training": "robust"}
+"""Baseline → which of `Networks` it has; the others have `classifier`."""
 _NOT_SHOWN = {"name", "data", "game", "against", "motivation"}
 
 
@@ -149,8 +151,7 @@ class Recipe(EvaluationRecipe):
         chosen = known[0] if attack is None else attack
         if chosen not in known:
             raise TwinlatentError(f"{method} is not trained with {chosen!r}; choose from {', '.join(known)}")
-        network = {"gat": self.networks.binary, "adversarial-training": self.networks.robust}
-        values = {"network": network.get(method, self.networks.classifier), "attack": chosen,
+        values = {"network": getattr(self.networks, _NETWORK_OF.get(method, "classifier")), "attack": chosen,
                   "augment": self.augment.model_dump(), **self.baselines.get(method, {})}  # fmt: skip
         check_names(BaselineSettings, values, f"baselines.{method}.")
         idle = sorted(UNUSED[method] & values.keys())
@@ -196,8 +197,7 @@ class Recipe(EvaluationRecipe):
     def for_baseline(self, method: str, settings: BaselineSettings) -> dict[str, Any]:
         """The same of a training of a baseline."""
         own = self.model_dump(mode="json", exclude=_NOT_SHOWN | {"detector"})
-        network = {"gat": "binary", "adversarial-training": "robust"}.get(method, "classifier")
-        own["networks"][network] = settings.network
+        own["networks"][_NETWORK_OF.get(method, "classifier")] = settings.network
         own["augment"] = settings.augment.model_dump(mode="json")
         hidden = {"network", "augment", "attack", *UNUSED[method]}  # type: ignore[index]
         return own | {"baselines": {method: settings.model_dump(mode="json", exclude=hidden)}}
