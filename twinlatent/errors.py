@@ -23,6 +23,16 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
+def brief(error: object, most: int = 120) -> str:
+    r"""What an error says, blanks and line breaks made single blanks, as far as so many characters go.
+
+    Example:
+        >>> brief(ValueError("two\n  lines"), most=7)
+        'two lin'
+    """
+    return " ".join(str(error).split())[:most]
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first names of what differs, separated by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -17,7 +17,7 @@ from twinlatent.baselines.networks import (
 )
 from twinlatent.data import LabelledImages
 from twinlatent.data.seen import Seen
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.outputs import Outputs
@@ -146,7 +146,7 @@ class Baseline(CalibratedDetector):
             card, score = description["card"], description["score"]
             return cls(description["method"], module, benign, names, shape, card, score, Seen.kept_in(tensors))
         except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = brief(error)
             raise TwinlatentError(
                 f"{path} does not hold a baseline of this version; train it again ({reason})"
             ) from error

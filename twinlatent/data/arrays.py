@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twinlatent.data.kinds import check_file
 from twinlatent.data.limits import check_memory
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 
 SUFFIX = ".npy"
 MAGIC = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -116,5 +116,5 @@ def _faults_of(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ArrayFileError(f"{path} cannot be read ({error.strerror or error}); mend that") from None
     except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
-        reason = " ".join(str(error).split())[:80]
+        reason = brief(error, most=80)
         raise ArrayFileError(f"{path} is no array file, or damaged ({reason}); save it anew") from None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twinlatent.data.arrays import read_npz
 from twinlatent.data.split import LabelledImages
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 from twinlatent.files import replacing
 
 
@@ -96,6 +96,6 @@ def _checked(prepared: Prepared) -> Prepared:
 
 
 def _damaged(path: Path, error: Exception) -> TwinlatentError:
-    reason = " ".join(str(error).removeprefix(f"{path}").split())[:80]
+    reason = brief(str(error).removeprefix(f"{path}"), most=80)
     mend = "take it away and prepare the set again"
     return TwinlatentError(f"{path}: is no prepared data set, or damaged ({reason}); {mend}")

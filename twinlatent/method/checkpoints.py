@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from twinlatent.arguments import file_path
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 from twinlatent.files import replacing
 from twinlatent.method.file_header import read_header
 
@@ -64,7 +64,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise TwinlatentError(f"{path} is truncated or no {kind} file; write it again ({_one_line(error)})") from error
+        raise TwinlatentError(f"{path} is truncated or no {kind} file; write it again ({brief(error)})") from error
     header = read_header(path)
     if header.kind != kind or header.format != FORMAT:
         found = f"kind {header.kind!r}, format {header.format!r}"
@@ -93,7 +93,3 @@ def _checksum(kind: str, description: str, tensors: Mapping[str, Tensor]) -> str
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().data)
     return digest.hexdigest()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from twinlatent.data import LabelledImages
 from twinlatent.data.seen import Seen
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 from twinlatent.method.calibrated import (
     CHUNK,
     BenignAnswers,
@@ -173,7 +173,7 @@ class Detector(CalibratedDetector):
             seen = Seen.kept_in(tensors)
             return cls(encoders, tensors["class_means"], benign, names, settings, description["card"], seen)
         except (KeyError, TypeError, RuntimeError, ValidationError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = brief(error)
             raise TwinlatentError(
                 f"{path} does not hold a detector of this version; save it again ({reason})"
             ) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 
 LONGEST = 100_000_000
 """Bytes of a header that safetensors accepts."""
@@ -56,7 +56,7 @@ def read_header(path: Path) -> FileHeader:
         texts = header.get("__metadata__", {})
         return FileHeader(*(str(texts.get(name, "")) for name in ("kind", "format", "description", "sha256")))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = brief(error)
         raise TwinlatentError(f"{path} is truncated or no safetensors file; write it again ({reason})") from error
 
 

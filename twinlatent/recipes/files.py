@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 
 FOLDER = Path(__file__).parent
 RULES = FOLDER / "rules"
@@ -39,5 +39,5 @@ def read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except (OSError, ValueError) as error:  # TOML's and UTF-8's errors are values'
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        reason = error.strerror if isinstance(error, OSError) else brief(error)
         raise TwinlatentError(f"{path} is no recipe in TOML: {reason}") from error

@@ -14,7 +14,7 @@ from twinlatent.attacks.models import frozen, no_probabilities
 from twinlatent.baselines.methods import METHODS
 from twinlatent.cells import OURS
 from twinlatent.data import Split
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 from twinlatent.evaluation.results import checked_label
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, Scored, chunks, unknown_score
 from twinlatent.outputs import Outputs, at_label
@@ -210,7 +210,7 @@ def _named(name: str, images: Tensor) -> Iterator[None]:
     except TwinlatentError as error:
         raise TwinlatentError(f"{name}: {error}") from error
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        said = brief(f"{type(error).__name__}: {error}", most=160)
         raise TwinlatentError(f"{name} cannot answer images {tuple(images.shape)}: {said}") from error
 
 

@@ -11,7 +11,7 @@ from twinlatent.attacks.attack import Attack, Found, checked_found, run
 from twinlatent.attacks.suites import KINDS
 from twinlatent.criteria import Aim, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 from twinlatent.evaluation.protocol.settings import BESIDE
 from twinlatent.evaluation.results import WORST
 from twinlatent.method.calibrated import CalibratedDetector
@@ -124,5 +124,5 @@ def _named(name: str, before: str = "", after: str = "") -> Iterator[None]:
     except TwinlatentError as error:
         raise TwinlatentError(f"attack {name!r}: {error}") from error
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        said = brief(f"{type(error).__name__}: {error}", most=160)
         raise TwinlatentError(f"attack {name!r}: {before}{said}{after or '; mend the attack'}") from error
