@@ -160,7 +160,7 @@ def test_the_code_of_the_readme_runs(
     assert names["worst"].success.shape == names["verdict"].label.shape == (20,)
     assert tl.load("digits.safetensors").class_names == trained_detector.class_names
     assert "20 test images" in capsys.readouterr().out or names["report"].accuracy.n > 20
-    assert Path("evaluation", "results.json").exists()
+    assert Path("digits", "results.json").exists()
 
 
 def test_the_first_page_is_short() -> None:
