@@ -53,11 +53,12 @@ FLOORS = (
         "method.checkpoints",
         "method.file_header",
         "method.calibrated",
+        "method.scores",
         "method.training",
         "method.batches",
     ),
     ("criteria", "method.class_vaes", "testing.*"),
-    ("method.losses", "attacks.*", "method.detector"),
+    ("method.losses", "method.bounds", "attacks.*", "method.detector", "method.certificate"),
     (
         "method.game",
         "method.radii",

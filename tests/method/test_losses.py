@@ -129,7 +129,7 @@ def test_a_class_does_not_feel_the_images_of_another(vaes, batches) -> None:
 
 def test_descending_each_term_does_what_it_is_for(vaes, batches) -> None:
     """Along −∇ the penalties drive the means out of the wrong prior, the margin parts benign from attacked."""
-    encoder = ClassVAEs(vaes.encoders.networks.plan, vaes.decoders.plan, CLASSES, torch.Generator().manual_seed(5))
+    encoder = ClassVAEs(vaes.encoders.plan, vaes.decoders.plan, CLASSES, torch.Generator().manual_seed(5))
     optimiser = torch.optim.Adam(encoder.parameters(), 0.01)
 
     def measures() -> dict[str, float]:

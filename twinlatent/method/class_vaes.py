@@ -1,4 +1,4 @@
-"""N dual-latent VAEs, one a class, evaluated in one batched computation.
+"""N dual-latent VAEs, one a class, evaluated in one batched computation; their encoders may share first layers.
 
 Letters: C classes, B images, Z latent dimensions. Images are either (B, channels, H, W), and then every
 class sees the same ones (inference), or (C, B, channels, H, W), and then each class sees its own (the game).
@@ -9,6 +9,7 @@ flat features as (C, B, features) for batched matrix products.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,29 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.convolutions import channels_last, convolve, transposed_conv
 from twinlatent.method.densities import DiagonalGaussian
 from twinlatent.method.networks import PlainNetwork, activate
-from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Plan, Pool, Reshape, parameters_of
+from twinlatent.method.plans import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Deconv,
+    Dense,
+    Operation,
+    Plan,
+    Pool,
+    Reshape,
+    parameters_of,
+)
 from twinlatent.torch_state import CPU, own_random_state
 
 BATCH_NORM_EPS = 1e-5
 """Added to the variance, as PyTorch does."""
 LOG_VARIANCE_RANGE = (-12.0, 6.0)
 """Encoders' log σ² are clamped to this, so that σ² and its KL are finite for every image."""
+
+
+Weights = Literal["uniform", "narrow"]
+"""First weights: uniform in ±1/√fan-in, as PyTorch has it for most layers; or N(0, √(2π)/fan-in) and no biases, with
+which intervals of an image's neighbourhood stay narrow (Shi et al. 2021)."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +58,14 @@ class ClassNetworks(nn.Module):
     Parameter names are `PlainNetwork`'s with a leading class dimension.
     """
 
-    def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None,
+                 weights: Weights = "uniform") -> None:  # fmt: skip
         super().__init__()
         self.plan, self.classes = plan, classes
         for index, name, shape in parameters_of(plan):
             value = torch.empty(classes, *shape)
-            self.register_parameter(f"{index}_{name}", nn.Parameter(_initialised(plan, index, value, name, generator)))
+            value = _initialised(plan.operations[index], value, name, generator, weights)
+            self.register_parameter(f"{index}_{name}", nn.Parameter(value))
         for index, operation in enumerate(plan.operations):
             if isinstance(operation, BatchNorm):
                 self.register_buffer(f"{index}_running_mean", torch.zeros(classes, operation.channels))
@@ -58,18 +77,28 @@ class ClassNetworks(nn.Module):
         Returns:
             (C, B, *output_shape).
         """
-        sample, operations = self.plan.input_shape, self.plan.operations
+        x = self.arranged(x)
+        for index in range(len(self.plan.operations)):
+            x = self._apply_operation(index, x)
+        return self.by_class(x)
+
+    def arranged(self, x: Tensor) -> Tensor:
+        """Samples as the first operation takes them.
+
+        Those that all classes share stay (B, *input_shape) where that operation is linear, so that it is computed
+        without copies of them. Other maps become (B, C·channels, H, W), other features (C, B, features).
+        """
+        sample = self.plan.input_shape
         own = x.ndim == len(sample) + 2
         if tuple(x.shape[2 if own else 1 :]) != sample or (own and x.shape[0] != self.classes):
             raise TwinlatentError(f"{self.plan.spec} takes samples of shape {sample}; got {tuple(x.shape)}")
-        first = operations[0]
-        if not own and isinstance(first, Conv):
-            x = self._conv(0, first, x, groups=1)
-        else:
-            x = x if own else x.expand(self.classes, *x.shape)
-            x = self._apply_operation(0, _to_map(x) if len(sample) == 3 else x)
-        for index in range(1, len(operations)):
-            x = self._apply_operation(index, x)
+        if not own and isinstance(self.plan.operations[0], Conv | Dense):
+            return x
+        x = x if own else x.expand(self.classes, *x.shape)
+        return _to_map(x) if len(sample) == 3 else x
+
+    def by_class(self, x: Tensor) -> Tensor:
+        """What the last operation gave as (C, B, *output_shape)."""
         return x if len(self.plan.output_shape) == 1 else x.unflatten(1, (self.classes, -1)).transpose(0, 1)
 
     def single(self, index: int) -> PlainNetwork:
@@ -86,18 +115,14 @@ class ClassNetworks(nn.Module):
     def _apply_operation(self, index: int, x: Tensor) -> Tensor:
         operation = self.plan.operations[index]
         match operation:
-            case Conv():
-                return self._conv(index, operation, x, groups=self.classes)
-            case Deconv():
-                return self._deconv(index, operation, x)
-            case Dense():
-                return self._dense(index, x)
+            case Conv() | Deconv() | Dense():
+                return self.linear(index, x, *self.weights(index))
             case BatchNorm():
                 return self._batch_norm(index, x)
             case Pool(size):
                 return F.max_pool2d(x, size)
             case Reshape(shape):
-                return self._reshape(x, shape)
+                return self.reshaped(x, shape)
             case Activation("relu") if index and isinstance(self.plan.operations[index - 1], Conv | BatchNorm | Pool):
                 return F.relu(x, inplace=True)  # nobody needs what these put out; new memory costs more
             case Activation():
@@ -107,34 +132,47 @@ class ClassNetworks(nn.Module):
         value: Tensor = getattr(self, f"{index}_{name}")
         return value
 
-    def _conv(self, index: int, conv: Conv, x: Tensor, groups: int) -> Tensor:
+    def weights(self, index: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a linear operation, (C, *their shape in `parameters_of`).
+
+        A batch normalisation that treats all images alike is part of the convolution before it.
+        """
         weight, bias = self._of(index, "weight"), self._of(index, "bias")
-        if self._normalises_alike(index + 1):
-            scale, shift = self._scale_and_shift(index + 1)
+        if self.normalises_alike(index + 1):
+            scale, shift = self.scale_and_shift(index + 1)
             weight, bias = weight * scale[..., None, None, None], bias * scale + shift
-        weight, bias = weight.flatten(0, 1), bias.flatten()
-        return convolve(channels_last(x), channels_last(weight), bias, conv.stride, conv.padding, groups)
+        return weight, bias
 
-    def _deconv(self, index: int, deconv: Deconv, x: Tensor) -> Tensor:
-        size = x.shape[-1] * deconv.stride
-        weight, bias = self._of(index, "weight").flatten(0, 1), self._of(index, "bias").flatten()
-        x = x.contiguous(memory_format=torch.channels_last)
-        x = transposed_conv(x, weight, deconv.stride, deconv.crop, self.classes, (size, size))
-        return x + bias[:, None, None]
-
-    def _dense(self, index: int, x: Tensor) -> Tensor:
-        """W xᵀ rather than x Wᵀ: the gradient of a large W then arrives in W's own memory order."""
-        bias, weight = self._of(index, "bias"), self._of(index, "weight")
+    def linear(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The linear operation `index` on arranged samples, with any weight and bias of its shapes."""
+        operation = self.plan.operations[index]
+        if isinstance(operation, Conv):
+            weight, bias, groups = weight.flatten(0, 1), bias.flatten(), x.shape[1] // operation.inputs
+            padding = operation.padding
+            return convolve(channels_last(x), channels_last(weight), bias, operation.stride, padding, groups)
+        if isinstance(operation, Deconv):
+            return self._deconv(operation, x, weight, bias)
+        if x.ndim == 2:  # the same features for all classes
+            flat: Tensor = F.linear(x, weight.flatten(0, 1), bias.flatten())
+            by_class: Tensor = flat.unflatten(1, (self.classes, -1)).transpose(0, 1)
+            return by_class
+        # W xᵀ rather than x Wᵀ: the gradient of a large W then arrives in W's own memory order
         return torch.baddbmm(bias[:, :, None], weight, x.transpose(1, 2)).transpose(1, 2)
 
-    def _normalises_alike(self, index: int) -> bool:
+    def _deconv(self, deconv: Deconv, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        size = x.shape[-1] * deconv.stride
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = transposed_conv(x, weight.flatten(0, 1), deconv.stride, deconv.crop, self.classes, (size, size))
+        return x + bias.flatten()[:, None, None]
+
+    def normalises_alike(self, index: int) -> bool:
         """Whether operation `index` is a normalisation that treats all images alike, which a convolution before it can
         do by the way: in evaluation mode."""
         operations = self.plan.operations
         after_conv = 0 < index < len(operations) and isinstance(operations[index - 1], Conv)
         return after_conv and isinstance(operations[index], BatchNorm) and not self.training
 
-    def _scale_and_shift(self, index: int) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self, index: int) -> tuple[Tensor, Tensor]:
         """What a batch normalisation in evaluation mode multiplies by and adds, each (C, channels)."""
         names = ("running_mean", "running_var", "weight", "bias")
         mean, var, weight, bias = (self._of(index, name) for name in names)
@@ -143,7 +181,7 @@ class ClassNetworks(nn.Module):
 
     def _batch_norm(self, index: int, x: Tensor) -> Tensor:
         """Normalise each class with its own statistics: the batch's in training mode, else the running ones."""
-        if self._normalises_alike(index):
+        if self.normalises_alike(index):
             return x
         flat = x.ndim == 3
         y = x.transpose(0, 1).flatten(1) if flat else x
@@ -152,7 +190,8 @@ class ClassNetworks(nn.Module):
         y = F.batch_norm(y, mean, var, weight, bias, training=self.training, eps=BATCH_NORM_EPS)
         return y.unflatten(1, (self.classes, -1)).transpose(0, 1) if flat else y
 
-    def _reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def reshaped(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Features as maps of that shape, or maps as features."""
         if len(shape) == 3:  # (C, B, features) -> (B, C·channels, H, W)
             return _to_map(x.unflatten(2, shape))
         flat: Tensor = x.unflatten(1, (self.classes, -1)).transpose(0, 1).flatten(2)
@@ -164,13 +203,20 @@ def _to_map(x: Tensor) -> Tensor:
     return x.transpose(0, 1).flatten(1, 2)
 
 
-def _initialised(plan: Plan, index: int, value: Tensor, name: str, generator: torch.Generator | None) -> Tensor:
-    """Uniform in ±1/√fan-in, as PyTorch does for most layers; batch normalisation starts as the identity."""
-    operation = plan.operations[index]
+def _initialised(
+    operation: Operation, value: Tensor, name: str, generator: torch.Generator | None, weights: Weights
+) -> Tensor:
+    """First values of a parameter; batch normalisation starts as the identity."""
     if isinstance(operation, BatchNorm):
         return value.fill_(1.0 if name == "weight" else 0.0)
     assert isinstance(operation, Conv | Deconv | Dense)  # nothing else has parameters
     fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
+    if weights == "narrow":
+        return (
+            value.normal_(0, math.sqrt(2 * math.pi) / fan_in, generator=generator)
+            if name == "weight"
+            else value.zero_()
+        )
     bound = 1 / math.sqrt(fan_in)
     return value.uniform_(-bound, bound, generator=generator)
 
@@ -179,41 +225,71 @@ def _initialised(plan: Plan, index: int, value: Tensor, name: str, generator: to
 
 
 class ClassEncoders(nn.Module):
-    """E^c of every class c: images → `Latents`."""
+    """E^c of every class c: images → `Latents`.
 
-    def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None) -> None:
+    Attributes:
+        plan: of one class's encoder, with what it shares.
+        trunk: the layers that all classes share; None where there are none.
+        networks: those that each class has for itself.
+    """
+
+    def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None,
+                 weights: Weights = "uniform") -> None:  # fmt: skip
         super().__init__()
         if plan.latent is None:
             raise TwinlatentError(f"the encoder {plan.spec} must end in z(a,b)")
-        self.networks = ClassNetworks(plan, classes, generator)
+        self.plan = plan
+        self.trunk = ClassNetworks(plan.trunk, 1, generator, weights) if plan.shared else None
+        self.networks = ClassNetworks(plan.head, classes, generator, weights)
         self.robust_size, self.vulnerable_size = plan.latent
+
+    @property
+    def classes(self) -> int:
+        """C."""
+        return self.networks.classes
 
     def forward(self, images: Tensor) -> Latents:
         """Encode the same images (B, channels, H, W) by all classes, or each class its own (C, B, channels, H, W)."""
         r, v = self.robust_size, self.vulnerable_size
-        means, log_variances = self.networks(images).split(r + v, dim=-1)
+        means, log_variances = self.networks(self._shared(images)).split(r + v, dim=-1)
         log_variances = log_variances.clamp(*LOG_VARIANCE_RANGE)
         return Latents(DiagonalGaussian(means[..., :r], log_variances[..., :r]),
                        DiagonalGaussian(means[..., r:], log_variances[..., r:]))  # fmt: skip
 
+    def _shared(self, images: Tensor) -> Tensor:
+        """What the trunk makes of images of either shape."""
+        if self.trunk is None:
+            return images
+        own = images.ndim == len(self.plan.input_shape) + 2
+        features: Tensor = self.trunk(images.flatten(0, 1) if own else images)[0]
+        return features.unflatten(0, images.shape[:2]) if own else features
+
     def __repr__(self) -> str:
-        return repr(self.networks)
+        return str(self.plan.spec)
 
 
 class ClassVAEs(nn.Module):
-    """VAE^c of every class c: an encoder with two latent spaces and one decoder that serves both."""
+    """VAE^c of every class c: an encoder with two latent spaces and one decoder that serves both.
 
-    def __init__(self, encoder: Plan, decoder: Plan, classes: int, generator: torch.Generator | None = None) -> None:
+    Where encoders share layers, there is one decoder for all classes, which is told the class: its input is z with the
+    class as C numbers, one of which is 1. None: nothing is reconstructed.
+    """
+
+    def __init__(self, encoder: Plan, decoder: Plan | None, classes: int, generator: torch.Generator | None = None,
+                 weights: Weights = "uniform") -> None:  # fmt: skip
         super().__init__()
-        self.encoders = ClassEncoders(encoder, classes, generator)
-        self.decoders = ClassNetworks(decoder, classes, generator)
+        self.encoders = ClassEncoders(encoder, classes, generator, weights)
+        own = 1 if encoder.shared else classes
+        self.decoders = None if decoder is None else ClassNetworks(decoder, own, generator)
         self.classes, self.image_shape = classes, encoder.input_shape
         self._check()
 
     def _check(self) -> None:
-        latent = self.encoders.networks.plan.latent
+        latent = self.encoders.plan.latent
         if latent is None or latent[0] != latent[1]:
             raise TwinlatentError(f"one decoder serves both latent spaces, so z(a,b) needs a = b; got z{latent}")
+        if self.decoders is None:
+            return
         pixels, units = math.prod(self.image_shape), self.decoders.plan.output_shape[0]
         if pixels != units:
             raise TwinlatentError(f"the decoder {self.decoders.plan.spec} gives {units} pixels; images have {pixels}")
@@ -224,6 +300,15 @@ class ClassVAEs(nn.Module):
         return latents
 
     def decode(self, z: Tensor) -> Tensor:
-        """Reconstruct images from latents (C, B, Z) of either space: (C, B, channels, H, W) in [0, 1]."""
+        """Reconstruct images from latents (C, B, Z) of either space: (C, B, channels, H, W) in [0, 1].
+
+        Raises:
+            TwinlatentError: there is no decoder.
+        """
+        if self.decoders is None:
+            raise TwinlatentError("there is no decoder; name one (networks.decoder) or reconstruct nothing")
+        if self.encoders.trunk is not None:
+            classes = torch.eye(self.classes, dtype=z.dtype, device=z.device)[:, None].expand(-1, z.shape[1], -1)
+            z = torch.cat([z, classes], -1).flatten(0, 1)
         images: Tensor = self.decoders(z)
-        return images.reshape(*images.shape[:2], *self.image_shape)
+        return images.reshape(self.classes, -1, *self.image_shape)

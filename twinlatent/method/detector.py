@@ -7,7 +7,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,18 +21,15 @@ from twinlatent.method.calibrated import (
     BenignAnswers,
     CalibratedDetector,
     chunks,
-    mean_by_label,
     unknown_score,
 )
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.plans import plan as network_plan
+from twinlatent.method.scores import LabelRule, Score, label_logits, levels_of, suspicion_of
 from twinlatent.outputs import Outputs, at_label
 from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
-
-LabelRule = Literal["nearest_mean", "density", "ratio"]
-Score = Literal["vulnerable", "joint", "ratio"]
 
 
 class DetectorSettings(BaseModel):
@@ -70,6 +67,7 @@ class Detector(CalibratedDetector):
         class_names: one a class.
         image_shape: (channels, height, width).
         settings: label rule and score.
+        levels: (4, C), see `scores.levels_of`.
         card: where it comes from: training settings, data, provenance (JSON-able).
         seen: which images it was made with; None where that was not kept.
     """
@@ -90,11 +88,11 @@ class Detector(CalibratedDetector):
         self.benign = dict(benign)
         self.settings = settings or DetectorSettings()
         table = self.benign[self.settings.label_rule]
-        self._levels = _levels(table, len(class_names))
-        of_label = self._levels[:, table.labels]
-        suspicion = _suspicion(self.settings.score, table.robust, table.vulnerable, of_label)
+        self.levels = levels_of(table.robust, table.vulnerable, table.labels, len(class_names))
+        of_label = self.levels[:, table.labels]
+        suspicion = suspicion_of(self.settings.score, table.robust, table.vulnerable, of_label)
         answers = BenignAnswers(table.labels, suspicion, table.robust)
-        super().__init__(class_names, encoders.networks.plan.input_shape, answers, card or {}, seen)
+        super().__init__(class_names, encoders.plan.input_shape, answers, card or {}, seen)
 
     @property
     def method(self) -> str:
@@ -118,7 +116,7 @@ class Detector(CalibratedDetector):
 
     @property
     def network(self) -> str:
-        return str(self.encoders.networks.plan.spec)
+        return str(self.encoders.plan.spec)
 
     @property
     def parameters(self) -> int:
@@ -141,7 +139,7 @@ class Detector(CalibratedDetector):
         Beside them stand hashes of the images it was made with, eight bytes each. Weights that are float16 numbers, see
         `rounded`, take half the room.
         """
-        plan = self.encoders.networks.plan
+        plan = self.encoders.plan
         weights = {name: _narrow(tensor) for name, tensor in self.encoders.state_dict().items()}
         tensors = {"class_means": self.class_means, **_prefixed("encoders", weights)}
         for rule, table in self.benign.items():
@@ -211,41 +209,11 @@ class Detector(CalibratedDetector):
         robust = log_standard_normal(latents.robust.mean).T
         vulnerable = log_standard_normal(latents.vulnerable.mean).T
         logits = label_logits(self.settings.label_rule, robust, vulnerable, latents.robust.mean, self.class_means)
-        levels = self._levels.to(robust.device)
+        levels = self.levels.to(robust.device)
         means = torch.cat([latents.robust.mean, latents.vulnerable.mean], -1).transpose(0, 1)
         return {
-            score: Outputs(logits, _suspicion(score, robust, vulnerable, levels), robust, means) for score in scores
+            score: Outputs(logits, suspicion_of(score, robust, vulnerable, levels), robust, means) for score in scores
         }
-
-
-def label_logits(rule: LabelRule, robust: Tensor, vulnerable: Tensor, means: Tensor, class_means: Tensor) -> Tensor:
-    """Logits (n, C) of a label rule.
-
-    Args:
-        robust: log P_r^c, (n, C).
-        vulnerable: log P_v^c, (n, C).
-        means: μ_r^c, (C, n, Z).
-        class_means: m_c, (C, Z).
-    """
-    match rule:
-        case "nearest_mean":
-            return -(means - class_means[:, None]).square().sum(-1).T
-        case "density":
-            return robust
-        case "ratio":
-            return robust - vulnerable
-
-
-def _suspicion(score: Score, robust: Tensor, vulnerable: Tensor, levels: Tensor) -> Tensor:
-    """Suspicion of any shape from log-densities of that shape and `_levels` that broadcast to it."""
-    match score:
-        case "vulnerable":
-            return vulnerable
-        case "ratio":
-            return vulnerable - robust
-        case "joint":
-            mean_r, std_r, mean_v, std_v = levels
-            return torch.maximum((vulnerable - mean_v) / std_v, (mean_r - robust) / std_r)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -260,16 +228,6 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _table(tensors: Mapping[str, Tensor]) -> BenignTable:
     return BenignTable(tensors["labels"].long(), tensors["robust"], tensors["vulnerable"])
-
-
-def _levels(table: BenignTable, classes: int) -> Tensor:
-    """Benign mean and standard deviation of log P_r^ŷ, then of log P_v^ŷ, by predicted class: (4, C)."""
-    rows = []
-    for values in (table.robust, table.vulnerable):
-        mean = mean_by_label(values, table.labels, classes)
-        spread = mean_by_label((values - mean[table.labels]).square(), table.labels, classes).sqrt()
-        rows += [mean, spread.clamp_min(1e-3)]
-    return torch.stack(rows)
 
 
 @fresh_torch()
@@ -340,7 +298,7 @@ def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tu
 
 def _class_means(encoders: ClassEncoders, train: LabelledImages) -> Tensor:
     """m_c, (C, Z): mean of μ_r^c over the training images of class c."""
-    classes = encoders.networks.classes
+    classes = encoders.classes
     device = next(encoders.parameters()).device
     sums, counts = torch.zeros(classes, encoders.robust_size, device=device), torch.zeros(classes, device=device)
     for images, labels in zip(train.images.split(8 * CHUNK), train.labels.split(8 * CHUNK), strict=True):

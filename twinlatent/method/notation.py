@@ -6,6 +6,7 @@
     sm(n)    dense, n logits of a softmax                   z(a,b)   dense, means and log-variances of z_r and z_v
     bn       batch normalisation                            relu     ReLU
     3(...)   the bracket three times, nestable              -, space separate layers; both may be left out
+    |        what stands before it is there once for all classes, what follows once a class (not the paper's)
 
 Convolutions but `cv` pad 'same'; `mp` drops what is left over. The notation has no strides; ours, a choice after
 a widely used MNIST autoencoder: without `mp` the first two convolutions have stride 2, the first transposed one has
@@ -32,10 +33,14 @@ class Token:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A parsed network. `str()` gives the text back; `tokens` has every repetition written out."""
+    """A parsed network. `str()` gives the text back; `tokens` has every repetition written out.
+
+    The first `shared` tokens stand before a bar: all classes share them. 0: there is no bar.
+    """
 
     text: str
     tokens: tuple[Token, ...]
+    shared: int = 0
 
     def __str__(self) -> str:
         return self.text
@@ -67,21 +72,30 @@ def parse(text: str) -> NetworkSpec:
     """
     text = " ".join(text.split())
     tokens, place = _sequence(text, 0, depth=0)
+    shared = 0
+    if text[place : place + 1] == "|":
+        shared, bar = len(tokens), place
+        own, place = _sequence(text, bar + 1, depth=0)
+        if not shared or not own:
+            raise notation_error(text, bar, "|", "must stand between layers")
+        tokens += own
     if place != len(text):
-        raise notation_error(text, place, ")", "closes a bracket that was never opened")
+        complaint = "closes a bracket that was never opened" if text[place] == ")" else "may stand only once"
+        raise notation_error(text, place, text[place], complaint)
     if not tokens:
         raise TwinlatentError("the network notation is empty; write layers such as 'c(4,16) z(8,8)'")
-    return NetworkSpec(text, tuple(tokens))
+    return NetworkSpec(text, tuple(tokens), shared)
 
 
 def _sequence(text: str, place: int, depth: int) -> tuple[list[Token], int]:
-    """Read layers from `place` to the end or to the bracket that closes `depth`; return them and where they end."""
+    """Read layers from `place` to the end, to a bar or to the bracket that closes `depth`; return them and where they
+    end."""
     if depth > _MAX_DEPTH:
         raise notation_error(text, place, _word(text, place), f"is nested deeper than {_MAX_DEPTH} brackets")
     tokens: list[Token] = []
     while True:
         place = _skip_separators(text, place)
-        if place == len(text) or text[place] == ")":
+        if place == len(text) or text[place] in ")|":
             return tokens, place
         found = _LEXEME.match(text, place)
         if found is None:
@@ -90,6 +104,8 @@ def _sequence(text: str, place: int, depth: int) -> tuple[list[Token], int]:
             body, end = _sequence(text, found.end(), depth + 1)
             if end == len(text):
                 raise notation_error(text, place, found[0], "opens a bracket that is never closed")
+            if text[end] == "|":
+                raise notation_error(text, end, "|", "may not stand inside a bracket")
             tokens += _repeated(text, place, found["repeat"], body)
             place = end + 1
         else:
@@ -130,7 +146,7 @@ def _skip_separators(text: str, place: int) -> int:
 
 
 def _word(text: str, place: int) -> str:
-    return re.split(r"[\s-]", text[place:], maxsplit=1)[0][:20]
+    return re.split(r"[\s|-]", text[place:], maxsplit=1)[0][:20]
 
 
 def notation_error(text: str, place: int, token: str, complaint: str) -> TwinlatentError:

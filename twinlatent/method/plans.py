@@ -5,9 +5,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from twinlatent.errors import TwinlatentError
 from twinlatent.method.notation import NetworkSpec, Token, notation_error, parse
 
 Shape = tuple[int, ...]
@@ -88,13 +89,31 @@ class Plan:
     operations: tuple[Operation, ...]
     latent: tuple[int, int] | None
     """Dimensions of (z_r, z_v) when the network ends in `z(a,b)`."""
+    shared: int = 0
+    """So many operations, the first ones, are shared by all classes; 0: the notation has no bar."""
+    shared_shape: Shape = ()
+    """Shape of a sample after these."""
+
+    @property
+    def trunk(self) -> "Plan":
+        """The shared operations alone."""
+        return replace(self, output_shape=self.shared_shape, operations=self.operations[: self.shared], latent=None,
+                       shared=0, shared_shape=())  # fmt: skip
+
+    @property
+    def head(self) -> "Plan":
+        """The operations that each class has for itself: all of them where none is shared."""
+        if not self.shared:
+            return self
+        return replace(self, input_shape=self.shared_shape, operations=self.operations[self.shared :], shared=0,
+                       shared_shape=())  # fmt: skip
 
 
 def plan(spec: NetworkSpec | str, input_shape: Shape, role: Role) -> Plan:
     """Resolve `spec` for samples of `input_shape`.
 
-    An encoder must end in `z(a,b)`, a classifier in `sm(n)`. A decoder ends in `d(n)`, n the pixels of the image;
-    its output passes a sigmoid, its other dense layers a leaky ReLU.
+    An encoder must end in `z(a,b)`, a classifier in `sm(n)`; only an encoder may have a bar. A decoder ends in
+    `d(n)`, n the pixels of the image; its output passes a sigmoid, its other dense layers a leaky ReLU.
 
     Raises:
         TwinlatentError: a layer that does not fit, with its place.
@@ -104,7 +123,8 @@ def plan(spec: NetworkSpec | str, input_shape: Shape, role: Role) -> Plan:
     for index in range(len(spec.tokens)):
         planner.add(index)
     _check_end(spec, role)
-    return Plan(spec, role, input_shape, planner.shape, tuple(planner.operations), planner.latent)
+    return Plan(spec, role, input_shape, planner.shape, tuple(planner.operations), planner.latent, planner.shared,
+                planner.shared_shape)  # fmt: skip
 
 
 def _check_end(spec: NetworkSpec, role: Role) -> None:
@@ -115,6 +135,8 @@ def _check_end(spec: NetworkSpec, role: Role) -> None:
         raise notation_error(
             spec.text, last.place, last.name, f"cannot end the network; this {role} must end in {ends[role]}"
         )
+    if spec.shared and role != "encoder":
+        raise TwinlatentError(f"network {spec.text!r}: only an encoder has layers before a bar; this is a {role}")
     for token in spec.tokens[:-1]:
         if token.name in ("z", "sm"):
             raise notation_error(spec.text, token.place, token.name, "may only stand at the end")
@@ -127,11 +149,15 @@ class _Planner:
         self.spec, self.shape, self.role = spec, shape, role
         self.operations: list[Operation] = []
         self.latent: tuple[int, int] | None = None
+        self.shared = 0
+        self.shared_shape: Shape = ()
         self._names = [token.name for token in spec.tokens]
         self._seen = {"c": 0, "cv": 0, "ct": 0}
 
     def add(self, index: int) -> None:
         token = self.spec.tokens[index]
+        if index and index == self.spec.shared:
+            self._end_trunk(token)
         match token.name:
             case "c" | "cv":
                 self._conv(token)
@@ -146,6 +172,16 @@ class _Planner:
             case _:
                 self._dense(token, last=index == len(self._names) - 1)
         self._activate(token.name, index)
+
+    def _end_trunk(self, following: Token) -> None:
+        """All so far is shared; so is the flattening that a dense layer needs."""
+        if following.name in ("d", "z") and len(self.shape) == 3:
+            self._flatten()
+        self.shared, self.shared_shape = len(self.operations), self.shape
+
+    def _flatten(self) -> None:
+        self.shape = (math.prod(self.shape),)
+        self.operations.append(Reshape(self.shape))
 
     def _activate(self, name: str, index: int) -> None:
         """Append the activation that the layer implies, unless the next token spells it out."""
@@ -201,14 +237,13 @@ class _Planner:
             raise notation_error(
                 self.spec.text, token.place, f"mp({size})", f"is larger than its {height}×{width} input"
             )
-        rectified = self.operations and self.operations[-1] == Activation("relu")
+        rectified = len(self.operations) > self.shared and self.operations[-1] == Activation("relu")
         self.operations.insert(len(self.operations) - bool(rectified), Pool(size))  # the same, on fewer numbers
         self.shape = (channels, height // size, width // size)
 
     def _dense(self, token: Token, *, last: bool) -> None:
         if len(self.shape) == 3:
-            self.shape = (math.prod(self.shape),)
-            self.operations.append(Reshape(self.shape))
+            self._flatten()
         if token.name == "z":
             self.latent = (token.arguments[0], token.arguments[1])
             units = 2 * sum(self.latent)

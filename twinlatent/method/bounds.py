@@ -1,0 +1,221 @@
+"""Interval bounds: what encoders can say of any image of a ball (Gowal et al. 2018, interval bound propagation).
+
+A ball cut with the box [0, 1] is an interval of each pixel; every layer maps intervals to intervals that hold all it
+can make of them. A linear layer maps the middle m to Wm + b and the radius r to |W| r; a function that rises everywhere
+maps both ends.
+
+Rounding. With `FLOAT32` a bound holds for what a network computes in float32, in whatever order it adds: a sum of n
+products of computed numbers x is within γ (|W| |x| + |b|) of the true one, γ = n u / (1 − n u) and u = 2⁻²⁴ (Higham
+2002, section 3.1), which is added at each layer. Bounds themselves are then computed in float64, whose own rounding is
+smaller than that by eight digits. Without, bounds hold up to rounding: enough to train with, no proof.
+
+Letters: C classes, B images, Z latent dimensions.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.class_vaes import BATCH_NORM_EPS, ClassEncoders, ClassNetworks
+from twinlatent.method.convolutions import WIDE_KERNEL
+from twinlatent.method.densities import LOG_2PI
+from twinlatent.method.networks import activate
+from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Pool, Reshape
+
+FLOAT32 = 2.0**-24
+"""Unit roundoff of float32."""
+PIXEL_ROUNDING = 2.0**-23
+"""An attack that adds ε to a pixel in float32 may leave the ball by less than this."""
+FOURIER_ROUNDING = 32.0
+"""Convolutions by Fourier transform have no bound of rounding a component; theirs is this many times u ‖W‖₂ ‖x‖₂ (for
+each filter and image), which `tests/method/test_bounds.py` shows to be enough."""
+EXTRA_SUMS = 8
+"""Added to n: the bias, and the arithmetic of the interval itself."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """All values between two tensors of one shape, ends included."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def middle(self) -> Tensor:
+        """Half the way."""
+        return (self.lower + self.upper) / 2
+
+    @property
+    def radius(self) -> Tensor:
+        """Half the width."""
+        return (self.upper - self.lower) / 2
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The largest absolute value."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    def __getitem__(self, place: object) -> "Interval":
+        """Of a part."""
+        return Interval(self.lower[place], self.upper[place])  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class LatentBounds:
+    """Intervals of the means μ_r (C, B, Z_r) and μ_v (C, B, Z_v) over a ball about each image."""
+
+    robust: Interval
+    vulnerable: Interval
+
+
+def ball(images: Tensor, epsilon: float | Tensor) -> Interval:
+    """The L∞ ball of radius ε about each image, cut with [0, 1]."""
+    return Interval((images - epsilon).clamp(0, 1), (images + epsilon).clamp(0, 1))
+
+
+def bound_latents(encoders: ClassEncoders, images: Interval, rounding: float = 0.0) -> LatentBounds:
+    """Intervals of what encoders give for any image between `images.lower` and `images.upper`.
+
+    Args:
+        encoders: where all images are treated alike: with batch normalisation in evaluation mode.
+        images: (B, channels, H, W), of the encoders' dtype.
+        rounding: unit roundoff of the arithmetic that is covered; 0: none.
+
+    Raises:
+        TwinlatentError: a layer that has no bound.
+    """
+    if encoders.trunk is not None:
+        shared = bound_network(encoders.trunk, images, rounding)
+        images = Interval(shared.lower[0], shared.upper[0])
+    r, v = encoders.robust_size, encoders.vulnerable_size
+    found = bound_network(encoders.networks, images, rounding)
+    return LatentBounds(found[..., :r], found[..., r : r + v])
+
+
+def bound_network(networks: ClassNetworks, x: Interval, rounding: float = 0.0) -> Interval:
+    """Intervals (C, B, *output_shape) of what networks give for samples of an interval (B, *input_shape)."""
+    x = Interval(networks.arranged(x.lower), networks.arranged(x.upper))
+    for index in range(len(networks.plan.operations)):
+        x = _bound_operation(networks, index, x, rounding)
+    return Interval(networks.by_class(x.lower), networks.by_class(x.upper))
+
+
+def _bound_operation(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
+    operation = networks.plan.operations[index]
+    match operation:
+        case Conv() | Deconv() | Dense():
+            return _bound_linear(networks, index, x, rounding)
+        case BatchNorm():
+            return _bound_normalisation(networks, index, x, rounding)
+        case Pool(size):
+            return Interval(F.max_pool2d(x.lower, size), F.max_pool2d(x.upper, size))
+        case Reshape(shape):
+            return Interval(networks.reshaped(x.lower, shape), networks.reshaped(x.upper, shape))
+        case Activation():
+            return Interval(activate(x.lower, operation), activate(x.upper, operation))
+
+
+def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
+    weight, bias = networks.weights(index)
+    middle = networks.linear(index, x.middle, weight, bias)
+    slack, least = x.radius, torch.zeros_like(bias)
+    if rounding:
+        gamma = _gamma(weight, rounding)
+        slack, least = slack + gamma * x.magnitude, gamma * bias.abs()
+    radius = networks.linear(index, slack, weight.abs(), least)
+    if rounding:
+        radius = radius + _of_fourier(networks, index, x, weight, rounding)
+    return Interval(middle - radius, middle + radius)
+
+
+def _gamma(weight: Tensor, rounding: float) -> float:
+    """γ of sums over all but the class and the output of a weight (C, outputs, ...)."""
+    n = math.prod(weight.shape[2:]) + EXTRA_SUMS
+    return n * rounding / (1 - n * rounding)
+
+
+def _of_fourier(networks: ClassNetworks, index: int, x: Interval, weight: Tensor, rounding: float) -> Tensor | float:
+    """What convolutions by Fourier transform may be off by, for each filter and image."""
+    operation = networks.plan.operations[index]
+    if not isinstance(operation, Conv) or operation.kernel < WIDE_KERNEL:
+        return 0.0
+    groups = x.lower.shape[1] // operation.inputs
+    of_filters = weight.flatten(2).norm(dim=2)  # (C, filters)
+    of_images = x.magnitude.unflatten(1, (groups, -1)).flatten(2).norm(dim=2)  # (B, groups)
+    product: Tensor = of_images[:, :, None] * of_filters
+    return FOURIER_ROUNDING * rounding * product.flatten(1)[..., None, None]
+
+
+def _bound_normalisation(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
+    if networks.training:
+        raise TwinlatentError("batch normalisation has bounds in evaluation mode only: in training mode an image's "
+                              "answer depends on the others of its batch")  # fmt: skip
+    if networks.normalises_alike(index):  # it is part of the convolution before it
+        return x
+    scale, shift = networks.scale_and_shift(index)
+    if x.lower.ndim == 3:  # (C, B, features)
+        scale, shift = scale[:, None], shift[:, None]
+    else:  # (B, C·channels, H, W)
+        scale, shift = scale.flatten()[:, None, None], shift.flatten()[:, None, None]
+    middle, radius = x.middle * scale + shift, x.radius * scale.abs()
+    if rounding:
+        gamma = EXTRA_SUMS * rounding / (1 - EXTRA_SUMS * rounding)
+        radius = radius + gamma * (x.magnitude * scale.abs() + _size_of_shift(networks, index).view_as(shift))
+    return Interval(middle - radius, middle + radius)
+
+
+def _size_of_shift(networks: ClassNetworks, index: int) -> Tensor:
+    """|mean · scale| + |bias| of a batch normalisation, (C, channels): what rounding of its shift goes with."""
+    mean, var, weight, bias = (
+        networks.get_buffer(f"{index}_running_mean"), networks.get_buffer(f"{index}_running_var"),
+        networks.get_parameter(f"{index}_weight"), networks.get_parameter(f"{index}_bias"),
+    )  # fmt: skip
+    return (mean * weight * torch.rsqrt(var + BATCH_NORM_EPS)).abs() + bias.abs()
+
+
+# --- of what is made of the means ---------------------------------------------------------------------------------
+
+
+def bound_log_density(mean: Interval, rounding: float = 0.0) -> Interval:
+    """Interval of log N(μ | 0, I) = −½ (‖μ‖² + Z log 2π), shape (..., Z) → (...)."""
+    return _of_squares(squared_distance(mean), mean.lower.shape[-1], rounding)
+
+
+def _of_squares(squares: Interval, size: int, rounding: float) -> Interval:
+    constant = size * LOG_2PI
+    lower, upper = -0.5 * (squares.upper + constant), -0.5 * (squares.lower + constant)
+    if rounding:
+        n = size + EXTRA_SUMS
+        slack = n * rounding / (1 - n * rounding) * (squares.upper + constant)
+        lower, upper = lower - slack, upper + slack
+    return Interval(lower, upper)
+
+
+def squared_distance(mean: Interval, point: Tensor | float = 0.0, rounding: float = 0.0) -> Interval:
+    """Interval of ‖μ − point‖², shape (..., Z) → (...)."""
+    middle, radius = mean.middle - point, mean.radius
+    if rounding:
+        radius = radius + EXTRA_SUMS * rounding * (middle.abs() + mean.radius)
+    near, far = (middle.abs() - radius).clamp_min(0), middle.abs() + radius
+    lower, upper = near.square().sum(-1), far.square().sum(-1)
+    if rounding:
+        n = mean.lower.shape[-1] + EXTRA_SUMS
+        gamma = n * rounding / (1 - n * rounding)
+        lower, upper = lower * (1 - gamma), upper * (1 + gamma)
+    return Interval(lower, upper)
+
+
+def bound_log_ratio(latents: LatentBounds) -> Interval:
+    """Interval of log P_r − log P_v, (C, B)."""
+    robust, vulnerable = bound_log_density(latents.robust), bound_log_density(latents.vulnerable)
+    return Interval(robust.lower - vulnerable.upper, robust.upper - vulnerable.lower)
+
+
+def in_float64(encoders: ClassEncoders) -> ClassEncoders:
+    """A copy whose weights are those of `encoders`, in float64, for bounds with rounding."""
+    return copy.deepcopy(encoders).double().eval()

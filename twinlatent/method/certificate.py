@@ -1,0 +1,175 @@
+"""A proof of what passes a detector: images of whose neighbourhood none is both misclassified and not flagged.
+
+An attack within ε on an image x of class y succeeds if some x' of the ball is predicted as c ≠ y and not flagged: its
+suspicion is at most the threshold of c. It cannot if, for every c ≠ y, a lower bound of the suspicion as c over the
+ball lies above that threshold, or some class has a lower bound of its logit above the upper bound of that of c. No
+bound of y itself is needed: a flagged image is no success of the attacker.
+
+Bounds are those of `twinlatent.method.bounds`, with rounding: they hold for the detector as it computes in float32 on a
+CPU. They are loose for detectors that were not trained for them.
+
+Letters: n images, C classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from twinlatent.arguments import real
+from twinlatent.data.validation import Array, check_images
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.bounds import (
+    FLOAT32,
+    PIXEL_ROUNDING,
+    Interval,
+    LatentBounds,
+    ball,
+    bound_latents,
+    bound_log_density,
+    in_float64,
+    squared_distance,
+)
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.method.class_vaes import ClassEncoders
+from twinlatent.method.detector import Detector
+from twinlatent.method.scores import LabelRule, Score
+from twinlatent.torch_state import fresh_torch
+
+CERTIFIED_AT_ONCE = 100
+"""Images whose bounds are computed together."""
+OF_SUMS = 16 * FLOAT32
+"""Relative rounding of the few sums and quotients that make a suspicion of two log-densities."""
+
+
+class Undecided(TwinlatentError):
+    """A detector has a layer or a score that nothing here bounds: neither robust nor not."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proved of n images within a radius, at one false-positive rate.
+
+    Attributes:
+        holds: bool (n,): no image of the ball is misclassified and not flagged.
+        margin: float64 (n,): by how much, in nats of suspicion; positive exactly where it holds.
+        target: int64 (n,): the wrong class with the smallest margin.
+        epsilon: radius, L∞.
+        fpr: false-positive rate of the thresholds.
+    """
+
+    holds: Tensor
+    margin: Tensor
+    target: Tensor
+    epsilon: float
+    fpr: float
+
+    @property
+    def rate(self) -> float:
+        """Certified SR@FPR: the share of images for which the proof fails, which no attack can exceed."""
+        return 1 - self.holds.double().mean().item()
+
+
+@fresh_torch()
+@torch.no_grad()
+def certify(
+    detector: CalibratedDetector, images: Array, labels: Array, epsilon: float, fpr: float = 0.05
+) -> Certificate:
+    """Prove, image by image, that no attack within ε makes the detector misclassify without flagging.
+
+    Args:
+        detector: ours, under any label rule and score.
+        images: floating (n, channels, H, W) in [0, 1], n at least 1.
+        labels: true classes, whole numbers (n,).
+        epsilon: L∞ radius in [0, 1], in units of the pixels' range; the ball is cut with [0, 1].
+        fpr: false-positive rate whose thresholds decide what is flagged, in (0, 1).
+
+    Raises:
+        Undecided: a detector of another kind.
+        TwinlatentError: bad images or labels, a radius or rate that is none.
+    """
+    if not isinstance(detector, Detector):
+        raise Undecided(f"a detector of the method {detector.method} has no bounds here; those of ours have")
+    epsilon, fpr = real("epsilon", epsilon, least=0, most=1), real("fpr", fpr)
+    thresholds = detector.calibration.thresholds(fpr).double()
+    checked, of_class = check_images(images, labels, shape=detector.image_shape, channels=None)
+    if int(of_class.max()) >= detector.classes:
+        raise TwinlatentError(f"label {int(of_class.max())} is none of the detector's; it has classes 0 to "
+                              f"{detector.classes - 1}")  # fmt: skip
+    encoders = in_float64(detector.encoders).cpu()
+    found = [
+        _margins(detector, encoders, some.cpu().double(), own.cpu(), epsilon, thresholds)
+        for some, own in zip(checked.split(CERTIFIED_AT_ONCE), of_class.split(CERTIFIED_AT_ONCE), strict=True)
+    ]
+    least = torch.cat(found).min(1)
+    return Certificate(least.values > 0, least.values, least.indices, epsilon, fpr)
+
+
+def _margins(
+    detector: Detector, encoders: ClassEncoders, images: Tensor, labels: Tensor, epsilon: float, thresholds: Tensor
+) -> Tensor:
+    """By how much each wrong class is out of reach, (n, C); infinite for the right one."""
+    bounds = bound_outputs(detector, bound_latents(encoders, ball(images, epsilon + PIXEL_ROUNDING), FLOAT32))
+    flagged = bounds.suspicion.lower - thresholds
+    others = bounds.logits.lower.max(1, keepdim=True).values - bounds.logits.upper
+    margins = torch.maximum(flagged, others)
+    return margins.scatter(1, labels[:, None], torch.inf)
+
+
+@dataclass(frozen=True)
+class OutputBounds:
+    """Intervals of a detector's logits and suspicion, each (n, C), over a ball about each image."""
+
+    logits: Interval
+    suspicion: Interval
+
+
+def bound_outputs(detector: Detector, latents: LatentBounds) -> OutputBounds:
+    """What the detector's label rule and score make of bounds of latents, float64, with rounding of float32."""
+    robust = _by_image(bound_log_density(latents.robust, FLOAT32))
+    vulnerable = _by_image(bound_log_density(latents.vulnerable, FLOAT32))
+    ratio = _widened(Interval(robust.lower - vulnerable.upper, robust.upper - vulnerable.lower))
+    settings = detector.settings
+    logits = _logits(settings.label_rule, robust, ratio, latents.robust, detector.class_means.cpu().double())
+    return OutputBounds(logits, _suspicion(settings.score, robust, vulnerable, ratio, detector.levels.cpu().double()))
+
+
+def _by_image(of_classes: Interval) -> Interval:
+    """(C, n) → (n, C)."""
+    return Interval(of_classes.lower.T, of_classes.upper.T)
+
+
+def _widened(interval: Interval) -> Interval:
+    """By the rounding of float32 of one sum or difference."""
+    slack = OF_SUMS * interval.magnitude
+    return Interval(interval.lower - slack, interval.upper + slack)
+
+
+def _logits(rule: LabelRule, robust: Interval, ratio: Interval, means: Interval, class_means: Tensor) -> Interval:
+    match rule:
+        case "density":
+            return robust
+        case "ratio":
+            return ratio
+        case "nearest_mean":
+            distance = _by_image(squared_distance(means, class_means[:, None], FLOAT32))
+            return Interval(-distance.upper, -distance.lower)
+
+
+def _suspicion(score: Score, robust: Interval, vulnerable: Interval, ratio: Interval, levels: Tensor) -> Interval:
+    match score:
+        case "vulnerable":
+            return vulnerable
+        case "ratio":
+            return Interval(-ratio.upper, -ratio.lower)
+        case "joint":
+            mean_r, std_r, mean_v, std_v = levels
+            of_v = _standardised(vulnerable, mean_v, std_v)
+            of_r = _standardised(Interval(-robust.upper, -robust.lower), -mean_r, std_r)
+            return Interval(torch.maximum(of_v.lower, of_r.lower), torch.maximum(of_v.upper, of_r.upper))
+
+
+def _standardised(values: Interval, mean: Tensor, spread: Tensor) -> Interval:
+    """(values − mean) / spread, with the rounding of both."""
+    slack = OF_SUMS * (values.magnitude + mean.abs()) / spread
+    return Interval((values.lower - mean) / spread - slack, (values.upper - mean) / spread + slack)
