@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinlatent.data import LabelledImages, Split, load
+from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.detector import Detector
 from twinlatent.method.fit import fit_split
-from twinlatent.method.game import AdversarySettings, GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.losses import LossSettings
 from twinlatent.recipes.recipe import EvaluationRecipe
 

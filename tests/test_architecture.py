@@ -61,6 +61,8 @@ FLOORS = (
     ("method.losses", "method.bounds", "attacks.*", "method.detector", "method.certificate"),
     (
         "method.game",
+        "method.game_state",
+        "method.one_batch",
         "method.radii",
         "method.adversaries.*",
         "method.negatives.*",

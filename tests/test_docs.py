@@ -17,7 +17,7 @@ import twinlatent as tl
 from twinlatent.cli.program import app
 from twinlatent.method.detector import DetectorSettings
 from twinlatent.method.fit import fit_split
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.recipes import shipped
 from twinlatent.settings import override

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.recipes import shipped
 from twinlatent.settings import checked, override
 
@@ -34,7 +34,7 @@ def test_single_settings_can_be_changed() -> None:
         ("rounds=0", "rounds = '0'"),
         ("rounds=many", "rounds = 'many'"),
         ("adversary.epsilon=2", "adversary.epsilon = '2'"),
-        ("epsilon=0.1", "'epsilon' is unknown; did you mean adversary.epsilon?"),
+        ("epsilon=0.1", "'epsilon' is unknown; did you mean adversary.epsilon or bound.epsilon?"),
         ("adversary.epsilom=0.1", "'adversary.epsilom' is unknown; did you mean adversary.epsilon?"),
         ("negatives.partaway.share=1", "'negatives.partaway.share' is unknown"),
         ("nothing.alpha=0.1", "nothing"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twinlatent.method.calibrated import Verdict
     from twinlatent.method.detector import Detector, DetectorSettings
     from twinlatent.method.fit import fit, fit_split
-    from twinlatent.method.game import GameSettings
+    from twinlatent.method.game_state import GameSettings
     from twinlatent.method.losses import LossSettings
     from twinlatent.method.negatives import NegativesSettings
     from twinlatent.outputs import Bounds, Outputs
@@ -39,7 +39,7 @@ else:
             "twinlatent.method.detector": ("Detector", "DetectorSettings"),
             "twinlatent.method.fit": ("fit", "fit_split"),
             "twinlatent.method.adversaries.search": ("AdversarySettings",),
-            "twinlatent.method.game": ("GameSettings",),
+            "twinlatent.method.game_state": ("GameSettings",),
             "twinlatent.method.losses": ("LossSettings",),
             "twinlatent.method.negatives": ("NegativesSettings",),
             "twinlatent.outputs": ("Bounds", "Outputs"),

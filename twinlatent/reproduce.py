@@ -19,7 +19,7 @@ from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE, CalibratedDetector
 from twinlatent.method.fit import fit_split
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.training import LOG_FILE, STATE_FILE
 from twinlatent.recipes import recipe_of
 from twinlatent.report.comparison import write_comparison

@@ -15,7 +15,7 @@ from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.settings import Asked, EvaluationSettings, settings_of
 from twinlatent.evaluation.white_box.conditions import STANDARD_CW
 from twinlatent.method.fit import fit_split
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.zoo import load
 
 

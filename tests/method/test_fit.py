@@ -10,9 +10,10 @@ import torch
 from twinlatent.data import LabelledImages, Split, split_calibration
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import fit as fit_module
+from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.detector import Detector, DetectorSettings
 from twinlatent.method.fit import DETECTOR_FILE, SETTINGS_FILE, fit, fit_split
-from twinlatent.method.game import AdversarySettings, GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.zoo import load
 
 TINY = GameSettings(

@@ -26,14 +26,8 @@ from twinlatent.method.adversaries import search
 from twinlatent.method.adversaries.search import REFERENCE_MEMORY
 from twinlatent.method.batches import BatchSampler
 from twinlatent.method.checkpoints import load_tensors
-from twinlatent.method.game import (
-    WATCHED_IMAGES,
-    GameSettings,
-    GameState,
-    defender_turn,
-    new_state,
-    play,
-)
+from twinlatent.method.game import WATCHED_IMAGES, defender_turn, play
+from twinlatent.method.game_state import GameSettings, GameState, new_state
 from twinlatent.method.losses import loss_terms
 from twinlatent.method.radii import OwnRadii, OwnSteps
 
@@ -580,7 +574,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from twinlatent.data import load
-from twinlatent.method.game import GameSettings, play
+from twinlatent.method.game import play
+from twinlatent.method.game_state import GameSettings
 train = load("digits", progress=False).train
 data = train.subset((train.labels < 3).nonzero()[:, 0])
 settings = GameSettings.model_validate_json(sys.argv[2])

@@ -12,7 +12,8 @@ from twinlatent.method.adversaries import search
 from twinlatent.method.adversaries.search import adversary_turn
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_one_minus_density, log_standard_normal
-from twinlatent.method.game import GameSettings, defender_turn, new_state
+from twinlatent.method.game import defender_turn
+from twinlatent.method.game_state import GameSettings, new_state
 from twinlatent.method.plans import plan
 from twinlatent.recipes import shipped
 

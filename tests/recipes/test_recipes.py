@@ -14,7 +14,7 @@ from twinlatent.data import Split
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.data.sources import SOURCES
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.negatives import Setup
 from twinlatent.method.negatives.surrogate import new_surrogate
 from twinlatent.method.networks import build_classifier

@@ -26,7 +26,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.batches import BatchSampler
 from twinlatent.method.calibrated import DETECTOR_FILE
-from twinlatent.method.game import grown
+from twinlatent.method.game_state import grown
 from twinlatent.method.radii import ascend_within
 from twinlatent.method.training import (
     SETTINGS_FILE,

@@ -26,6 +26,9 @@ def train(
     attack: Annotated[
         str | None, typer.Option(help="Training attack: mim, cw or pgd; default: mim, or the baseline's.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Detector file or name (see `zoo list`) whose encoders are trained further.")
+    ] = None,
     change: Change = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
@@ -44,8 +47,9 @@ def train(
     from twinlatent.settings import as_toml, override
 
     set_threads(threads)
-    if method != OURS and (label_rule or score):
-        raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
+    if method != OURS and (label_rule or score or start):
+        raise TwinlatentError(f"{method} has a label rule and scores of its own, and no start; leave --label-rule, "
+                              "--score and --start out")  # fmt: skip
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
     chosen = recipe_of(split, preset, recipe)
 
@@ -63,7 +67,8 @@ def train(
             settings = override(chosen.game_settings(attack), change or [])
             detector = detector_settings(chosen.detector, label_rule, score)
             effective = chosen.for_game(settings, detector)
-            made = tl.fit_split(split, settings=settings, detector=detector, **keep)  # type: ignore[arg-type]
+            begun = None if start is None else load_ours(start)
+            made = tl.fit_split(split, settings=settings, detector=detector, start=begun, **keep)  # type: ignore[arg-type]
         else:
             own = override(chosen.baseline_settings(method, attack), change or [])
             effective = chosen.for_baseline(method, own)
@@ -81,6 +86,18 @@ def train(
     print(
         f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked for"
     )
+
+
+def load_ours(name: str) -> "tl.Detector":
+    """A detector of ours, by its name or file.
+
+    Raises:
+        TwinlatentError: there is none, or it is a baseline.
+    """
+    found = tl.load(name)
+    if not isinstance(found, tl.Detector):
+        raise TwinlatentError(f"--start {name}: it is a detector of the method {found.method}; give one of ours")
+    return found
 
 
 def detector_settings(own: "tl.DetectorSettings", label_rule: str | None, score: str | None) -> "tl.DetectorSettings":

@@ -41,7 +41,8 @@ LOG_VARIANCE_RANGE = (-12.0, 6.0)
 
 Weights = Literal["uniform", "narrow"]
 """First weights: uniform in ±1/√fan-in, as PyTorch has it for most layers; or N(0, √(2π)/fan-in) and no biases, with
-which intervals of an image's neighbourhood stay narrow (Shi et al. 2021)."""
+which intervals of an image's neighbourhood stay narrow (Shi et al. 2021); but filters of one pixel rise from thresholds
+spread over [0, 1], so that they can cut the interval of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,20 @@ class ClassNetworks(nn.Module):
             value = torch.empty(classes, *shape)
             value = _initialised(plan.operations[index], value, name, generator, weights)
             self.register_parameter(f"{index}_{name}", nn.Parameter(value))
+        if weights == "narrow":
+            self._spread_thresholds(generator)
         for index, operation in enumerate(plan.operations):
             if isinstance(operation, BatchNorm):
                 self.register_buffer(f"{index}_running_mean", torch.zeros(classes, operation.channels))
                 self.register_buffer(f"{index}_running_var", torch.ones(classes, operation.channels))
+
+    @torch.no_grad()
+    def _spread_thresholds(self, generator: torch.Generator | None) -> None:
+        """Let each filter of a 1×1 convolution of one channel rise from a value of its own in [0, 1] on."""
+        for index, operation in enumerate(self.plan.operations):
+            if isinstance(operation, Conv) and operation.kernel == operation.inputs == 1:
+                weight, bias = self._of(index, "weight").abs_(), self._of(index, "bias")
+                bias.copy_(-weight.flatten(1) * torch.rand(bias.shape, generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all networks to the same samples (B, *input_shape) or each to its own (C, B, *input_shape).
@@ -156,6 +167,8 @@ class ClassNetworks(nn.Module):
             flat: Tensor = F.linear(x, weight.flatten(0, 1), bias.flatten())
             by_class: Tensor = flat.unflatten(1, (self.classes, -1)).transpose(0, 1)
             return by_class
+        if self.classes == 1:
+            return F.linear(x[0], weight[0], bias[0])[None]
         # W xᵀ rather than x Wᵀ: the gradient of a large W then arrives in W's own memory order
         return torch.baddbmm(bias[:, :, None], weight, x.transpose(1, 2)).transpose(1, 2)
 
@@ -211,12 +224,10 @@ def _initialised(
         return value.fill_(1.0 if name == "weight" else 0.0)
     assert isinstance(operation, Conv | Deconv | Dense)  # nothing else has parameters
     fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
+    if weights == "narrow" and name == "bias":
+        return value.zero_()
     if weights == "narrow":
-        return (
-            value.normal_(0, math.sqrt(2 * math.pi) / fan_in, generator=generator)
-            if name == "weight"
-            else value.zero_()
-        )
+        return value.normal_(0, math.sqrt(2 * math.pi) / fan_in, generator=generator)
     bound = 1 / math.sqrt(fan_in)
     return value.uniform_(-bound, bound, generator=generator)
 
@@ -305,10 +316,25 @@ class ClassVAEs(nn.Module):
         Raises:
             TwinlatentError: there is no decoder.
         """
+        if self.encoders.trunk is not None:
+            labels = torch.arange(self.classes, device=z.device).repeat_interleave(z.shape[1])
+            images: Tensor = self.decode_as(z.flatten(0, 1), labels).unflatten(0, z.shape[:2])
+            return images
+        return self._decoded(z)
+
+    def decode_as(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Reconstruct images from latents (B, Z), each of the class (B,) that it is said to be: (B, channels, H, W).
+
+        Raises:
+            TwinlatentError: there is no decoder.
+        """
+        if self.encoders.trunk is not None:
+            return self._decoded(torch.cat([z, F.one_hot(labels, self.classes).to(z)], -1))[0]
+        images: Tensor = self._decoded(z.expand(self.classes, *z.shape))[labels, torch.arange(len(labels))]
+        return images
+
+    def _decoded(self, z: Tensor) -> Tensor:
         if self.decoders is None:
             raise TwinlatentError("there is no decoder; name one (networks.decoder) or reconstruct nothing")
-        if self.encoders.trunk is not None:
-            classes = torch.eye(self.classes, dtype=z.dtype, device=z.device)[:, None].expand(-1, z.shape[1], -1)
-            z = torch.cat([z, classes], -1).flatten(0, 1)
         images: Tensor = self.decoders(z)
-        return images.reshape(self.classes, -1, *self.image_shape)
+        return images.reshape(*images.shape[:2], *self.image_shape)

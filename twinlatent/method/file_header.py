@@ -61,6 +61,11 @@ def read_header(path: Path) -> FileHeader:
 
 
 def trained_with(card: Mapping[str, Any]) -> str:
-    """The training attack of a detector that has this card, ours or a baseline's; `none` where there was none."""
+    """The training attack of a detector that has this card, ours or a baseline's; `none` where there was none.
+
+    `bound` where the adversary was bounded, `bound+mim` or the like where it was searched for as well.
+    """
     training = card.get("training", {})
-    return str(training.get("adversary", training).get("attack", "none"))
+    searched = str(training.get("adversary", training).get("attack", "none"))
+    share = training.get("bound", {}).get("share", 0)
+    return searched if not share else "bound" if share == 1 else f"bound+{searched}"

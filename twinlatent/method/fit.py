@@ -14,7 +14,8 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.detector import Detector, DetectorSettings, build_detector
-from twinlatent.method.game import GameSettings, play
+from twinlatent.method.game import play
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.training import (
     SETTINGS_FILE,
     training_card,
@@ -94,10 +95,16 @@ def fit_split(
     device: Device = "cpu",
     progress: bool = True,
     begin: Callable[[], None] = lambda: None,
+    start: Detector | None = None,
 ) -> Detector:
     """Train a detector on the training part of a split and calibrate it on the calibration part; see `fit`.
 
-    `begin` is called before the first round, when all is checked.
+    Args:
+        begin: called before the first round, when all is checked.
+        start: a detector whose encoders are trained further; None: fresh ones.
+
+    Raises:
+        TwinlatentError: as `fit`; or a start that has other networks.
     """
     asked = recipe_of(split, preset, recipe)
     settings, detector = settings or asked.game_settings(), detector or asked.detector
@@ -106,9 +113,12 @@ def fit_split(
     folder = file_path("folder", folder) if folder is not None else None
     with training_folder(folder, resume=resume, overwrite=overwrite):
         state = play(split.train, split.classes, settings, seed=seed, folder=folder, resume=resume,
-                     fingerprint=split.fingerprint, device=place, progress=progress, begin=begin)  # fmt: skip
+                     fingerprint=split.fingerprint, device=place, progress=progress, begin=begin,
+                     start=None if start is None else start.encoders)  # fmt: skip
         card = training_card(split, settings, seed, state.round, state.seconds, origin, place,
                              {"name": asked.name, **asked.for_game(settings, detector)})  # fmt: skip
+        if start is not None:
+            card["start"] = {"fingerprint": start.fingerprint, "training": start.card.get("training")}
         encoders = state.vaes.encoders.cpu()
         made = build_detector(encoders, split.train, split.calibration, split.class_names, detector, card)
         if folder is not None:

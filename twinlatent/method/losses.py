@@ -41,6 +41,9 @@ class LossSettings(BaseModel):
     many fewer steps with the decoders."""
     margin: float = Field(4.0, ge=0)
     """Nats by which log P_r − log P_v should exceed 0 on benign images of the class, and stay under 0 on others."""
+    others: Literal["each", "together"] = "each"
+    """In a game of `one_batch`, how the margins of an image's C − 1 wrong classes are one term: the sum of softplus of
+    each, or softplus of the log of the sum of their exponentials, which the nearest class dominates."""
 
 
 @dataclass(frozen=True)

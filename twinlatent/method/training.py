@@ -24,7 +24,7 @@ from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance
 
-Schedule = Literal["constant", "cosine"]
+Schedule = Literal["constant", "cosine", "fall", "steps"]
 STATE_FILE, LOG_FILE, SETTINGS_FILE = "state.safetensors", "log.jsonl", "training.json"
 TRAINING_FILES = (STATE_FILE, LOG_FILE, DETECTOR_FILE, SETTINGS_FILE)
 """All that a training leaves in its folder."""
@@ -162,10 +162,16 @@ def train_rounds(
 
 
 def share_of_rate(round_: int, rounds: int, schedule: Schedule) -> float:
-    """Share of the full learning rate in a round; `cosine`: up over a tenth of them, then down to 0 along a cosine."""
+    """Share of the full learning rate in a round.
+
+    `cosine`: up over a tenth of them, then down to 0 along a cosine; `fall`: the same without the first tenth; `steps`:
+    1, a fifth after .6 of them, a 25th after .85.
+    """
     if schedule == "constant":
         return 1.0
-    warm = rounds / 10
+    if schedule == "steps":
+        return 1.0 if round_ < 0.6 * rounds else 0.2 if round_ < 0.85 * rounds else 0.04
+    warm = rounds / 10 if schedule == "cosine" else 0
     if round_ < warm:
         return (round_ + 1) / (warm + 1)
     return 0.5 * (1 + math.cos(math.pi * (round_ - warm) / (rounds - warm)))

@@ -12,7 +12,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.learners import JudgeSettings, SubstituteSettings
 from twinlatent.method.adversaries.search import TrainingAttack
 from twinlatent.method.detector import DetectorSettings
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.plans import plan
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.settings import check_names, checked, unknown

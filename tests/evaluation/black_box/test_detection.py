@@ -19,7 +19,7 @@ from twinlatent.evaluation.results.records import MEAN, Record
 from twinlatent.evaluation.results.report import Report
 from twinlatent.method.detector import Detector, build_detector
 from twinlatent.method.fit import fit_split
-from twinlatent.method.game import GameSettings
+from twinlatent.method.game_state import GameSettings
 
 IMAGES, SEED = 40, 5
 BUDGETS = (

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from twinlatent.data import LabelledImages
 from twinlatent.method.class_vaes import ClassVAEs
-from twinlatent.method.game import GameSettings, play
+from twinlatent.method.game import play
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.negatives import Negatives, NegativesSettings, Round, Setup
 from twinlatent.method.negatives.others import AttackedSettings
 from twinlatent.method.negatives.partway import PartwaySettings

@@ -4,7 +4,8 @@ import torch
 
 from twinlatent.data import LabelledImages
 from twinlatent.method import game
-from twinlatent.method.game import GameSettings, play
+from twinlatent.method.game import play
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.negatives import PartwaySettings
 from twinlatent.method.negatives.partway import between
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import game
-from twinlatent.method.game import GameSettings, play
+from twinlatent.method.game import play
+from twinlatent.method.game_state import GameSettings
 from twinlatent.method.negatives import Setup, SurrogateSettings
 from twinlatent.method.negatives.surrogate import Surrogate, new_surrogate, surrogate_negatives, teach
 from twinlatent.method.networks import build_classifier

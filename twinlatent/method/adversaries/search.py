@@ -10,11 +10,13 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinlatent.attacks.carlini_wagner import approach
 from twinlatent.attacks.models import frozen
-from twinlatent.method.class_vaes import ClassVAEs
+from twinlatent.method.class_vaes import ClassEncoders, ClassVAEs
 from twinlatent.method.densities import log_standard_normal
+from twinlatent.method.losses import log_ratio
 from twinlatent.method.radii import ascend_within, drawn_shares
 
 REFERENCE_MEMORY = 0.9
@@ -53,6 +55,9 @@ class AdversarySettings(BaseModel):
     """l_pass = max(0, log P_v^c − reference): the benign mean (the paper), or the benign quantile that a detector
     would use as threshold."""
     quantile: float = Field(0.95, gt=0, lt=1)
+    target: Literal["all", "hardest", "random"] = "all"
+    """In a game of `one_batch`, which raises log P_r^c − log P_v^c, of classes c other than the image's own: the log of
+    the sum of exponentials of all; the largest; or that of a random class, drawn once an image and round."""
 
     def turn(
         self,
@@ -138,6 +143,14 @@ def _attack(
         shares = drawn_shares(images, settings.smallest, generator) if settings.smallest < 1 else None
         return approach(lambda x: torch.minimum(gain(x), enough), images, c=settings.c, steps=settings.steps,
                         learning_rate=ramp * settings.learning_rate, shares=shares)  # fmt: skip
+    return _ascend(gain, images, epsilon, generator, settings)
+
+
+def _ascend(
+    gain: Callable[[Tensor], Tensor], images: Tensor, epsilon: float, generator: torch.Generator,
+    settings: AdversarySettings,
+) -> Tensor:  # fmt: skip
+    """MIM_W or PGD_W: raise `gain` of images (..., channels, H, W) within ε."""
     return ascend_within(gain, images, epsilon, smallest=settings.smallest, steps=settings.steps,
                          stride=settings.stride, step_size=settings.step_size,
                          decay=settings.decay if settings.attack == "mim" else 0.0,
@@ -148,6 +161,37 @@ def log_densities(vaes: ClassVAEs, images: Tensor) -> tuple[Tensor, Tensor]:
     """log P_r^c and log P_v^c of images (C, B, channels, H, W) under their class's VAE, each (C, B)."""
     latents = vaes.encode(images)
     return log_standard_normal(latents.robust.mean), log_standard_normal(latents.vulnerable.mean)
+
+
+def attack_batch(
+    encoders: ClassEncoders,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    settings: AdversarySettings,
+    generator: torch.Generator,
+) -> Tensor:
+    """Attack each image of one batch towards other classes than its own, by MIM_W or PGD_W, (B, channels, H, W).
+
+    Args:
+        encoders: attacked as they are used later; left as they are.
+        images: (B, channels, H, W).
+        labels: int64 (B,).
+        epsilon: radius of this round.
+        settings: of the attack.
+        generator: of random classes, starts and radii.
+    """
+    others = ~F.one_hot(labels, encoders.classes).bool().T
+    if settings.target == "random":
+        shift = torch.randint(1, encoders.classes, labels.shape, generator=generator).to(labels.device)
+        others = F.one_hot((labels + shift) % encoders.classes, encoders.classes).bool().T
+
+    def gain(x: Tensor) -> Tensor:
+        ratio = log_ratio(encoders(x)).where(others, -torch.inf)
+        return ratio.amax(0) if settings.target == "hardest" else ratio.logsumexp(0)
+
+    with frozen(encoders):
+        return _ascend(gain, images, epsilon, generator, settings)
 
 
 def _moved_levels(levels: Tensor, densities: tuple[Tensor, Tensor], settings: AdversarySettings) -> Tensor:

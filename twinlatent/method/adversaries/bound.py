@@ -1,0 +1,56 @@
+"""An adversary who is bounded, not searched for: what no image of a ball can exceed (Gowal et al. 2018).
+
+Where a search finds a lower bound of the largest log P_r^c − log P_v^c over a ball, intervals give an upper one. A
+defender who lowers that has a proof; nothing is attacked, and no gradient can hide.
+
+Letters: C classes, B images.
+"""
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from twinlatent.method.bounds import Interval, ball, bound_latents, bound_log_ratio
+from twinlatent.method.class_vaes import ClassEncoders
+
+
+class BoundSettings(BaseModel):
+    """How much of the adversary's turn is bounded, and over which balls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(0.0, ge=0, le=1)
+    """Share of the adversary's weight that the bound has, the search having the rest; 0 (the paper): no bound."""
+    epsilon: float = Field(0.4, ge=0, le=1)
+    """L∞ radius after the ramp."""
+    box: float = Field(1.0, gt=0, le=1)
+    """Side of the interval as a share of the ball's; below 1 it lies about an attacked image, inside the ball: a
+    smaller box that the worst image is likely to lie in (Müller et al. 2022). No proof comes from such a box."""
+
+
+def bounded_ratio(encoders: ClassEncoders, images: Tensor, epsilon: float) -> Tensor:
+    """Upper bounds of log P_r^c − log P_v^c over balls, (C, B), differentiable in the weights.
+
+    Args:
+        encoders: without batch normalisation in training mode.
+        images: (B, channels, H, W).
+        epsilon: L∞ radius; the ball is cut with [0, 1].
+    """
+    return bound_log_ratio(bound_latents(encoders, ball(images, epsilon))).upper
+
+
+def bounded_in_box(
+    encoders: ClassEncoders, images: Tensor, attacked: Tensor, epsilon: float, settings: BoundSettings
+) -> Tensor:
+    """The same over a box of side 2·box·ε about attacked images, as far as it lies in the ball about the images.
+
+    Args:
+        encoders: as for `bounded_ratio`.
+        images: (B, channels, H, W).
+        attacked: the same, within (1 − box)·ε of them.
+        epsilon: radius of the ball.
+        settings: size of the box.
+    """
+    whole, box = ball(images, epsilon), ball(attacked, settings.box * epsilon)
+    inside = Interval(torch.maximum(whole.lower, box.lower), torch.minimum(whole.upper, box.upper))
+    return bound_log_ratio(bound_latents(encoders, inside)).upper
