@@ -33,6 +33,7 @@ NETWORKS = [  # notation, role, shape of a sample
     ("2(c(4,3)-bn-relu-mp(2)) c(3,4)-bn-relu-z(2,2)", "encoder", (1, 8, 8)),
     ("c(12,9)-bn-relu-mp(2) c(12,9)-bn-relu-z(2,2)", "encoder", (1, 16, 16)),  # thin and wide, then wide
     ("c(9,2,1) c(3,8,1) c(8,3,1) z(2,2)", "encoder", (1, 10, 10)),  # thin and wide, in no whole number of phases
+    ("c(3,8,1) cv(9,2) z(1,1)", "encoder", (1, 10, 10)),  # wide, without padding
     ("bn c(3,3) z(2,2)", "encoder", (1, 6, 6)),
     ("mp(2) c(3,3)-relu d(5) z(2,2)", "encoder", (1, 9, 9)),
     ("d(6) z(2,2)", "encoder", (1, 6, 6)),
@@ -107,7 +108,7 @@ def test_a_single_network_takes_over_every_parameter(text, role, shape) -> None:
     assert repr(together) == text
 
 
-@pytest.mark.parametrize(("text", "role", "shape"), NETWORKS[:3] + NETWORKS[8:10] + NETWORKS[15:17])
+@pytest.mark.parametrize(("text", "role", "shape"), NETWORKS[:3] + NETWORKS[8:10] + NETWORKS[16:18])
 def test_an_answer_does_not_depend_on_the_batch(text, role, shape, samples) -> None:
     together = ClassNetworks(plan(text, shape, role), CLASSES, torch.Generator().manual_seed(0)).eval()
     x = samples(shape, False)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twinlatent.method.fourier import IMAGES_AT_ONCE, fourier_conv
+from twinlatent.method.fourier import IMAGES_AT_ONCE, fourier_conv, fourier_rounding
 
 CASES = [  # images, channels in, channels out, side, kernel, groups
     (3, 2, 3, 8, 5, 1),
@@ -70,3 +70,39 @@ def test_second_derivatives_are_refused() -> None:
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
+
+
+ROUNDED = [(9, 1, 16, 9), (8, 2, 64, 12), (32, 4, 32, 12), (32, 2, 16, 12), (8, 3, 5, 8), (1, 3, 28, 20)]
+
+
+@pytest.mark.parametrize("kind", ["positive", "any sign", "one pixel", "waves", "sizes"])
+@pytest.mark.parametrize(("inputs", "outputs", "side", "kernel"), ROUNDED)
+def test_rounding_is_a_tenth_of_what_is_proved_at_most(
+    kind: str, inputs: int, outputs: int, side: int, kernel: int, generator
+) -> None:
+    x, weight = torch.rand(2, inputs, side, side, generator=generator), torch.rand(outputs, inputs, kernel, kernel)
+    if kind == "any sign":
+        x, weight = 2 * x - 1, 2 * weight - 1
+    elif kind == "one pixel":
+        x = torch.zeros_like(x)
+        x[..., side // 2, side // 3] = 1
+    elif kind == "waves":
+        x = torch.cos(2 * torch.pi * torch.arange(side) * 3 / (side + kernel // 2)).expand_as(x).contiguous()
+    elif kind == "sizes":
+        x, weight = x * 10 ** (6 * x), weight * 10 ** (6 * weight)
+    padding = padding_of(kernel)
+    ours = fourier_conv(x, weight, torch.zeros(outputs), padding, 1).double()
+    true = F.conv2d(F.pad(x, 2 * padding).double(), weight.double())
+    size = x.double().flatten(1).norm(dim=1)[:, None] * weight.double().flatten(1).norm(dim=1)
+    missed = ((ours - true).abs().amax((2, 3)) / size).max().item()
+    proved = fourier_rounding(inputs, side, kernel, padding, 2.0**-24)
+    assert 0 < missed < proved / 10
+    assert proved < 2e-4
+
+
+def test_rounding_is_as_the_square_of_a_float_says() -> None:
+    """It goes with the unit roundoff, and grows with every size."""
+    usual = fourier_rounding(8, 32, 12, (5, 6), 2.0**-24)
+    assert fourier_rounding(8, 32, 12, (5, 6), 2.0**-53) == pytest.approx(usual * 2.0**-29, rel=1e-3)
+    larger = [(16, 32, 12, (5, 6)), (8, 40, 12, (5, 6)), (8, 32, 14, (5, 6))]
+    assert all(fourier_rounding(*sizes, 2.0**-24) > usual for sizes in larger)

@@ -6,8 +6,13 @@ maps both ends.
 
 Rounding. With `FLOAT32` a bound holds for what a network computes in float32, in whatever order it adds: a sum of n
 products of computed numbers x is within γ (|W| |x| + |b|) of the true one, γ = n u / (1 − n u) and u = 2⁻²⁴ (Higham
-2002, section 3.1), which is added at each layer. Bounds themselves are then computed in float64, whose own rounding is
-smaller than that by eight digits. Without, bounds hold up to rounding: enough to train with, no proof.
+2002, section 3.1), which is added at each layer. Numbers too small for float32 miss by 2⁻¹²⁶ at most, also where a
+processor takes them for 0; numbers that might be too large have no bound (it is infinite, then NaN). Bounds themselves
+are then computed in float64, whose own rounding is smaller than u by eight digits and is part of `EXTRA_SUMS`.
+This covers matrix products, convolutions that are sums of products, and ours by Fourier transform. PyTorch asks oneDNN
+for such ("direct") convolutions and for nothing else; it does not cover Winograd's, which PyTorch may take from NNPACK
+where oneDNN is switched off or missing, nor flags or variables that make float32 products coarser (bfloat16, TF32).
+Without rounding, bounds hold up to it: enough to train with, no proof.
 
 Letters: C classes, B images, Z latent dimensions.
 """
@@ -21,21 +26,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.class_vaes import BATCH_NORM_EPS, ClassEncoders, ClassNetworks
-from twinlatent.method.convolutions import WIDE_KERNEL
+from twinlatent.method.class_vaes import ClassEncoders, ClassNetworks
+from twinlatent.method.convolutions import by_fourier
 from twinlatent.method.densities import LOG_2PI
+from twinlatent.method.fourier import fourier_rounding
 from twinlatent.method.networks import activate
-from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Pool, Reshape
+from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Operation, Pool, Reshape
 
 FLOAT32 = 2.0**-24
 """Unit roundoff of float32."""
+SMALLEST = 2.0**-126
+"""Below this float32 has no numbers of full precision."""
+LARGEST = 2.0**96
+"""Up to this no sum or product of a layer can leave float32's range."""
 PIXEL_ROUNDING = 2.0**-23
 """An attack that adds ε to a pixel in float32 may leave the ball by less than this."""
-FOURIER_ROUNDING = 32.0
-"""Convolutions by Fourier transform have no bound of rounding a component; theirs is this many times u ‖W‖₂ ‖x‖₂ (for
-each filter and image), which `tests/method/test_bounds.py` shows to be enough."""
-EXTRA_SUMS = 8
-"""Added to n: the bias, and the arithmetic of the interval itself."""
+EXTRA_SUMS = 16
+"""Added to n: the bias, a batch normalisation that is part of the weights (at most eight roundings), and the arithmetic
+of the interval itself."""
 
 
 @dataclass(frozen=True)
@@ -117,38 +125,56 @@ def _bound_operation(networks: ClassNetworks, index: int, x: Interval, rounding:
         case Reshape(shape):
             return Interval(networks.reshaped(x.lower, shape), networks.reshaped(x.upper, shape))
         case Activation():
-            return Interval(activate(x.lower, operation), activate(x.upper, operation))
+            return _bound_activation(operation, x, rounding)
 
 
 def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
     weight, bias = networks.weights(index)
     middle = networks.linear(index, x.middle, weight, bias)
-    slack, least = x.radius, torch.zeros_like(bias)
-    if rounding:
-        gamma = _gamma(weight, rounding)
-        slack, least = slack + gamma * x.magnitude, gamma * bias.abs()
-    radius = networks.linear(index, slack, weight.abs(), least)
-    if rounding:
-        radius = radius + _of_fourier(networks, index, x, weight, rounding)
+    if not rounding:
+        return _around(middle, networks.linear(index, x.radius, weight.abs(), torch.zeros_like(bias)))
+    gamma, tiny = _gamma(_products(networks.plan.operations[index]), rounding), SMALLEST / rounding
+    slack = x.radius + gamma * x.magnitude + SMALLEST
+    least = gamma * _size_of_bias(networks, index) + tiny
+    radius = networks.linear(index, slack, weight.abs() + tiny, least) + _of_fourier(networks, index, x, rounding)
+    return _around(middle, radius.masked_fill(radius > gamma * LARGEST, torch.inf))
+
+
+def _around(middle: Tensor, radius: Tensor) -> Interval:
     return Interval(middle - radius, middle + radius)
 
 
-def _gamma(weight: Tensor, rounding: float) -> float:
-    """γ of sums over all but the class and the output of a weight (C, outputs, ...)."""
-    n = math.prod(weight.shape[2:]) + EXTRA_SUMS
-    return n * rounding / (1 - n * rounding)
+def _gamma(products: int, rounding: float) -> float:
+    """γ of a sum of so many products; infinite where there is none."""
+    share = (products + EXTRA_SUMS) * rounding
+    return share / (1 - share) if share < 1 else math.inf
 
 
-def _of_fourier(networks: ClassNetworks, index: int, x: Interval, weight: Tensor, rounding: float) -> Tensor | float:
-    """What convolutions by Fourier transform may be off by, for each filter and image."""
-    operation = networks.plan.operations[index]
-    if not isinstance(operation, Conv) or operation.kernel < WIDE_KERNEL:
+def _products(operation: Operation) -> int:
+    """How many are summed for one output of a linear operation, at most."""
+    assert isinstance(operation, Conv | Deconv | Dense)
+    return operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
+
+
+def _size_of_bias(networks: ClassNetworks, index: int) -> Tensor:
+    """Absolute values of all that makes a linear operation's bias, summed, (C, outputs)."""
+    bias = networks.get_parameter(f"{index}_bias").abs()
+    if not networks.normalises_alike(index + 1):
+        return bias
+    return bias * networks.scale_and_shift(index + 1)[0].abs() + _size_of_shift(networks, index + 1)
+
+
+def _of_fourier(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Tensor | float:
+    """What a convolution by Fourier transform may miss by, for each filter and image."""
+    conv = networks.plan.operations[index]
+    if not isinstance(conv, Conv) or not by_fourier(conv.kernel, conv.stride, conv.padding):
         return 0.0
-    groups = x.lower.shape[1] // operation.inputs
-    of_filters = weight.flatten(2).norm(dim=2)  # (C, filters)
+    groups = x.lower.shape[1] // conv.inputs
+    of_filters = networks.weights(index)[0].flatten(2).norm(dim=2)  # (C, filters)
     of_images = x.magnitude.unflatten(1, (groups, -1)).flatten(2).norm(dim=2)  # (B, groups)
+    share = fourier_rounding(conv.inputs, x.lower.shape[-1], conv.kernel, conv.padding, rounding)
     product: Tensor = of_images[:, :, None] * of_filters
-    return FOURIER_ROUNDING * rounding * product.flatten(1)[..., None, None]
+    return share * product.flatten(1)[..., None, None]
 
 
 def _bound_normalisation(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
@@ -164,18 +190,26 @@ def _bound_normalisation(networks: ClassNetworks, index: int, x: Interval, round
         scale, shift = scale.flatten()[:, None, None], shift.flatten()[:, None, None]
     middle, radius = x.middle * scale + shift, x.radius * scale.abs()
     if rounding:
-        gamma = EXTRA_SUMS * rounding / (1 - EXTRA_SUMS * rounding)
-        radius = radius + gamma * (x.magnitude * scale.abs() + _size_of_shift(networks, index).view_as(shift))
-    return Interval(middle - radius, middle + radius)
+        gamma, tiny = _gamma(1, rounding), SMALLEST / rounding
+        of_shift = _size_of_shift(networks, index).view_as(shift)
+        radius = radius + gamma * ((x.magnitude + tiny) * (scale.abs() + tiny) + of_shift) + tiny
+        radius = radius.masked_fill(radius > gamma * LARGEST, torch.inf)
+    return _around(middle, radius)
 
 
 def _size_of_shift(networks: ClassNetworks, index: int) -> Tensor:
     """|mean · scale| + |bias| of a batch normalisation, (C, channels): what rounding of its shift goes with."""
-    mean, var, weight, bias = (
-        networks.get_buffer(f"{index}_running_mean"), networks.get_buffer(f"{index}_running_var"),
-        networks.get_parameter(f"{index}_weight"), networks.get_parameter(f"{index}_bias"),
-    )  # fmt: skip
-    return (mean * weight * torch.rsqrt(var + BATCH_NORM_EPS)).abs() + bias.abs()
+    mean, bias = networks.get_buffer(f"{index}_running_mean"), networks.get_parameter(f"{index}_bias")
+    return (mean * networks.scale_and_shift(index)[0]).abs() + bias.abs()
+
+
+def _bound_activation(activation: Activation, x: Interval, rounding: float) -> Interval:
+    """All of them rise everywhere."""
+    lower, upper = activate(x.lower, activation), activate(x.upper, activation)
+    if not rounding or activation.name == "relu":  # which rounds nothing
+        return Interval(lower, upper)
+    gamma = _gamma(1, rounding)
+    return Interval(lower - gamma * lower.abs() - SMALLEST, upper + gamma * upper.abs() + SMALLEST)
 
 
 # --- of what is made of the means ---------------------------------------------------------------------------------
@@ -190,8 +224,8 @@ def _of_squares(squares: Interval, size: int, rounding: float) -> Interval:
     constant = size * LOG_2PI
     lower, upper = -0.5 * (squares.upper + constant), -0.5 * (squares.lower + constant)
     if rounding:
-        n = size + EXTRA_SUMS
-        slack = n * rounding / (1 - n * rounding) * (squares.upper + constant)
+        slack = _gamma(size, rounding) * (squares.upper + constant) + SMALLEST / rounding
+        slack = slack.masked_fill(squares.upper > LARGEST, torch.inf)
         lower, upper = lower - slack, upper + slack
     return Interval(lower, upper)
 
@@ -200,13 +234,13 @@ def squared_distance(mean: Interval, point: Tensor | float = 0.0, rounding: floa
     """Interval of ‖μ − point‖², shape (..., Z) → (...)."""
     middle, radius = mean.middle - point, mean.radius
     if rounding:
-        radius = radius + EXTRA_SUMS * rounding * (middle.abs() + mean.radius)
+        radius = radius + EXTRA_SUMS * rounding * (middle.abs() + mean.radius) + SMALLEST
     near, far = (middle.abs() - radius).clamp_min(0), middle.abs() + radius
     lower, upper = near.square().sum(-1), far.square().sum(-1)
     if rounding:
-        n = mean.lower.shape[-1] + EXTRA_SUMS
-        gamma = n * rounding / (1 - n * rounding)
-        lower, upper = lower * (1 - gamma), upper * (1 + gamma)
+        gamma, tiny = _gamma(mean.lower.shape[-1], rounding), SMALLEST / rounding
+        lower, upper = lower * (1 - gamma) - tiny, upper * (1 + gamma) + tiny
+        upper = upper.masked_fill(upper > LARGEST, torch.inf)
     return Interval(lower, upper)
 
 

@@ -6,7 +6,7 @@ ball lies above that threshold, or some class has a lower bound of its logit abo
 bound of y itself is needed: a flagged image is no success of the attacker.
 
 Bounds are those of `twinlatent.method.bounds`, with rounding: they hold for the detector as it computes in float32 on a
-CPU. They are loose for detectors that were not trained for them.
+CPU, under what that module says of it. They are loose for detectors that were not trained for them.
 
 Letters: n images, C classes.
 """
@@ -112,7 +112,7 @@ def _margins(
     bounds = bound_outputs(detector, bound_latents(encoders, ball(images, epsilon + PIXEL_ROUNDING), FLOAT32))
     flagged = bounds.suspicion.lower - thresholds
     others = bounds.logits.lower.max(1, keepdim=True).values - bounds.logits.upper
-    margins = torch.maximum(flagged, others)
+    margins = torch.maximum(flagged, others).nan_to_num(-torch.inf, torch.inf, -torch.inf)  # NaN: there is no bound
     return margins.scatter(1, labels[:, None], torch.inf)
 
 

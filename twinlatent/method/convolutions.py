@@ -36,9 +36,14 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tupl
     wide = weight.shape[-1] >= WIDE_KERNEL
     if weight.shape[1] < THIN_CHANNELS and (stride > 1 or wide):
         return thin_conv(x, weight, bias, stride, padding, groups)
-    if wide and stride == 1 and x.device.type == "cpu":
+    if by_fourier(weight.shape[-1], stride, padding) and x.device.type == "cpu":
         return fourier_conv(x, weight, bias, padding, groups)
     return _padded_conv(x, weight, bias, stride, padding, groups)
+
+
+def by_fourier(kernel: int, stride: int, padding: tuple[int, int]) -> bool:
+    """Whether a convolution of many input channels is computed as a product of spectra on a CPU."""
+    return kernel >= WIDE_KERNEL and stride == 1 and sum(padding) == kernel - 1
 
 
 def thin_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int) -> Tensor:

@@ -38,6 +38,37 @@ def fourier_conv(x: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, in
     return torch.cat(results, 1) + bias[:, None, None]
 
 
+def fourier_rounding(inputs: int, size: int, taps: int, padding: tuple[int, int], unit: float) -> float:
+    """By how much `fourier_conv` can miss at any place, as a share of ‖x‖₂ ‖w‖₂ of the image and the filter.
+
+    A product of computed matrices A, of k columns, and B misses by γ_k |A| |B|, in the Frobenius norm by γ_k ‖A‖ ‖B‖
+    (Higham 2002, section 3.5); two roundings of A's own entries make that k + 2. Norms of spectra count a frequency of
+    the first axis twice where its conjugate is left out; so ‖spectrum of x‖ = n ‖x‖. Of H pixels, the first matrix has
+    the norm √(nH) and may raise norms by √n, the second √(2nH) and √n: together γ_(H+2) √H + γ_(2H+2) √(2H) of n ‖x‖.
+    The products of spectra sum, over frequencies, to n² ‖x‖ ‖w‖ at most, and their own sums of I complex numbers miss
+    by √2 γ_(I+1) of that. The way back adds up |product| / n² at most, with √2 γ_(2n+2) and γ_(2m+2).
+
+    Args:
+        inputs: I, channels in.
+        size: H, height and width.
+        taps: k, of the kernel.
+        padding: as for `fourier_conv`.
+        unit: unit roundoff of the arithmetic, 2⁻²⁴ for float32.
+    """
+
+    def gamma(terms: int) -> float:
+        return terms * unit / (1 - terms * unit)
+
+    def of_spectrum(side: int) -> float:
+        first, second = gamma(side + 2) * math.sqrt(side), gamma(2 * side + 2) * math.sqrt(2 * side)
+        return (1 + first) * (1 + second) - 1
+
+    n = size + max(padding)
+    products = (1 + of_spectrum(size)) * (1 + of_spectrum(taps)) * (1 + math.sqrt(2) * gamma(inputs + 1))
+    back = (1 + math.sqrt(2) * gamma(2 * n + 2)) * (1 + gamma(2 * (n // 2 + 1) + 2))
+    return (products * back - 1) * 1.001  # the last: angles, sines and cosines are those of float64
+
+
 IMAGES_AT_ONCE = 16
 """More of them need spectra for which the system finds new memory each time, which costs more than the products."""
 
