@@ -471,6 +471,36 @@ def test_numbers_that_may_be_too_large_have_no_bounds(real_images) -> None:
     assert not (density.lower.isfinite() | density.upper.isfinite()).any()
 
 
+def test_nor_have_sums_that_leave_the_range_on_their_way() -> None:
+    """float32 says infinity, or NaN, of a sum of 2e38, 2e38 and −4e38, which is 0."""
+    weight, x = torch.tensor([[2e38, 2e38, -2e38, -2e38]]), torch.ones(1, 4)
+    assert not in_turn(weight * x, torch.zeros(1)).isfinite().all()
+    bounds = bound_network(dense_of(weight, torch.zeros(1)).double(), Interval(x.double(), x.double()), FLOAT32)
+    assert not (bounds.lower.isfinite() | bounds.upper.isfinite()).any()
+
+
+def test_small_products_that_are_all_lost_are_inside() -> None:
+    """1 and then 4,096 times 0.9 u, of which no sum keeps anything: nearly the worst that a sum of so many can do."""
+    weight, bias, x = torch.full((1, 4096), 0.9 * FLOAT32), torch.ones(1), torch.ones(1, 4096)
+    found = in_turn(weight * x, bias)
+    assert found.item() == 1
+    bounds = bound_network(dense_of(weight, bias).double(), Interval(x.double(), x.double()), FLOAT32)
+    assert not outside(found[None, None], bounds)
+    assert (found - bounds.lower).item() < 0.2 * (bounds.upper - bounds.lower).item(), "it is near the end"
+
+
+def test_noise_of_spectra_is_inside_where_an_image_is_dark(generator) -> None:
+    """A convolution by spectra says a little more or less than 0 where its kernel sees nothing."""
+    conv = Conv(8, 3, WIDE_KERNEL, 1, (3, 4))
+    networks = ClassNetworks(Plan(parse("bn"), "encoder", (8, 28, 28), (3, 28, 28), (conv,), None), 2, generator)
+    networks.requires_grad_(False).get_parameter("0_bias").zero_()
+    images = torch.rand(4, 8, 28, 28, generator=generator)
+    images[..., :14, :] = 0
+    found, point = networks(images), Interval(images.double(), images.double())
+    assert found[..., :5, :].abs().max() > 0
+    assert not outside(found, bound_network(networks.double(), point, FLOAT32))
+
+
 @pytest.mark.parametrize(("inputs", "kernel", "stride"), [(1, 4, 2), (1, 3, 1), (32, 3, 1), (64, 3, 1), (32, 4, 2),
                                                           (32, 5, 1), (1, 12, 1), (32, 1, 1)])  # fmt: skip
 @pytest.mark.parametrize("batch", [1, 32])
