@@ -229,6 +229,96 @@ def test_latents_are_cut_from_the_last_layer(own: bool, samples) -> None:
         torch.testing.assert_close(latents.vulnerable.log_variance[c], log_var_v)
 
 
+# --- a trunk ------------------------------------------------------------------------------------------------------
+
+TRUNKS = [  # notation, shape of an image
+    ("c(4,3) c(4,4) | z(2,3)", (1, 8, 8)),
+    ("c(3,4)-bn-relu | c(3,5) d(6)-bn-relu z(2,2)", (1, 8, 8)),
+    ("c(3,4) | bn-relu-mp(2) z(1,2)", (2, 8, 8)),
+    ("d(9) | d(6) z(2,2)", (1, 6, 6)),
+    ("c(3,8,1) c(8,3,1) | z(1,1)", (1, 7, 7)),
+    ("mp(2) | c(3,4) z(2,2)", (1, 9, 9)),
+]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize(("text", "shape"), TRUNKS, ids=[row[0] for row in TRUNKS])
+def test_a_trunk_is_the_same_as_a_network_a_class(text: str, shape, training: bool, own: bool, samples) -> None:
+    """The oracle has the trunk's layers again for each class; their gradients add up."""
+    encoders = ClassEncoders(plan(text, shape, "encoder"), CLASSES, torch.Generator().manual_seed(0)).train(training)
+    with torch.no_grad():
+        for i, value in enumerate([*encoders.buffers(), *encoders.parameters()]):
+            value.add_(0.2 * torch.rand(value.shape, generator=torch.Generator().manual_seed(i)))
+    encoders.double()
+    trunk = encoders.trunk.single(0).double()
+    heads = [encoders.networks.single(c).double() for c in range(CLASSES)]
+    x = samples(shape, own).detach().double().requires_grad_()
+    latents = encoders(x)
+    r, v = encoders.robust_size, encoders.vulnerable_size
+
+    features = trunk(x.flatten(0, 1) if own else x)  # one batch of them all, as batch normalisation sees it
+    of_class = features.unflatten(0, (CLASSES, BATCH)) if own else [features] * CLASSES
+    parts = [head(of_class[c]).split([r, v, r, v], 1) for c, head in enumerate(heads)]
+    wanted = [torch.stack([part[i] for part in parts]) for i in range(4)]
+    wanted[2:] = [value.clamp(*LOG_VARIANCE_RANGE) for value in wanted[2:]]
+    found = [latents.robust.mean, latents.vulnerable.mean, latents.robust.log_variance, latents.vulnerable.log_variance]
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+
+    def total(values: list[Tensor]) -> Tensor:
+        generator = torch.Generator().manual_seed(9)
+        return sum(((torch.rand(value.shape, generator=generator) - 0.3) * value).sum() for value in values)
+
+    parameters = [*encoders.trunk.parameters(), *encoders.networks.parameters()]
+    ours = torch.autograd.grad(total(found), [x, *parameters])
+    shared, each = list(trunk.parameters()), [list(head.parameters()) for head in heads]
+    theirs = torch.autograd.grad(total(wanted), [x, *shared, *(p for head in each for p in head)])
+    torch.testing.assert_close(ours[0], theirs[0], atol=1e-9, rtol=1e-9)
+    for i in range(len(shared)):
+        torch.testing.assert_close(ours[1 + i][0], theirs[1 + i], atol=1e-9, rtol=1e-9)
+    for i in range(len(each[0])):
+        stacked = torch.stack([theirs[1 + len(shared) + c * len(each[0]) + i] for c in range(CLASSES)])
+        torch.testing.assert_close(ours[1 + len(shared) + i], stacked, atol=1e-9, rtol=1e-9)
+
+
+def test_a_trunk_is_there_once() -> None:
+    shared, separate = (ClassEncoders(plan(text, (1, 8, 8), "encoder"), 7, torch.Generator().manual_seed(0))
+                        for text in ("c(3,4) | z(1,1)", "c(3,4) z(1,1)"))  # fmt: skip
+    sizes = [sum(value.numel() for value in encoders.parameters()) for encoders in (shared, separate)]
+    trunk, head = 9 * 4 + 4, 64 * 4 + 4
+    assert sizes == [trunk + 7 * head, 7 * (trunk + head)]
+    assert separate.trunk is None
+    assert repr(shared) == "c(3,4) | z(1,1)"
+
+
+def test_a_conditioned_decoder_is_told_the_class(generator) -> None:
+    """One network for all: each class's answer is that of z beside the class as C numbers."""
+    vaes = ClassVAEs(plan("c(3,4) | z(3,3)", (1, 8, 8), "encoder"),
+                     plan("d(9) ct(3,4) d(64)", (3 + CLASSES,), "decoder"), CLASSES, generator)  # fmt: skip
+    assert vaes.decoders.classes == 1
+    single = vaes.decoders.single(0)
+    z = torch.randn(CLASSES, BATCH, 3, generator=generator)
+    images = vaes.decode(z)
+    assert images.shape == (CLASSES, BATCH, 1, 8, 8)
+    for c in range(CLASSES):
+        of_class = torch.zeros(BATCH, CLASSES)
+        of_class[:, c] = 1
+        torch.testing.assert_close(images[c].flatten(1), single(torch.cat([z[c], of_class], 1)))
+    same = vaes.decode(z[:1].expand(CLASSES, -1, -1))
+    assert not torch.allclose(same[0], same[1])
+
+
+def test_without_a_decoder_nothing_is_decoded() -> None:
+    vaes = ClassVAEs(plan("c(3,4) | z(3,3)", (1, 8, 8), "encoder"), None, CLASSES)
+    assert vaes.encode(torch.zeros(2, 1, 8, 8)).robust.mean.shape == (CLASSES, 2, 3)
+    with pytest.raises(TwinlatentError, match="there is no decoder"):
+        vaes.decode(torch.zeros(CLASSES, 2, 3))
+
+
+# --- decoders -----------------------------------------------------------------------------------------------------
+
+
 def test_decoding_gives_each_class_its_images() -> None:
     vaes = make_vaes()
     z = torch.randn(CLASSES, BATCH, 3, generator=torch.Generator().manual_seed(1))

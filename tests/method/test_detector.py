@@ -478,3 +478,52 @@ def test_a_rounded_detector_is_stored_in_half_the_room_and_loses_nothing_more(
     assert all(torch.equal(again.benign[rule].vulnerable, made.benign[rule].vulnerable) for rule in RULES)
     assert made.card["weights"] == "float16"
     assert made_with(loaded, digits)
+
+
+# --- encoders that share a trunk ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_trunk(digits: Split) -> Detector:
+    plan_of = plan("c(3,8)-bn-relu c(3,8) | d(6) z(3,3)", (1, 8, 8), "encoder")
+    encoders = ClassEncoders(plan_of, digits.classes, torch.Generator().manual_seed(0), "narrow")
+    with torch.no_grad():  # statistics as training would leave them
+        encoders.trunk.get_buffer("1_running_mean").uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(1))
+    return build_detector(encoders, digits.train, digits.calibration, digits.class_names)
+
+
+@pytest.mark.parametrize(("rule", "score"), SETTINGS[::4])
+def test_a_file_with_a_trunk_answers_bit_for_bit(rule, score, with_trunk: Detector, digits, tmp_path: Path) -> None:
+    detector = with_trunk.using(label_rule=rule, score=score)
+    detector.save(tmp_path / "a.safetensors")
+    loaded = Detector.load(tmp_path / "a.safetensors")
+    images = digits.test.images[:70]
+    assert same(detector.detect(images), loaded.detect(images))
+    assert torch.equal(detector(images).logits, loaded(images).logits)
+    assert torch.equal(detector(images).latents, loaded(images).latents)
+    assert (loaded.fingerprint, loaded.network) == (detector.fingerprint, "c(3,8)-bn-relu c(3,8) | d(6) z(3,3)")
+    assert loaded.parameters == sum(value.numel() for value in detector.encoders.parameters())
+    for start in (0, 1, 33):
+        rows = slice(start, start + 20)
+        assert same(loaded.detect(images), loaded.detect(images[rows]), rows)
+
+
+def test_a_trunk_is_in_the_file_once(with_trunk: Detector, tmp_path: Path) -> None:
+    with_trunk.save(tmp_path / "a.safetensors")
+    tensors = load_tensors(tmp_path / "a.safetensors", "detector")[0]
+    leading = {name.split(".")[1]: set() for name in tensors if name.startswith("encoders.")}
+    for name, tensor in tensors.items():
+        if name.startswith("encoders."):
+            leading[name.split(".")[1]].add(len(tensor))
+    assert leading == {"trunk": {1}, "networks": {with_trunk.classes}}
+
+
+@pytest.mark.parametrize("change", ["c(3,8)-bn-relu c(3,8) d(6) z(3,3)", "c(3,8)-bn-relu | c(3,8) d(6) z(3,3)",
+                                    "c(3,8)-bn-relu c(3,8) d(6) | z(3,3)"])  # fmt: skip
+def test_a_file_whose_bar_stands_elsewhere_is_refused(change: str, with_trunk: Detector, tmp_path: Path) -> None:
+    with_trunk.save(tmp_path / "a.safetensors")
+    tensors, description = load_tensors(tmp_path / "a.safetensors", "detector")
+    save_tensors(tmp_path / "a.safetensors", "detector", tensors, description | {"encoder": change})
+    with pytest.raises(TwinlatentError, match="does not hold a detector of this version") as caught:
+        Detector.load(tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)

@@ -42,3 +42,34 @@ def test_tokens_know_their_place() -> None:
 def test_an_empty_notation_is_refused(text: str) -> None:
     with pytest.raises(TwinlatentError, match="empty"):
         parse(text)
+
+
+# --- the bar ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2(c(4,16)) | z(8,8)",
+        "c(4,16)c(4,16)|z(8,8)",
+        "c(4,16) - c(4,16) - | - z(8,8)",
+        "\n2 ( c(4,16) )\n|\n z(8,8) ",
+    ],
+)
+def test_what_stands_before_a_bar_is_shared(text: str) -> None:
+    spec = parse(text)
+    assert spec.shared == 2
+    assert tokens_of(spec) == [("c", (4, 16))] * 2 + [("z", (8, 8))]
+    assert str(spec) == " ".join(text.split())
+    assert parse(str(spec)).shared == 2
+
+
+@pytest.mark.parametrize("text", ["c(4,16) z(8,8)", "2(2(bn)) z(1,1)"])
+def test_without_a_bar_nothing_is_shared(text: str) -> None:
+    assert parse(text).shared == 0
+
+
+def test_repetitions_before_a_bar_count_written_out() -> None:
+    spec = parse("2(c(3,4) 2(bn-relu)) d(9) | 2(d(5)) z(2,2)")
+    assert spec.shared == 11
+    assert [token.name for token in spec.tokens[spec.shared :]] == ["d", "d", "z"]

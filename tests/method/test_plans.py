@@ -175,6 +175,45 @@ def test_only_an_encoder_has_latents() -> None:
     assert plan("d(64)", (2,), "decoder").latent is None
 
 
+# --- the bar ------------------------------------------------------------------------------------------------------
+
+HALVES = [  # notation, operations before the bar, shape there, operations after it
+    ("c(3,4) | z(2,2)", "Conv relu Reshape", (64,), "Dense"),
+    ("c(3,4) d(9) | z(2,2)", "Conv relu Reshape Dense relu", (9,), "Dense"),
+    ("c(3,4) | c(3,5) z(2,2)", "Conv relu", (4, 4, 4), "Conv relu Reshape Dense"),
+    ("c(3,4) | d(5) z(2,2)", "Conv relu Reshape", (64,), "Dense relu Dense"),
+    ("c(3,4) | bn-relu-z(2,2)", "Conv", (4, 4, 4), "BatchNorm relu Reshape Dense"),
+    ("c(3,4)-bn-relu-mp(2) | z(2,2)", "Conv BatchNorm Pool relu Reshape", (64,), "Dense"),
+    ("c(3,4) | mp(2) z(2,2)", "Conv relu", (4, 8, 8), "Pool Reshape Dense"),
+    ("d(5) | bn d(4) z(2,2)", "Reshape Dense", (5,), "BatchNorm Dense relu Dense"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "shared", "shape", "own"), HALVES, ids=[row[0] for row in HALVES])
+def test_a_bar_cuts_a_plan_in_two(text: str, shared: str, shape: tuple[int, ...], own: str) -> None:
+    """Of the same operations as without it; what flattens for a dense layer is done once."""
+    whole = plan(text, (1, 8, 8), "encoder")
+    trunk, head = whole.trunk, whole.head
+
+    def names(operations) -> list[str]:
+        return [op.name if isinstance(op, Activation) else type(op).__name__ for op in operations]
+
+    assert (names(trunk.operations), names(head.operations)) == (shared.split(), own.split())
+    assert trunk.operations + head.operations == whole.operations
+    assert trunk.input_shape == (1, 8, 8)
+    assert trunk.output_shape == head.input_shape == whole.shared_shape == shape
+    assert (trunk.latent, head.latent, head.output_shape) == (None, (2, 2), (8,))
+    assert trunk.shared == head.shared == 0
+    if "| mp" not in text:  # pooling goes before a ReLU only on its own side of a bar
+        assert plan(text.replace("|", ""), (1, 8, 8), "encoder").operations == whole.operations
+
+
+def test_without_a_bar_the_head_is_the_whole() -> None:
+    whole = plan("c(3,4) z(2,2)", (1, 8, 8), "encoder")
+    assert whole.head is whole
+    assert whole.shared == 0
+
+
 # --- what is wrong is named ---------------------------------------------------------------------------------------
 
 ENCODER, DECODER, CLASSIFIER = ("encoder", (1, 8, 8)), ("decoder", (4,)), ("classifier", (1, 8, 8))
@@ -215,6 +254,22 @@ BAD = [  # notation, role and input, the token named, its column, a piece of the
     ("c(3,4) z(1,1)", ("encoder", (1, 8, 10)), "c", 1, "square images, not 8×10"),
     ("  c(4,16)   d(3)", ENCODER, "d", 13, "must end in z"),
     ("d(9)\n\n  ct(1,4) d(64)", DECODER, "ct", 9, "smaller than its stride"),
+    ("| z(8,8)", ENCODER, "|", 1, "must stand between layers"),
+    ("c(4,16) |", ENCODER, "|", 9, "must stand between layers"),
+    ("c(4,16) | - ", ENCODER, "|", 9, "must stand between layers"),
+    ("|", ENCODER, "|", 1, "must stand between layers"),
+    ("c(4,16) | d(5) | z(8,8)", ENCODER, "|", 16, "may stand only once"),
+    ("c(4,16) || z(8,8)", ENCODER, "|", 9, "must stand between layers"),
+    ("2(c(4,16) | c(4,16)) z(8,8)", ENCODER, "|", 11, "may not stand inside a bracket"),
+    ("c(4,16) | 2(d(4) | d(5)) z(8,8)", ENCODER, "|", 18, "may not stand inside a bracket"),
+    ("c(4,16)) | z(8,8)", ENCODER, ")", 8, "never opened"),
+    ("c(4,16) | z(8,8))", ENCODER, ")", 17, "never opened"),
+    ("2(c(4,16) | z(8,8)", ENCODER, "|", 11, "may not stand inside a bracket"),
+    ("c(4,16) | q z(8,8)", ENCODER, "q", 11, "known are c, cv, ct"),
+    ("c(4,16)|q(2) z(8,8)", ENCODER, "q", 9, "known are c, cv, ct"),
+    ("c(4,16) | z(8,8) d(3)", ENCODER, "d", 18, "must end in z"),
+    ("z(8,8) | z(8,8)", ENCODER, "z", 1, "may only stand at the end"),
+    ("c(3,4) | mp(9) z(1,1)", ENCODER, "mp(9)", 10, "larger than its"),
 ]  # fmt: skip
 
 
@@ -234,6 +289,12 @@ def test_the_token_and_its_column_are_named(text, where, token, column, complain
     assert quoted[int(found["column"]) - 1 :].startswith(begins), "the column is one of the text that is quoted"
     if quoted == text:
         assert int(found["column"]) == column
+
+
+@pytest.mark.parametrize(("text", "role"), [("d(5) | d(64)", "decoder"), ("c(3,4) | sm(3)", "classifier")])
+def test_only_an_encoder_has_a_bar(text: str, role: str) -> None:
+    with pytest.raises(TwinlatentError, match=r"only an encoder has layers before a bar; this is a (de|cl)"):
+        plan(text, (4,) if role == "decoder" else (1, 8, 8), role)
 
 
 @pytest.mark.parametrize(
