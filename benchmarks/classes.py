@@ -3,7 +3,7 @@
 A step is a plain pass and a pass of interval bounds of one batch for all classes, and the gradients of both with
 respect to all weights. Everything is measured in this one process, alternating between the contestants.
 
-    python benchmarks/classes.py [--classes 10,43,100] [--batch 32] [--threads 1] [--rounds 7] [--out results/classes.json]
+    python benchmarks/classes.py [--classes 10,43,100] [--batch 32] [--threads 1] [--rounds 7] [--out PATH]
 """
 
 import argparse

@@ -41,8 +41,49 @@ class Benchmark(BaseModel):
     provenance: Provenance
 
 
+class CostOfClasses(BaseModel):
+    """What encoders cost at one number of classes, shared first layers against none; medians.
+
+    Attributes:
+        classes: how many.
+        step_milliseconds: of a plain pass and one of bounds, forth and back, by `shared` and `separate`.
+        file_megabytes: of a detector, likewise.
+        step_ratio: separate over shared.
+        file_ratio: likewise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: Annotated[int, Field(ge=1)]
+    step_milliseconds: Annotated[dict[str, Positive], Field(min_length=1)]
+    file_megabytes: Annotated[dict[str, Positive], Field(min_length=1)]
+    step_ratio: Positive
+    file_ratio: Positive
+
+
+class ClassBenchmark(BaseModel):
+    """What benchmarks/classes.py measures.
+
+    Attributes:
+        encoders: notation by `shared` and `separate`.
+        batch: images of a step.
+        threads: of the processor.
+        by_classes: one a number of classes.
+        provenance: where the numbers come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoders: dict[str, str]
+    batch: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    by_classes: Annotated[list[CostOfClasses], Field(min_length=1)]
+    provenance: Provenance
+
+
 _MARKS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "milliseconds": ("a benchmark", Benchmark),
+    "by_classes": ("a benchmark", ClassBenchmark),
     "label_rule": ("a model card", ModelCard),
     "cases": ("what judges say", JudgeReport),
 }
