@@ -6,18 +6,20 @@ from pathlib import Path
 
 from twinlatent.evaluation.black_box import SUBSTITUTES
 from twinlatent.evaluation.results import MEAN, WORST, Record, false_alarms, read_json, read_records
-from twinlatent.evaluation.results.check import Benchmark
+from twinlatent.evaluation.results.check import Benchmark, ClassBenchmark
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import misclassified_only, overall
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 TABLE_1, JUDGES, BENCHMARKS, BUDGETS = "table1", "judges", "encoder_step", "digits-budgets"
+CLASSES = "classes"
+"""The file of benchmarks/classes.py."""
 ON_CALIBRATION = ("partway-", "surrogate-")
 """Begin the names of what was measured on calibration images, before there was a selection part."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
-NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, POINTS, *ON_CALIBRATION)
+NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, CLASSES, POINTS, *ON_CALIBRATION)
 """Begin the names of files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
 """In the names of results of our detector trained without a setting, whose name follows."""
@@ -228,6 +230,16 @@ def speed() -> Iterator[str]:
         times = (f"{one.milliseconds[name]:.1f}" if name in one.milliseconds else "" for name in names)
         origin = one.provenance
         yield row(TITLES[one.data], *times, one.threads, f"`{origin.command}`", origin.commit, origin.date)
+
+
+def classes() -> Iterator[str]:
+    """What a class costs, with a shared trunk and without."""
+    found = ClassBenchmark.model_validate(read_json(RESULTS / f"{CLASSES}.json"))
+    yield from head("classes", "step, shared [ms]", "separate", "ratio", "file, shared [MB]", "separate", "ratio")
+    for one in found.by_classes:
+        step, size = one.step_milliseconds, one.file_megabytes
+        yield row(one.classes, f"{step['shared']:.0f}", f"{step['separate']:.0f}", f"{one.step_ratio:.1f}",
+                  f"{size['shared']:.1f}", f"{size['separate']:.1f}", f"{one.file_ratio:.1f}")  # fmt: skip
 
 
 def calibration() -> Iterator[str]:
