@@ -35,6 +35,8 @@ NETWORKS = [  # notation, role, shape of a sample
     ("c(9,2,1) c(3,8,1) c(8,3,1) z(2,2)", "encoder", (1, 10, 10)),  # thin and wide, in no whole number of phases
     ("c(3,8,1) cv(9,2) z(1,1)", "encoder", (1, 10, 10)),  # wide, without padding
     ("bn c(3,3) z(2,2)", "encoder", (1, 6, 6)),
+    ("ramp(3) c(3,3) z(2,2)", "encoder", (2, 6, 6)),
+    ("c(3,2) ramp(2) z(2,2)", "encoder", (1, 6, 6)),
     ("mp(2) c(3,3)-relu d(5) z(2,2)", "encoder", (1, 9, 9)),
     ("d(6) z(2,2)", "encoder", (1, 6, 6)),
     ("d(6)-bn-relu z(2,2)", "encoder", (1, 6, 6)),

@@ -83,7 +83,7 @@ def test_the_published_trainings_can_be_repeated(attack: str) -> None:
     assert settings.augment == Augmentation(flip=True, shift=3, brightness=0.1)
 
 
-@pytest.mark.parametrize("purpose", PURPOSES)
+@pytest.mark.parametrize("purpose", ["smoke", "standard", "paper"])
 def test_the_networks_of_fashion_mnist_have_twice_the_filters(purpose: str) -> None:
     def filters(data: str) -> list[int]:
         recipe = recipe_for(data, (1, 28, 28), len(SOURCES[data].class_names), 60_000, purpose)
@@ -139,7 +139,8 @@ def test_networks_fit_images_of_any_size(purpose: str, side: int) -> None:
     settings = recipe.game_settings()
     robust, vulnerable = plan(settings.encoder, shape, "encoder").latent
     assert robust == vulnerable
-    assert plan(settings.decoder, (robust,), "decoder").output_shape == (math.prod(shape),)
+    if settings.decoder:
+        assert plan(settings.decoder, (robust,), "decoder").output_shape == (math.prod(shape),)
     assert plan(recipe.networks.binary, shape, "encoder").latent == (1, 1)
     others = [recipe.networks.classifier, recipe.networks.robust, recipe.networks.learner]
     for layers in [*others, *(substitute.layers for substitute in recipe.substitutes.values())]:

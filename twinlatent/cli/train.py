@@ -1,7 +1,7 @@
 """`twinlatent train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from twinlatent.cells import OURS
 from twinlatent.cli.options import Change, Device, Force, Progress, Seed, Size, Threads, set_threads
 from twinlatent.errors import TwinlatentError
 from twinlatent.failures import INTERRUPTED, fail
+
+if TYPE_CHECKING:
+    from twinlatent.method.calibrated import CalibratedDetector
 
 
 def train(
@@ -47,9 +50,10 @@ def train(
     from twinlatent.settings import as_toml, override
 
     set_threads(threads)
-    if method != OURS and (label_rule or score or start):
-        raise TwinlatentError(f"{method} has a label rule and scores of its own, and no start; leave --label-rule, "
-                              "--score and --start out")  # fmt: skip
+    if method != OURS and (label_rule or score):
+        raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
+    if method != OURS and start:
+        raise TwinlatentError(f"{method} begins with fresh weights; leave --start out")
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
     chosen = recipe_of(split, preset, recipe)
 
@@ -78,14 +82,18 @@ def train(
             f"{stopped}, saved; give the same command with --resume to resume it" if str(stopped) else "stopped at once"
         )
         fail(saved, INTERRUPTED)
+    print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s")
+    print(first_look(made, split))
+
+
+def first_look(made: "CalibratedDetector", split: "tl.data.Split") -> str:
+    """Accuracy and flagged share of test images, in a line."""
     fpr = max(0.05, made.calibration.finest_fpr)
     verdict = made.detect(split.test.images, fpr)
     accuracy = (verdict.label == split.test.labels).double().mean().item()
     flagged = verdict.adversarial.double().mean().item()
-    print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s")
-    print(
-        f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked for"
-    )
+    return (f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked "
+            "for")  # fmt: skip
 
 
 def load_ours(name: str) -> "tl.Detector":

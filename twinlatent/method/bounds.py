@@ -31,7 +31,7 @@ from twinlatent.method.convolutions import by_fourier
 from twinlatent.method.densities import LOG_2PI
 from twinlatent.method.fourier import fourier_rounding
 from twinlatent.method.networks import activate
-from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Operation, Pool, Reshape
+from twinlatent.method.plans import Activation, BatchNorm, Conv, Deconv, Dense, Operation, Pool, Ramp, Reshape
 
 FLOAT32 = 2.0**-24
 """Unit roundoff of float32."""
@@ -44,6 +44,11 @@ PIXEL_ROUNDING = 2.0**-23
 EXTRA_SUMS = 16
 """Added to n: the bias, a batch normalisation that is part of the weights (at most eight roundings), and the arithmetic
 of the interval itself."""
+
+
+OF_RAMPS = 16
+"""Roundings of a ramp: a difference, a quotient and an exponential, which libraries have to a few units in the last
+place."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,21 @@ def _bound_operation(networks: ClassNetworks, index: int, x: Interval, rounding:
             return _bound_normalisation(networks, index, x, rounding)
         case Pool(size):
             return Interval(F.max_pool2d(x.lower, size), F.max_pool2d(x.upper, size))
+        case Ramp():
+            return _bound_ramps(networks, index, x, rounding)
         case Reshape(shape):
             return Interval(networks.reshaped(x.lower, shape), networks.reshaped(x.upper, shape))
         case Activation():
             return _bound_activation(operation, x, rounding)
+
+
+def _bound_ramps(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
+    """Ramps rise everywhere; the rounding of (v − start) / width goes with (|v| + |start|) / width."""
+    if rounding:
+        gamma = OF_RAMPS * rounding / (1 - OF_RAMPS * rounding)
+        slack = gamma * (x.magnitude + networks.get_parameter(f"{index}_start").abs().max()) + SMALLEST
+        x = Interval(x.lower - slack, x.upper + slack)
+    return Interval(networks.ramped(index, x.lower), networks.ramped(index, x.upper))
 
 
 def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.convolutions import channels_last, convolve, transposed_conv
 from twinlatent.method.densities import DiagonalGaussian
-from twinlatent.method.networks import PlainNetwork, activate
+from twinlatent.method.networks import PlainNetwork, activate, apply_ramps, first_ramps
 from twinlatent.method.plans import (
     Activation,
     BatchNorm,
@@ -28,6 +28,7 @@ from twinlatent.method.plans import (
     Operation,
     Plan,
     Pool,
+    Ramp,
     Reshape,
     parameters_of,
 )
@@ -41,8 +42,7 @@ LOG_VARIANCE_RANGE = (-12.0, 6.0)
 
 Weights = Literal["uniform", "narrow"]
 """First weights: uniform in ±1/√fan-in, as PyTorch has it for most layers; or N(0, √(2π)/fan-in) and no biases, with
-which intervals of an image's neighbourhood stay narrow (Shi et al. 2021); but filters of one pixel rise from thresholds
-spread over [0, 1], so that they can cut the interval of a pixel."""
+which intervals of an image's neighbourhood stay narrow (Shi et al. 2021)."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,10 @@ class ClassNetworks(nn.Module):
             value = torch.empty(classes, *shape)
             value = _initialised(plan.operations[index], value, name, generator, weights)
             self.register_parameter(f"{index}_{name}", nn.Parameter(value))
-        if weights == "narrow":
-            self._spread_thresholds(generator)
         for index, operation in enumerate(plan.operations):
             if isinstance(operation, BatchNorm):
                 self.register_buffer(f"{index}_running_mean", torch.zeros(classes, operation.channels))
                 self.register_buffer(f"{index}_running_var", torch.ones(classes, operation.channels))
-
-    @torch.no_grad()
-    def _spread_thresholds(self, generator: torch.Generator | None) -> None:
-        """Let each filter of a 1×1 convolution of one channel rise from a value of its own in [0, 1] on."""
-        for index, operation in enumerate(self.plan.operations):
-            if isinstance(operation, Conv) and operation.kernel == operation.inputs == 1:
-                weight, bias = self._of(index, "weight").abs_(), self._of(index, "bias")
-                bias.copy_(-weight.flatten(1) * torch.rand(bias.shape, generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all networks to the same samples (B, *input_shape) or each to its own (C, B, *input_shape).
@@ -132,6 +122,8 @@ class ClassNetworks(nn.Module):
                 return self._batch_norm(index, x)
             case Pool(size):
                 return F.max_pool2d(x, size)
+            case Ramp():
+                return self.ramped(index, x)
             case Reshape(shape):
                 return self.reshaped(x, shape)
             case Activation("relu") if index and isinstance(self.plan.operations[index - 1], Conv | BatchNorm | Pool):
@@ -203,6 +195,10 @@ class ClassNetworks(nn.Module):
         y = F.batch_norm(y, mean, var, weight, bias, training=self.training, eps=BATCH_NORM_EPS)
         return y.unflatten(1, (self.classes, -1)).transpose(0, 1) if flat else y
 
+    def ramped(self, index: int, x: Tensor) -> Tensor:
+        """Ramps of arranged maps."""
+        return apply_ramps(x, self._of(index, "start"), self._of(index, "log_width"))
+
     def reshaped(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Features as maps of that shape, or maps as features."""
         if len(shape) == 3:  # (C, B, features) -> (B, C·channels, H, W)
@@ -222,6 +218,8 @@ def _initialised(
     """First values of a parameter; batch normalisation starts as the identity."""
     if isinstance(operation, BatchNorm):
         return value.fill_(1.0 if name == "weight" else 0.0)
+    if isinstance(operation, Ramp):
+        return value.copy_(first_ramps(operation.count)[name == "log_width"])
     assert isinstance(operation, Conv | Deconv | Dense)  # nothing else has parameters
     fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
     if weights == "narrow" and name == "bias":

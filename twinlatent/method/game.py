@@ -124,6 +124,8 @@ def _one_batch(
     state: GameState, data: LabelledImages, settings: GameSettings, seed: int, place: torch.device
 ) -> tuple[Turn, Note]:
     """Rounds with one batch for all classes, and what the bar shows of one."""
+    if settings.adversary.attack == "cw":
+        raise TwinlatentError("adversary.attack is 'cw', and the deal one_batch, which has mim and pgd")
     deal = Epochs(data, state.vaes.classes, settings, seed, place)
 
     def turn() -> dict[str, Any]:

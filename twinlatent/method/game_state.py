@@ -80,8 +80,6 @@ class GameSettings(BaseModel):
     def _fit_the_deal(self) -> Self:
         if self.deal == "by_class" and self.bound.share:
             raise ValueError(f"bound.share is {self.bound.share}, and the deal by_class; bounds need deal one_batch")
-        if self.deal == "one_batch" and self.adversary.attack == "cw" and self.bound.share < 1:
-            raise ValueError("adversary.attack is 'cw', and the deal one_batch, which has mim and pgd")
         return self
 
     @model_validator(mode="before")

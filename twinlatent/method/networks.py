@@ -13,6 +13,7 @@ from twinlatent.method.plans import (
     Operation,
     Plan,
     Pool,
+    Ramp,
     Reshape,
     Shape,
     plan,
@@ -89,6 +90,37 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
             return torch.sigmoid(x)
 
 
+RAMPS = (0.4, 0.6)
+"""Between these values the ramps of a layer begin, each with an equal share of the way."""
+
+
+class _Ramp(nn.Module):
+    """A `Ramp` of (B, channels, H, W)."""
+
+    def __init__(self, ramp: Ramp) -> None:
+        super().__init__()
+        start, log_width = first_ramps(ramp.count)
+        self.start, self.log_width = nn.Parameter(start), nn.Parameter(log_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return apply_ramps(x, self.start[None], self.log_width[None])
+
+
+def first_ramps(count: int) -> tuple[Tensor, Tensor]:
+    """Starts and logarithms of the widths of so many new ramps, one after the other, each (count,)."""
+    ends = torch.linspace(*RAMPS, count + 1)
+    return ends[:-1], ends.diff().log()
+
+
+def apply_ramps(x: Tensor, start: Tensor, log_width: Tensor) -> Tensor:
+    """Ramps of maps (B, C·channels, H, W), start and log_width being (C, n): (B, C·channels·n, H, W)."""
+    classes, count = start.shape
+    maps = x.unflatten(1, (classes, -1))[:, :, :, None]  # (B, C, channels, 1, H, W)
+    first, width = (value.view(classes, 1, count, 1, 1) for value in (start, log_width.exp()))
+    ramps: Tensor = ((maps - first) / width).clamp(0, 1)
+    return ramps.flatten(1, 3)
+
+
 class _BatchNorm(nn.BatchNorm2d):
     """Batch normalisation of (B, channels) and of (B, channels, H, W)."""
 
@@ -108,6 +140,8 @@ def _module(operation: Operation) -> nn.Module:
             return nn.MaxPool2d(operation.size)
         case BatchNorm():
             return _BatchNorm(operation.channels)
+        case Ramp():
+            return _Ramp(operation)
         case Activation() | Reshape():
             return _Feature(operation)
 

@@ -6,6 +6,7 @@
     sm(n)    dense, n logits of a softmax                   z(a,b)   dense, means and log-variances of z_r and z_v
     bn       batch normalisation                            relu     ReLU
     3(...)   the bracket three times, nestable              -, space separate layers; both may be left out
+    ramp(n)  each value becomes n, each rising from 0 to 1 between two values that are learned (not the paper's)
     |        what stands before it is there once for all classes, what follows once a class (not the paper's)
 
 Convolutions but `cv` pad 'same'; `mp` drops what is left over. The notation has no strides; ours, a choice after
@@ -56,6 +57,7 @@ _ARGUMENTS = {
     "z": (2,),
     "bn": (0,),
     "relu": (0,),
+    "ramp": (1,),
 }
 _LEXEME = re.compile(r"(?P<repeat>\d+)\s*\(|(?P<name>[a-z]+)\s*(?:\((?P<arguments>[^()]*)\))?|(?P<close>\))")
 _MAX_LAYERS, _MAX_DEPTH, _MAX_DIGITS = 1000, 20, 7

@@ -62,6 +62,17 @@ class BatchNorm:
 
 
 @dataclass(frozen=True)
+class Ramp:
+    """`count` values of each value v of `channels` channels: clip((v − start) / width, 0, 1), start and width learned.
+
+    Where such a ramp is short, it cuts the interval of a pixel that cannot reach it to a point, black or white.
+    """
+
+    channels: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Activation:
     """Pointwise function."""
 
@@ -75,7 +86,7 @@ class Reshape:
     shape: Shape
 
 
-Operation = Conv | Deconv | Dense | Pool | BatchNorm | Activation | Reshape
+Operation = Conv | Deconv | Dense | Pool | BatchNorm | Ramp | Activation | Reshape
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,8 @@ class _Planner:
                 self.operations.append(BatchNorm(self.shape[0]))
             case "relu":
                 self.operations.append(Activation("relu"))
+            case "ramp":
+                self._ramp(token)
             case _:
                 self._dense(token, last=index == len(self._names) - 1)
         self._activate(token.name, index)
@@ -230,6 +243,12 @@ class _Planner:
         self.operations.append(Deconv(channels, filters, kernel, stride, (kernel - stride) // 2))
         self.shape = (filters, height * stride, width * stride)
 
+    def _ramp(self, token: Token) -> None:
+        (count,) = token.arguments
+        channels, height, width = self._map(token)
+        self.operations.append(Ramp(channels, count))
+        self.shape = (channels * count, height, width)
+
     def _pool(self, token: Token) -> None:
         (size,) = token.arguments
         channels, height, width = self._map(token)
@@ -290,5 +309,8 @@ def parameters_of(plan: Plan) -> Iterator[tuple[int, str, Shape]]:
             case BatchNorm(channels):
                 yield index, "weight", (channels,)
                 yield index, "bias", (channels,)
+            case Ramp(_, count):
+                yield index, "start", (count,)
+                yield index, "log_width", (count,)
             case _:
                 pass

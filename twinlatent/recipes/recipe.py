@@ -17,7 +17,7 @@ from twinlatent.method.plans import plan
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.settings import check_names, checked, unknown
 
-Purpose = Literal["smoke", "standard", "paper"]
+Purpose = Literal["smoke", "standard", "paper", "certified", "robust"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 ELSEWHERE = {"encoder": "networks.encoder", "decoder": "networks.decoder", "augment": "[augment]"}
 """Settings of the game that stand elsewhere in a recipe, since baselines share them or their place."""
