@@ -39,6 +39,7 @@ KINDS = {
     "vae": ["decoder=d(9) ct(3,4) d(64)", "loss.kl_weight=0.1"],
     "separate vae": ["encoder=c(3,4) z(2,2)", "decoder=d(9) ct(3,4) d(64)"],
     "average": ["average=0.9"],
+    "bfloat16": ["products=bfloat16", "bound.share=0.5"],
 }
 
 
@@ -212,3 +213,15 @@ def test_what_does_not_go_together_is_refused(three_digits: LabelledImages) -> N
 def test_a_class_without_images_is_named(three_digits: LabelledImages) -> None:
     with pytest.raises(TwinlatentError, match="class 3 has no training images"):
         Epochs(three_digits, 4, tiny(), 0, torch.device("cpu"))
+
+
+def test_short_products_are_near_and_end_with_the_training(three_digits: LabelledImages) -> None:
+    settings = tiny("products=bfloat16", "rounds=1", "learning_rate=1e-9")
+    trained = play(three_digits, CLASSES, settings, seed=1, progress=False)
+    assert trained.vaes.encoders.trunk is not None
+    assert trained.vaes.encoders.trunk.products == torch.float32
+    exact = trained.vaes.encode(three_digits.images).robust.mean
+    trained.vaes.encoders.trunk.products = torch.bfloat16
+    short = trained.vaes.encode(three_digits.images).robust.mean
+    assert short.dtype == torch.float32
+    assert 0 < (short - exact).abs().max() <= 0.05 * exact.abs().max()

@@ -57,12 +57,16 @@ class ClassNetworks(nn.Module):
     """`classes` copies of one plan with their own parameters, evaluated together.
 
     Parameter names are `PlainNetwork`'s with a leading class dimension.
+
+    Attributes:
+        products: dtype in which linear layers compute on float32 samples, their results being float32 again: bfloat16
+            costs about half the time where processors have it, and 8 bits of precision. For training alone.
     """
 
     def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None,
                  weights: Weights = "uniform") -> None:  # fmt: skip
         super().__init__()
-        self.plan, self.classes = plan, classes
+        self.plan, self.classes, self.products = plan, classes, torch.float32
         for index, name, shape in parameters_of(plan):
             value = torch.empty(classes, *shape)
             value = _initialised(plan.operations[index], value, name, generator, weights)
@@ -148,6 +152,8 @@ class ClassNetworks(nn.Module):
 
     def linear(self, index: int, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """The linear operation `index` on arranged samples, with any weight and bias of its shapes."""
+        if x.dtype == torch.float32 and self.products != torch.float32:
+            return self.linear(index, *(value.to(self.products) for value in (x, weight, bias))).float()
         operation = self.plan.operations[index]
         if isinstance(operation, Conv):
             weight, bias, groups = weight.flatten(0, 1), bias.flatten(), x.shape[1] // operation.inputs

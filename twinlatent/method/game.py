@@ -73,6 +73,9 @@ def play(
     if start is not None:
         identity |= {"start": digest(start.state_dict())}
         begin_from(state, start)
+    trunk = state.vaes.encoders.trunk
+    if trunk is not None:
+        trunk.products = getattr(torch, settings.products)
     make = _one_batch if settings.deal == "one_batch" else _by_class
     turn, note = make(state, data, settings, seed, place)
 
@@ -85,6 +88,8 @@ def play(
     train_rounds(state, watched_turn, settings.rounds,
                  Keeping(folder, identity, resume, settings.checkpoint_every, progress, begin), title="game",
                  stopped=lambda: _stopped(state, settings), note=note)  # fmt: skip
+    if trunk is not None:
+        trunk.products = torch.float32
     state.vaes.load_state_dict(state.average, strict=False)
     return state
 
