@@ -1,6 +1,8 @@
 """What the tests share: real images, and one small detector that was trained on them."""
 
 import signal
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -9,11 +11,17 @@ from torch.nn import functional as F
 
 from twinlatent.data import LabelledImages, Split, load
 from twinlatent.method.adversaries.search import AdversarySettings
-from twinlatent.method.detector import Detector
+from twinlatent.method.bounds import ball, bound_latents, bound_log_ratio
+from twinlatent.method.class_vaes import ClassEncoders
+from twinlatent.method.detector import Detector, build_detector
 from twinlatent.method.fit import fit_split
 from twinlatent.method.game_state import GameSettings
 from twinlatent.method.losses import LossSettings
+from twinlatent.method.plans import plan
 from twinlatent.recipes.recipe import EvaluationRecipe
+
+STEPS = 200
+"""Of the training of `hardened`."""
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, which tests press
 
@@ -43,6 +51,38 @@ def trained_detector(digits: Split) -> Detector:
         adversary=AdversarySettings(steps=2, epsilon=0.2, objective="ratio"),
     )
     return fit_split(digits, settings=settings, progress=False)
+
+
+@pytest.fixture(scope="session")
+def hardened(digits: Split) -> Callable[[str], Detector]:
+    """A function: a detector of the digits with that encoder, of which much can be proved: what is bounded is trained.
+
+    Batch normalisation has made-up statistics and stays in evaluation mode. Half a second each; tests must not change
+    them.
+    """
+    train, classes = digits.train, digits.classes
+
+    @cache
+    def fitted(layers: str) -> Detector:
+        generator = torch.Generator().manual_seed(0)
+        encoders = ClassEncoders(plan(layers, digits.image_shape, "encoder"), classes, generator, "narrow").eval()
+        for name, statistic in encoders.named_buffers():
+            statistic.uniform_(*((0.9, 1.1) if "var" in name else (0, 0.2)), generator=generator)
+        optimiser = torch.optim.Adam(encoders.parameters())
+        for step in range(STEPS):
+            optimiser.param_groups[0]["lr"] = 1e-2 * (1 - step / STEPS)
+            rows = torch.randint(len(train), (64,), generator=generator)
+            images, own = train.images[rows], F.one_hot(train.labels[rows], classes).T.bool()
+            wide = bound_latents(encoders, ball(images, min(0.1, 0.2 * step / STEPS)))
+            benign = bound_log_ratio(bound_latents(encoders, ball(images, 0.0))).lower[own]
+            others = F.softplus(4 + bound_log_ratio(wide).upper[~own]).mean()
+            loss = F.softplus(4 - benign).mean() + (classes - 1) * others
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return build_detector(encoders, train, digits.calibration, digits.class_names)
+
+    return fitted
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from twinlatent.evaluation.settings import EvaluationSettings
     from twinlatent.method.adversaries.search import AdversarySettings
     from twinlatent.method.calibrated import Verdict
+    from twinlatent.method.certificate import Certificate, Undecided, certify
     from twinlatent.method.detector import Detector, DetectorSettings
     from twinlatent.method.fit import fit, fit_split
     from twinlatent.method.game_state import GameSettings
@@ -36,6 +37,7 @@ else:
             "twinlatent.evaluation.results.report": ("Report",),
             "twinlatent.evaluation.settings": ("EvaluationSettings",),
             "twinlatent.method.calibrated": ("Verdict",),
+            "twinlatent.method.certificate": ("Certificate", "Undecided", "certify"),
             "twinlatent.method.detector": ("Detector", "DetectorSettings"),
             "twinlatent.method.fit": ("fit", "fit_split"),
             "twinlatent.method.adversaries.search": ("AdversarySettings",),
@@ -50,6 +52,7 @@ else:
 __all__ = [
     "AdversarySettings",
     "Bounds",
+    "Certificate",
     "Detector",
     "DetectorSettings",
     "EvaluationSettings",
@@ -59,9 +62,11 @@ __all__ = [
     "Outputs",
     "Report",
     "TwinlatentError",
+    "Undecided",
     "Verdict",
     "__version__",
     "attacks",
+    "certify",
     "criteria",
     "data",
     "evaluate",

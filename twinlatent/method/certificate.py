@@ -11,6 +11,7 @@ CPU, under what that module says of it. They are loose for detectors that were n
 Letters: n images, C classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,6 @@ from twinlatent.method.bounds import (
     squared_distance,
 )
 from twinlatent.method.calibrated import CalibratedDetector
-from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import Detector
 from twinlatent.method.scores import LabelRule, Score
 from twinlatent.torch_state import fresh_torch
@@ -70,8 +70,6 @@ class Certificate:
         return 1 - self.holds.double().mean().item()
 
 
-@fresh_torch()
-@torch.no_grad()
 def certify(
     detector: CalibratedDetector, images: Array, labels: Array, epsilon: float, fpr: float = 0.05
 ) -> Certificate:
@@ -86,33 +84,63 @@ def certify(
 
     Raises:
         Undecided: a detector of another kind.
-        TwinlatentError: bad images or labels, a radius or rate that is none.
+        TwinlatentError: bad images or labels, a radius or rate that is none, or a rate that calibration cannot tell.
+
+    Example:
+        >>> import twinlatent as tl
+        >>> split = tl.data.load("digits")
+        >>> settings = tl.GameSettings(encoder="z(4,4)", decoder="d(64)", rounds=60, batch=16, learning_rate=0.02)
+        >>> detector = tl.fit_split(split, settings=settings, progress=False)
+        >>> found = tl.certify(detector, split.test.images[:50], split.test.labels[:50], epsilon=0.01)
+        >>> bool((found.holds == (found.margin > 0)).all()), 0 < found.rate < 1
+        (True, True)
     """
+    return certify_rates(detector, images, labels, epsilon, (fpr,))[0]
+
+
+@fresh_torch()
+@torch.no_grad()
+def certify_rates(
+    detector: CalibratedDetector, images: Array, labels: Array, epsilon: float, fprs: Sequence[float]
+) -> tuple[Certificate, ...]:
+    """`certify` at each of several false-positive rates, which costs no more than one."""
     if not isinstance(detector, Detector):
-        raise Undecided(f"a detector of the method {detector.method} has no bounds here; those of ours have")
-    epsilon, fpr = real("epsilon", epsilon, least=0, most=1), real("fpr", fpr)
-    thresholds = detector.calibration.thresholds(fpr).double()
+        called = detector.method if isinstance(detector, CalibratedDetector) else f"a {type(detector).__name__}"
+        raise Undecided(f"no bound is known for {called}; give a detector that twinlatent trained")
+    epsilon, fprs = real("epsilon", epsilon, least=0, most=1), [real("fpr", fpr) for fpr in fprs]
+    thresholds = [detector.calibration.thresholds(fpr).double() for fpr in fprs]
+    checked, of_class = _checked(detector, images, labels)
+    encoders, found = in_float64(detector.encoders).cpu(), []
+    for some, own in zip(checked.split(CERTIFIED_AT_ONCE), of_class.split(CERTIFIED_AT_ONCE), strict=True):
+        around = ball(some.double(), epsilon + PIXEL_ROUNDING)
+        bounds = bound_outputs(detector, bound_latents(encoders, around, FLOAT32))
+        found.append(torch.stack([_margins(bounds, own, level) for level in thresholds]))
+    least = torch.cat(found, 1).min(2)  # (rates, n)
+    return tuple(
+        Certificate(margin > 0, margin, target, epsilon, fpr)
+        for margin, target, fpr in zip(least.values, least.indices, fprs, strict=True)
+    )
+
+
+def _checked(detector: Detector, images: Array, labels: Array) -> tuple[Tensor, Tensor]:
+    """Images and labels as tensors on the CPU, the labels being classes of the detector."""
+    given: object = labels
+    if given is None:
+        raise TwinlatentError("labels are None; give the true class of each image")
     checked, of_class = check_images(images, labels, shape=detector.image_shape, channels=None)
     if int(of_class.max()) >= detector.classes:
         raise TwinlatentError(f"label {int(of_class.max())} is none of the detector's; it has classes 0 to "
                               f"{detector.classes - 1}")  # fmt: skip
-    encoders = in_float64(detector.encoders).cpu()
-    found = [
-        _margins(detector, encoders, some.cpu().double(), own.cpu(), epsilon, thresholds)
-        for some, own in zip(checked.split(CERTIFIED_AT_ONCE), of_class.split(CERTIFIED_AT_ONCE), strict=True)
-    ]
-    least = torch.cat(found).min(1)
-    return Certificate(least.values > 0, least.values, least.indices, epsilon, fpr)
+    return checked.detach().cpu(), of_class.cpu()
 
 
-def _margins(
-    detector: Detector, encoders: ClassEncoders, images: Tensor, labels: Tensor, epsilon: float, thresholds: Tensor
-) -> Tensor:
+def _margins(bounds: "OutputBounds", labels: Tensor, thresholds: Tensor) -> Tensor:
     """By how much each wrong class is out of reach, (n, C); infinite for the right one."""
-    bounds = bound_outputs(detector, bound_latents(encoders, ball(images, epsilon + PIXEL_ROUNDING), FLOAT32))
     flagged = bounds.suspicion.lower - thresholds
-    others = bounds.logits.lower.max(1, keepdim=True).values - bounds.logits.upper
-    margins = torch.maximum(flagged, others).nan_to_num(-torch.inf, torch.inf, -torch.inf)  # NaN: there is no bound
+    (best, second), (first, _) = (part.split(1, 1) for part in bounds.logits.lower.topk(2))
+    other = torch.where(torch.arange(len(thresholds)) == first, second, best)  # the most certain but for the class
+    margins = torch.maximum(flagged, other - bounds.logits.upper)
+    margins = margins.nan_to_num(-torch.inf, torch.inf, -torch.inf)  # NaN: there is no bound
     return margins.scatter(1, labels[:, None], torch.inf)
 
 
