@@ -165,6 +165,18 @@ BAD = [  # words, what the line must name
     ("attack {run} --suite quick --steps 1 --images 2 --save ok.npy/a.npz", "(ok.npy is a file, no folder)"),
     ("attack {run} --suite quick --steps 1 --images 2 --records there.npz", "there.npz is there already"),
     ("attack {run} --suite quick --steps 1 --images 2 --records ok.npy/a.json", "ok.npy"),
+    # certify
+    ("certify nosuch", "'nosuch'"),
+    ("certify {run} nosuch", "'nosuch'"),
+    ("certify {run} --epsilon 1.1", "epsilons.0 = 1.1"),
+    ("certify {run} --epsilon 0.1 --epsilon nan", "epsilons.1 = nan"),
+    ("certify {run} --fpr 1", "fprs.0 = 1.0"),
+    ("certify {run} --fpr 0.0001 --images 2", "fpr 0.0001 is finer"),
+    ("certify {run} --part train", "part = 'train'"),
+    ("certify {run} --images 360", "360 test images"),
+    ("certify {run} --score guess", "'guess'"),
+    ("certify {run} --records there.npz", "there.npz is there already"),
+    ("certify {run} --records ok.npy/a.json", "ok.npy"),
     ("attack {run} --suite quick --steps 1 --images 2 --records empty", "empty"),
     # demo, data and zoo
     ("demo --preset huge", "'huge'"),

@@ -38,7 +38,7 @@ def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(
     assert {r.score for r in records if r.metric == "sr@5"} == {"ratio", "vulnerable"}
     assert {r.n for r in records if r.metric == "sr@5"} == {6, 3}
     assert {r.budget for r in run.records if r.attack == "cw_w"} == {"standard, 2 steps; CW-L2_W: 3 steps, 4 c, 3 γ"}
-    assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 12
+    assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 13
     assert run.judges is not None
     assert {case.judge for case in run.judges.cases} == {"knn", "cnn", "agreement"}
     (ceiling,) = (r for r in records if r.metric == "benign_c3")

@@ -8,7 +8,22 @@ import pytest
 
 def test_help_names_every_command(ok: Callable) -> None:
     for words, commands in (
-        ([], ["demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation", "data", "zoo"]),
+        (
+            [],
+            [
+                "demo",
+                "train",
+                "detect",
+                "evaluate",
+                "report",
+                "reproduce",
+                "attack",
+                "certify",
+                "motivation",
+                "data",
+                "zoo",
+            ],
+        ),
         (["data"], ["list", "fetch", "prepare", "show"]),
         (["zoo"], ["list", "show"]),
         (["results"], ["check", "convert"]),
@@ -19,7 +34,7 @@ def test_help_names_every_command(ok: Callable) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "motivation"),
+        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "certify", "motivation"),
         *("data list", "data fetch", "data prepare", "data show", "zoo list", "zoo show", "results check"),
     ],
 )

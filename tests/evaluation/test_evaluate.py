@@ -12,12 +12,14 @@ from torch import Tensor
 
 import twinlatent as tl
 from twinlatent.attacks.attack import Attack, Found
+from twinlatent.attacks.suite_runs import with_slack
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import whole
 from twinlatent.evaluation.black_box import substitutes
 from twinlatent.evaluation.checks import run as checks
 from twinlatent.evaluation.learners import JudgeSettings
+from twinlatent.evaluation.protocol.points import draw
 from twinlatent.evaluation.results.report import read_run
 from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.evaluation.white_box import conditions, pictures, suite
@@ -142,7 +144,7 @@ def test_checks_say_that_a_model_is_not_deterministic_and_know_the_user_s_attack
     checks = {check.name: check for check in read_run(folder).checks}
     assert checks["determinism"].status == "fail"
     assert "n=4 to n=359" in checks["counts"].finding
-    assert f"{len(checks)}" == "12"
+    assert f"{len(checks)}" == "13"
 
 
 def test_a_report_says_what_was_not_measured_and_what_was(folder: Path, tmp_path: Path) -> None:
@@ -159,6 +161,53 @@ def test_a_report_says_what_was_not_measured_and_what_was(folder: Path, tmp_path
     assert read_run(tmp_path).records == report.records
     assert str(report).splitlines()[0] == "my détector <1> on digits, 359 test images"
     assert "determinism: fail" in str(report)
+
+
+def test_nothing_is_proved_of_a_user_s_model_and_the_page_says_so(folder: Path) -> None:
+    report, page = read_run(folder), " ".join((folder / "report.html").read_text(encoding="utf-8").split())
+    assert not [record for record in report.records if record.metric == "sr_certified"]
+    (check,) = (check for check in report.checks if check.name == "certificate")
+    assert (check.status, check.finding) == (
+        "skip", "No bound is known for my détector <1>; give a detector that twinlatent trained."
+    )  # fmt: skip
+    assert "Nothing is proved: no bound is known for my détector &lt;1&gt;; " in page
+    assert "certificate" not in str(report)
+    with pytest.raises(TwinlatentError, match=r"certified SR@5 % at ε 0\.4 was not measured"):
+        report.certified()
+
+
+def test_floors_have_ceilings_and_the_page_shows_both(
+    hardened: Callable[[str], Detector], digits: Split, tmp_path: Path, fewer_steps, monkeypatch
+) -> None:
+    fewer_steps(monkeypatch, 3)
+    detector = hardened("c(3,8) z(4,4)")
+    asked = TINY | {"images": 20, "subset": 8, "certified_images": 60, "epsilon": 0.04, "steps": 4}
+    report = tl.evaluate(detector, digits, folder=tmp_path / "a", page=write_page, progress=False, **asked)
+    assert report.records == read_run(tmp_path / "a").records
+    records = [record for record in report.records if record.metric == "sr_certified"]
+    attacked, beyond = "interval bounds; the attacked images", "interval bounds"
+    for score in ("ratio", "vulnerable"):
+        mine = [r for r in records if r.score == score]
+        floors = {(r.epsilon, r.metric): r for r in report.records if r.attack == "worst" and r.score == score
+                  and r.metric.startswith("sr@")}  # fmt: skip
+        ceilings = {(r.epsilon, f"sr@{100 * r.asked:g}"): r for r in mine if r.budget == attacked}
+        assert ceilings.keys() == floors.keys()
+        for point, floor in floors.items():
+            assert ceilings[point].n == floor.n
+            assert ceilings[point].value >= floor.value
+        more = {(r.epsilon, r.asked): r.n for r in mine if r.budget == beyond}
+        assert more == (dict.fromkeys(((0.04, fpr) for fpr in (0.01, 0.05, 0.1)), 60) if score == "ratio" else {})
+    drawn = draw(digits.test, 60, 0)
+    proved = tl.certify(detector, drawn.images, drawn.labels, with_slack(0.04))
+    assert 0 < proved.rate < 1
+    assert (report.certified().value, report.certified().n) == (pytest.approx(proved.rate), 60)
+    assert report.certified(epsilon=0.02).n == 8
+    assert next(check for check in report.checks if check.name == "certificate").status == "pass"
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+    assert f"≤ {100 * proved.rate:.1f}" in page
+    assert "proved at most" in page
+    assert "Nothing is proved" not in page
+    assert f"proved, any attack at ε 0.04: SR@5 % at most {proved.rate:.3f}" in str(report)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from twinlatent.provenance import Provenance, provenance
 from twinlatent.torch_state import differentiable, own_random_state
 
 SLACK = 1e-5
-"""By so much, relatively, a perturbation may leave the ball through rounding."""
+"""By so much, relatively, a perturbation may leave the ball through rounding; see `with_slack`."""
 IDENTITY = "identity.json"
 PROBES = 8
 """By its answers to so many images a model is known again."""
@@ -193,6 +193,11 @@ def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackRe
     return part
 
 
+def with_slack(epsilon: float) -> float:
+    """How large a change may be that counts as one within ε: a little more, for rounding."""
+    return epsilon * (1 + SLACK) + SLACK / 10
+
+
 def _entry(parts: list[_Part], rows: Tensor, images: Tensor, norm: Norm, epsilon: float) -> SuiteEntry:
     tried = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     tried[rows] = True
@@ -204,7 +209,7 @@ def _entry(parts: list[_Part], rows: Tensor, images: Tensor, norm: Norm, epsilon
             for field in fields(AttackResult)
         })  # fmt: skip
     size = result.linf if norm == "linf" else result.l2
-    return SuiteEntry(result, tried, result.success & (size <= epsilon * (1 + SLACK) + SLACK / 10),
+    return SuiteEntry(result, tried, result.success & (size <= with_slack(epsilon)),
                       sum(part.seconds for part in parts))  # fmt: skip
 
 

@@ -17,11 +17,11 @@ from twinlatent.cli.options import (
     Steps,
     Threads,
     loaded,
+    refuse_records,
     resumable,
     say_aside,
     set_threads,
 )
-from twinlatent.errors import TwinlatentError
 
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
@@ -77,10 +77,7 @@ def attack(
              "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))
     check_device(device)
-    if records is not None and records.exists() and not (force and records.is_file()):
-        raise TwinlatentError(f"{records} is there already; remove it or write the records elsewhere")
-    if records is not None:
-        records.parent.mkdir(parents=True, exist_ok=True)
+    refuse_records(records, force)
     detector = loaded(model, label_rule, score).to(device)
     split = split_of(detector, data, size=size, progress=progress, say=say_aside)
     if images is None:

@@ -55,6 +55,19 @@ def loaded(model: str, label_rule: str | None, score: str | None) -> "Calibrated
     return detector if score is None else detector.with_score(score)
 
 
+def refuse_records(path: Path | None, force: bool) -> None:
+    """Make the folder of a file of records, before any work; refuse a file that is there unless it may be overwritten.
+
+    Raises:
+        TwinlatentError: there is such a file.
+    """
+    if path is None:
+        return
+    if path.exists() and not (force and path.is_file()):
+        raise TwinlatentError(f"{path} is there already; remove it or write the records elsewhere")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
 def say_aside(line: str) -> None:
     """Say it on standard error, where it is no part of the answer."""
     print(line, file=sys.stderr)

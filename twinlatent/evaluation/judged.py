@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twinlatent.attacks.models import Attackable
 from twinlatent.data import Split
-from twinlatent.evaluation.checks import run_checks
+from twinlatent.evaluation.checks import check_certificate, run_checks
 from twinlatent.evaluation.judges import Judges, benign_agreement, judge, own_accuracy, shows_true, train_judges
 from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.evaluation.results import WORST, JudgeReport, Report, records_of
@@ -59,8 +59,10 @@ def with_white_box(
         main, ceiling = box.points.main, benign_agreement(judges, split, seed)
         rows = box.rows(plan, detector.score, ceiling, judges.origin)
         made = records_of(rows, detector, split, seed, seconds(), origin)
+        certificate = check_certificate(box.settled, box.beyond(plan.main), box.proofs[0].undecided)
         checks = run_checks(detector, box.drawn, main.result, settings=plan.main, by_epsilon=box.by_epsilon,
-                            benign=split.test.images, seed=seed, progress=progress)  # fmt: skip
+                            benign=split.test.images, certificate=certificate, seed=seed,
+                            progress=progress)  # fmt: skip
         single = [record for record in main.records if record.attack != WORST]
         return replace(
             report,

@@ -24,6 +24,8 @@ from twinlatent.settings import check_names, checked
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
 IMAGES, SUBSET = 1000, 100
 """Test images to attack at the main point, and at all others."""
+CERTIFIED = 10_000
+"""Test images to certify at the main radius: some 20 seconds of one core for the detectors of MNIST that ship."""
 EPSILON = 0.3
 """L∞ radius of the main point where nothing is said."""
 
@@ -40,6 +42,8 @@ class EvaluationSettings(BaseModel):
             fewer.
         images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
         subset: so many of them for everything else: other radii and rates, C1 and C2, pictures.
+        certified_images: so many test images are certified at the main radius, besides the attacked ones; all if there
+            are fewer.
         epsilon: L∞ radius of all attacks; None: that of the recipe for these images, or if it has none the paper's own
             radii in the black box and 0.3 at the main point.
         fpr: false-positive rate of the main point.
@@ -62,6 +66,7 @@ class EvaluationSettings(BaseModel):
     blackbox_images: Annotated[int, Field(ge=1)] = IMAGES
     images: Annotated[int, Field(ge=1)] = IMAGES
     subset: Annotated[int, Field(ge=1)] = SUBSET
+    certified_images: Annotated[int, Field(ge=1)] = CERTIFIED
     epsilon: Radius | None = None
     fpr: float = 0.05
     radii: tuple[Radius, ...] = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
@@ -104,7 +109,7 @@ class EvaluationSettings(BaseModel):
         """Of the whole white box; `TwinlatentError` where the suite is `none`."""
         main = self.main
         return WhiteBoxPlan(main, tuple(round(share * main.epsilon, 6) for share in self.radii), self.condition_radii,
-                            self.subset, self.cw)  # fmt: skip
+                            self.subset, self.certified_images, self.cw)  # fmt: skip
 
     def for_images(self, split: Split, card: Mapping[str, Any], recipe: str | Path | None = None) -> Self:
         """With what a recipe says where nothing was asked.
@@ -134,6 +139,7 @@ class Asked(TypedDict, total=False):
     blackbox_images: int
     images: int
     subset: int
+    certified_images: int
     epsilon: float | None
     fpr: float
     radii: Sequence[float]

@@ -10,11 +10,12 @@ from twinlatent.evaluation.results import WORST, PairGrid, Record, Report
 from twinlatent.files import write_text
 from twinlatent.report import figures, select
 from twinlatent.report.cells import area_cell, paper_cell, radius, share_cell, size_cell
+from twinlatent.report.curves import SuccessCurve
 from twinlatent.report.grids import split_column
 from twinlatent.report.labels import attack_name, detector_name
 from twinlatent.report.page import duration, provenance
 from twinlatent.report.paper import PAPER_SCORES
-from twinlatent.report.plots import CONDITIONS, SUCCESS
+from twinlatent.report.plots import CONDITIONS, PROVED, SUCCESS, ceiling_curve
 from twinlatent.report.rendering import NBSP, NOTHING, Cell, Content, Plot, Row, Table, plot, render, table
 from twinlatent.report.select import Records
 from twinlatent.report.summary import check_counts, headline
@@ -27,10 +28,14 @@ MEMBER, SHOWN_RADIUS = "mim_w", 0.3
 
 @dataclass(frozen=True)
 class OverRadii:
-    """Success over radii, of one attack on each detector: a table, and curves where there is more than a point."""
+    """Success over radii, of one attack on each detector: a table, and curves where there is more than a point.
+
+    `proved` is a table of what no attack can exceed, of detectors for which that is known.
+    """
 
     table: Table
     curves: tuple[Plot, ...]
+    proved: Table | None = None
 
 
 def write_comparison(runs: Sequence[Report], path: str | Path) -> Path:
@@ -93,9 +98,10 @@ def _overview(runs: Runs) -> Table:
         at = radius(head.white_box.epsilon) if head.white_box else NOTHING
         checks = tuple(cell for cell in check_counts(run.checks) if not cell.text.startswith("0 "))
         rows.append((name, share_cell(head.accuracy, n=True), paper_cell(head.accuracy), share_cell(head.fpr, n=True),
-                     area_cell(least), share_cell(head.worst, n=True), at, checks or NOTHING))  # fmt: skip
+                     area_cell(least), share_cell(head.worst, n=True), share_cell(head.proved, n=True), at,
+                     checks or NOTHING))  # fmt: skip
     headings = ("detector", "classified correctly", "paper", "false-positive rate", "lowest AUC",
-                f"success of the worst attack (SR@5{NBSP}%)", "at ε", "checks")  # fmt: skip
+                f"success of the worst attack (SR@5{NBSP}%)", "proved at most", "at ε", "checks")  # fmt: skip
     return table("Benign images, black box and white box", headings, rows)
 
 
@@ -133,12 +139,18 @@ def _area_table(caption: str, runs: Runs, scores: Mapping[str, str]) -> Table:
 
 def _suite(runs: Runs) -> OverRadii:
     """Success of the worst attack at a false-positive rate of 5 %."""
-    boxes = {name: select.main_white_box(_own(run), run.model.score) for name, run in runs.items()}
-    found = {name: [r for r in box.points if r.metric == select.HEADLINE] for name, box in boxes.items() if box}
+    whole = {name: select.main_white_box(_own(run), run.model.score) for name, run in runs.items()}
+    boxes = {name: box for name, box in whole.items() if box}
+    found = {name: [r for r in box.points if r.metric == select.HEADLINE] for name, box in boxes.items()}
+    above = {name: [boxes[name].ceiling(floor) for floor in own] for name, own in found.items()}
+    dashed = {name: made for name, ceilings in above.items() if (made := ceiling_curve(ceilings))}
     caption = f"Success of the worst attack of the suite over its L∞ radius. Bands are 95{NBSP}% intervals."
     return OverRadii(
-        _over_radii("Worst of all attacks at a false-positive rate of 5 %", found), _curves(found, SUCCESS, caption)
-    )
+        _over_radii("Worst of all attacks at a false-positive rate of 5 %", found),
+        _curves(found, SUCCESS, caption + PROVED * bool(dashed), dashed),
+        _over_radii("Proved of any attack at a false-positive rate of 5 %, at most",
+                    {name: [r for r in ceilings if r] for name, ceilings in above.items()}),
+    )  # fmt: skip
 
 
 def _conditions(runs: Runs, attack: str) -> OverRadii:
@@ -173,11 +185,13 @@ def _over_radii(caption: str, found: Mapping[str, Sequence[Record]], first: Row 
     return table(caption, ("ε", *shown), [first, *rows] if first and rows else rows)
 
 
-def _curves(found: Mapping[str, Sequence[Record]], ylabel: str, caption: str) -> tuple[Plot, ...]:
+def _curves(
+    found: Mapping[str, Sequence[Record]], ylabel: str, caption: str, proved: Mapping[str, SuccessCurve] | None = None
+) -> tuple[Plot, ...]:
     curves = {name: select.curve(records) for name, records in found.items() if any(r.epsilon for r in records)}
     if not curves:
         return ()
-    drawing = figures.success_curves(curves, ylabel=ylabel)
+    drawing = figures.success_curves(curves, proved=proved or {}, ylabel=ylabel)
     return (plot(drawing, f"{ylabel} over L∞ radii, of {', '.join(curves)}", caption, "side"),)
 
 

@@ -6,8 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from twinlatent.evaluation.protocol import WhiteBoxSettings
-from twinlatent.evaluation.results import WORST, Check, Record, Report
-from twinlatent.evaluation.white_box import CW, WhiteBoxRun
+from twinlatent.evaluation.results import CERTIFIED, WORST, Check, Record, Report
+from twinlatent.evaluation.white_box import CW, Certified, WhiteBoxRun
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import (
     BENIGN_C3,
@@ -64,6 +64,14 @@ def _details(run: WhiteBoxRun, attack: str) -> list[str]:
     ]
 
 
+def print_certified(found: Certified, part: str) -> None:
+    """Print what the detector says of the images as they are, and a row a radius and rate with what is proved."""
+    flagged = ", ".join(f"{share.value:.4f} where {fpr:g} was asked for" for fpr, share in found.flagged.items())
+    accuracy = found.accuracy
+    print(f"Benign {part} images: accuracy {accuracy.value:.4f}, flagged {flagged}, n = {accuracy.n}")
+    _print_proved([r for r in found.records if r.metric == CERTIFIED])
+
+
 def print_run(run: Report) -> None:
     """Print benign numbers, the black box, and where there is one the white box with its checks."""
     own = run.model.score
@@ -116,8 +124,23 @@ def _print_white_box(run: Report) -> None:
             counts = " ".join(str(found[rate].n) for rate in rates if rate in found)
             table.add_row(score, f"{epsilon:g}", *cells, counts)
         show(table)
+    _print_proved([r for r in run.records if r.metric == CERTIFIED])
     _print_conditions(run)
     print_checks(run.checks)
+
+
+def _print_proved(found: Sequence[Record]) -> None:
+    """A row a radius and rate with what no attack can exceed; a line where nothing is proved of any image."""
+    if found and all(r.value == 1 for r in found):
+        print("Nothing is proved: the detector was not trained with bounds, or the radius is too large; attack it")
+    if all(r.value == 1 for r in found):
+        return
+    print("Proved: at most this share of the images can be misclassified and not flagged by any attack in L∞:")
+    table = _table("score", "ε", "false positives", "certified SR", "95 %", "n")
+    for r in sorted(found, key=lambda r: (r.score or "", r.epsilon or 0, r.n, r.asked or 0)):
+        table.add_row(r.score, _radius(r), f"{100 * (r.asked or 0):g} %", f"{r.value:.4f}", f"{r.low:.4f}–{r.high:.4f}",
+                      str(r.n))  # fmt: skip
+    show(table)
 
 
 def _print_conditions(run: Report) -> None:
@@ -150,7 +173,7 @@ def _print_ceiling(run: Report) -> None:
 
 def print_checks(checks: Sequence[Check]) -> None:
     """A line a check, the failed ones first."""
-    for status in ("fail", "warn", "pass"):
+    for status in ("fail", "warn", "pass", "skip"):
         for check in checks:
             if check.status == status:
                 print(f"{status:4}  {check.name}: {check.finding}")

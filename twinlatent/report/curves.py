@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ Interval = tuple[float, float, float]
 def success_curves(
     curves: Mapping[str, SuccessCurve],
     *,
+    proved: Mapping[str, SuccessCurve] = MappingProxyType({}),
     benign_pass: float | None = None,
     ylabel: str = "success rate",
 ) -> Figure:
@@ -33,8 +35,9 @@ def success_curves(
 
     The scale is always 0 to 1, so that figures can be compared.
 
-    Arguments: `curves` name -> `SuccessCurve`, shares; `benign_pass`, the share of benign images that do what is asked
-        of attacked ones, is drawn as a horizontal line.
+    Arguments: `curves` name -> `SuccessCurve`, shares; `proved`, of some of the same names and at the same radii, what
+        no attack can exceed, is drawn dashed, with the area between shaded; `benign_pass`, the share of benign images
+        that do what is asked of attacked ones, is drawn as a horizontal line.
     Errors: `TwinlatentError` if there is no curve, one has no points or arrays of several lengths, or a number is not
         finite.
     """
@@ -50,6 +53,9 @@ def success_curves(
     axes = figure.subplots()
     for (name, curve), line in zip(curves.items(), marked_lines(), strict=False):
         _with_band(axes, curve, name, line)
+        if name in proved:
+            need_finite(f"proved curve {name!r}", *proved[name])
+            _ceiling(axes, curve, proved[name], line)
     if benign_pass is not None:
         need_finite("benign_pass", benign_pass)
         axes.axhline(benign_pass, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="benign images that pass")
@@ -143,6 +149,14 @@ def _thinned(points: Floats) -> Floats:
 
 def _total_first(key: str) -> tuple[bool, str]:
     return key != "loss_total", key
+
+
+def _ceiling(axes: Axes, floor: SuccessCurve, ceiling: SuccessCurve, line: dict[str, Any]) -> None:
+    """A dashed curve above another one, and the area between them."""
+    low, high = (np.asarray(curve[1])[np.argsort(curve[0], kind="stable")] for curve in (floor, ceiling))
+    epsilon = np.sort(np.asarray(ceiling[0]))
+    axes.plot(epsilon, high, color=line["color"], linewidth=1, linestyle=(0, (5, 2)), marker="_", markersize=7)
+    axes.fill_between(epsilon, low, high, color=line["color"], alpha=0.07, linewidth=0)
 
 
 def _with_band(axes: Axes, curve: SuccessCurve, name: str, line: dict[str, Any]) -> None:

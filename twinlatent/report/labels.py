@@ -28,6 +28,7 @@ CHECKS = {
     "determinism": "the same image gets the same answer, alone or in a batch",
     "threshold": "as many benign images are flagged as was promised",
     "counts": "enough images stand behind every rate",
+    "certificate": "no attack wins an image of which it is proved that none can",
 }
 """What each check asks for."""
 JUDGE_NAMES = {

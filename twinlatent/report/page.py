@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twinlatent.evaluation.results import PAGE, ModelCard, Record, Report, read_run
+from twinlatent.evaluation.results import CERTIFIED, PAGE, ModelCard, Record, Report, read_run
 from twinlatent.files import write_text
 from twinlatent.report import plots, select, summary, tables
 from twinlatent.report.cells import share
@@ -36,10 +36,11 @@ def page(run: Report) -> str:
         lead=summary.lead(run, head),
         tiles=summary.tiles(run, head),
         check_counts=summary.check_counts(run.checks),
-        not_passed=[check for check in tables.in_order(run.checks) if check.status != "pass"],
+        not_passed=[check for check in tables.in_order(run.checks) if check.status in ("fail", "warn")],
         benign=tables.benign(run.records),
         black_box=tables.black_box(run.records),
         white_box=tables.white_box(run.records),
+        unproved=unproved(run),
         conditions=tables.conditions(run.records),
         judges=tables.judges(run.judges),
         checks=tables.checks(run.checks),
@@ -55,6 +56,13 @@ def page(run: Report) -> str:
     )
 
 
+def unproved(run: Report) -> str:
+    """Why no certificate stands beside the attacks; empty where one does, or where it was not asked for."""
+    found = next((check for check in run.checks if (check.name, check.status) == ("certificate", "skip")), None)
+    there = any(record.metric == CERTIFIED for record in run.records)
+    return "" if found is None or there else found.finding
+
+
 def provenance(records: Iterable[Record]) -> list[Fact]:
     """Where the numbers come from."""
     records = tuple(records)
@@ -66,7 +74,7 @@ def provenance(records: Iterable[Record]) -> list[Fact]:
         ("machine", _distinct(r.machine for r in records)),
         ("versions", ", ".join(versions)),
         ("seed", _distinct(str(r.seed) for r in records)),
-        ("attacks", _distinct(r.budget for r in records if not select.misclassified_only(r))),
+        ("attacks", _distinct(r.budget for r in records if not select.misclassified_only(r) and r.metric != CERTIFIED)),
     ]
     return [row for row in rows if row[1]]
 

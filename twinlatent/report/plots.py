@@ -14,6 +14,7 @@ from twinlatent.evaluation.metrics import roc_curve
 from twinlatent.evaluation.results import Examples, LatentPoints, PairGrid, Record, Report
 from twinlatent.report import figures, select
 from twinlatent.report.cells import share, within
+from twinlatent.report.curves import SuccessCurve
 from twinlatent.report.labels import attack_name, attack_names
 from twinlatent.report.rendering import NBSP, Plot, plot
 from twinlatent.report.select import Records, WhiteBox
@@ -21,6 +22,7 @@ from twinlatent.report.select import Records, WhiteBox
 SUCCESS = "share of images misclassified and not flagged"
 CONDITIONS = "share of images misclassified, with C1 and C2"
 MAX_EXAMPLES = 24
+PROVED = " Dashed: what no attack can exceed on the same images, by proof; the truth lies in the shaded area between."
 
 
 def separation(run: Report) -> list[Plot]:
@@ -91,12 +93,20 @@ def _radii(box: WhiteBox) -> Plot | None:
     if len({r.epsilon for found in by_rate.values() for r in found}) < 2:
         return None
     curves = {name: select.curve(found) for name, found in by_rate.items()}
+    ceilings = {name: [box.ceiling(floor) for floor in found] for name, found in by_rate.items()}
+    proved = {name: made for name, found in ceilings.items() if (made := ceiling_curve(found))}
     return plot(
-        figures.success_curves(curves, ylabel=SUCCESS),
+        figures.success_curves(curves, proved=proved, ylabel=SUCCESS),
         "Success of the worst attack over L∞ radii at several false-positive rates",
         "Share of test images that any attack of the suite gets misclassified and not flagged by thresholds fixed "
-        f"beforehand, over its L∞ radius. Bands are 95{NBSP}% intervals. The lower, the better.",
+        f"beforehand, over its L∞ radius. Bands are 95{NBSP}% intervals. The lower, the better.{PROVED * bool(proved)}",
     )
+
+
+def ceiling_curve(found: Sequence[Record | None]) -> SuccessCurve | None:
+    """Of what is proved at several radii; None where something is missing, or nothing is proved of any image."""
+    there = [r for r in found if r is not None]
+    return select.curve(there) if len(there) == len(found) and any(r.value < 1 for r in there) else None
 
 
 def _conditions(group: Records) -> Plot | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from twinlatent.evaluation.protocol import BESIDE
-from twinlatent.evaluation.results import MEAN, MISCLASSIFIED_ONLY, WORST, ModelCard, Record
+from twinlatent.evaluation.results import CERTIFIED, MEAN, MISCLASSIFIED_ONLY, WORST, ModelCard, Record
+from twinlatent.evaluation.white_box import BOUNDS, OF_ATTACKED
 from twinlatent.report.curves import Interval, SuccessCurve
 
 Records = tuple[Record, ...]
@@ -65,11 +66,13 @@ class WhiteBox:
         records: all of them, every metric being sr@k.
         epsilon: L∞ radius of the main point, where every attack was run on the most images; None: it has none.
         metric: sr@k of the main point.
+        proved: what no attack can exceed, at the same points and elsewhere, every metric being sr_certified.
     """
 
     records: Records
     epsilon: float | None
     metric: str
+    proved: Records = ()
 
     @property
     def attacks(self) -> Records:
@@ -92,14 +95,39 @@ class WhiteBox:
         """The worst at every radius and rate."""
         return tuple(r for r in self.records if r.attack == WORST)
 
+    def ceiling(self, floor: Record) -> Record | None:
+        """What no attack can exceed on the same images, at the same radius and rate."""
+        same = (r for r in self.proved if r.budget == OF_ATTACKED and r.n == floor.n)
+        return next((r for r in same if (r.epsilon, _asked(r)) == (floor.epsilon, floor.metric)), None)
+
+    @property
+    def beyond(self) -> Records:
+        """The same at the main radius, of more images."""
+        return tuple(r for r in self.proved if r.budget == BOUNDS and r.epsilon == self.epsilon)
+
+    @property
+    def ceilings(self) -> Records:
+        """That of each of the `points` that has one."""
+        return tuple(found for point in self.points if (found := self.ceiling(point)))
+
+    @property
+    def promise(self) -> Record | None:
+        """The ceiling of the headline: of the most images, and only where something is proved of some."""
+        floor = self.headline
+        if floor is None:
+            return None
+        found = (*(r for r in self.beyond if _asked(r) == floor.metric), self.ceiling(floor))
+        return next((r for r in found if r is not None and r.value < 1), None)
+
     def _worst_at(self, metric: str) -> Record | None:
         return next((r for r in self.points if (r.epsilon, r.metric) == (self.epsilon, metric)), None)
 
 
 def white_boxes(records: Iterable[Record]) -> list[WhiteBox]:
     """One for each budget and score."""
+    records = tuple(records)
     found = (r for r in records if r.metric.startswith(SUITE))
-    return [_white_box(group) for group in grouped(found, lambda r: (r.budget, r.score))]
+    return [_white_box(group, records) for group in grouped(found, lambda r: (r.budget, r.score))]
 
 
 def main_white_box(records: Iterable[Record], score: str) -> WhiteBox | None:
@@ -109,10 +137,16 @@ def main_white_box(records: Iterable[Record], score: str) -> WhiteBox | None:
     return max(own, key=lambda box: len(box.attacks), default=None)
 
 
-def _white_box(group: Records) -> WhiteBox:
+def _white_box(group: Records, records: Records) -> WhiteBox:
     single = [r for r in group if r.attack != WORST] or group
     main = max(single, key=lambda r: (r.n, r.epsilon or 0, r.metric == HEADLINE))
-    return WhiteBox(group, main.epsilon, main.metric)
+    proved = tuple(r for r in records if r.metric == CERTIFIED and r.score == main.score)
+    return WhiteBox(group, main.epsilon, main.metric, proved)
+
+
+def _asked(proved: Record) -> str:
+    """The sr@k that a certified rate bounds."""
+    return f"{SUITE}{100 * (proved.asked or 0):g}"
 
 
 def conditions(records: Iterable[Record]) -> list[Records]:

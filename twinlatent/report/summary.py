@@ -9,7 +9,7 @@ from twinlatent.report.cells import Number, interval, percent, share, with_count
 from twinlatent.report.labels import attack_name
 from twinlatent.report.rendering import NBSP, Cell
 from twinlatent.report.select import WhiteBox
-from twinlatent.report.tables import ORDER, suite_size
+from twinlatent.report.tables import suite_size
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Headline:
     def worst(self) -> Record | None:
         """The worst of the suite at the main radius."""
         return self.white_box.headline if self.white_box else None
+
+    @property
+    def proved(self) -> Record | None:
+        """What no attack can exceed there, where something is proved."""
+        return self.white_box.promise if self.white_box else None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ def lead(run: Report, head: Headline) -> str:
         said.append(f"Attacked itself (white box){where}, {_worst_of(head.white_box)} for each image gets "
                     f"{percent(head.worst)} of {head.worst.n:,} images misclassified and not flagged, at a "
                     f"false-positive rate of {head.worst.metric[3:]}{NBSP}%.")  # fmt: skip
+    if head.white_box and head.proved:
+        said.append(f"No attack{within(head.white_box.epsilon)}, known or not, can get more than "
+                    f"{percent(head.proved)} of {head.proved.n:,} images there: that is proved.")  # fmt: skip
     return " ".join(said)
 
 
@@ -94,12 +102,16 @@ def tiles(run: Report, head: Headline) -> list[Tile]:
         about = (f"SR@{head.worst.metric[3:]}{NBSP}%: images on which {_worst_of(head.white_box)} on the detector "
                  f"itself succeeds{within(head.white_box.epsilon)}; lower is better")  # fmt: skip
         shown.append(Tile(percent(head.worst), _sure(head.worst), about))
+    if head.white_box and head.proved:
+        about = (f"certified SR@{share(head.proved.asked or 0)}: images on which an attack could succeed"
+                 f"{within(head.white_box.epsilon)}; of all others it is proved that none can")  # fmt: skip
+        shown.append(Tile(f"≤ {percent(head.proved)}", _sure(head.proved), about))
     return shown
 
 
 def check_counts(checks: Sequence[Check]) -> tuple[Cell, ...]:
     """How many checks passed and how many did not; nothing if there are none."""
-    counts = {status: sum(check.status == status for check in checks) for status in reversed(ORDER)}
+    counts = {status: sum(check.status == status for check in checks) for status in ("pass", "warn", "fail")}
     return tuple(Cell(f"{count} {status}", kind=status) for status, count in counts.items()) if checks else ()
 
 

@@ -16,7 +16,7 @@ BENIGN_MEASURES = {
     "substitute_accuracy": "classified correctly by the substitutes",
 }  # fmt: skip
 CAUGHT = ("tpr@1", "tpr@5", "tpr@10")
-ORDER = ("fail", "warn", "pass")
+ORDER = ("fail", "warn", "pass", "skip")
 
 
 def benign(records: Records) -> list[Group]:
@@ -36,7 +36,7 @@ def white_box(records: Records) -> list[Group]:
     """Of attacks on the detector itself."""
 
     def tables(own: Records) -> list[Table]:
-        return [found for box in select.white_boxes(own) for found in (_suite(box), _points(box))]
+        return [found for box in select.white_boxes(own) for found in (_suite(box), _points(box), _beyond(box))]
 
     return _by_detector(records, tables)
 
@@ -183,12 +183,30 @@ def _points(box: WhiteBox) -> Table:
     points = () if box.attacks and len(box.points) < 2 else box.points
     radii = sorted({r.epsilon for r in points}, key=lambda epsilon: epsilon or 0)
     rates = sorted({r.metric for r in points}, key=select.percentage)
-    rows = [
-        (radius(epsilon), *(share_cell(select.find(points, epsilon=epsilon, metric=m), n=True) for m in rates))
-        for epsilon in radii
-    ]
+    floors = {(r.epsilon, r.metric): r for r in points}
+    rows: list[Row] = []
+    for epsilon in radii:
+        found = [floors.get((epsilon, metric)) for metric in rates]
+        rows.append((radius(epsilon), *(share_cell(floor, n=True) for floor in found), *_proved(box, found)))
+    headings = [f"success at {_at(metric)}" for metric in rates]
+    if box.ceilings:
+        headings += [f"proved at most, at {_at(metric)}" for metric in rates]
     caption = f"Worst of all attacks over radii and false-positive rates, {_under(box.records[0])}"
-    return table(caption, ("ε", *(f"success at {_at(metric)}" for metric in rates)), rows)
+    return table(caption, ("ε", *headings), rows)
+
+
+def _proved(box: WhiteBox, floors: Iterable[Record | None]) -> list[Content]:
+    """What no attack can exceed where these attacks were; nothing at all of a detector of which nothing is known."""
+    if not box.ceilings:
+        return []
+    return [share_cell(None if floor is None else box.ceiling(floor), n=True) for floor in floors]
+
+
+def _beyond(box: WhiteBox) -> Table:
+    """What no attack can exceed at the main radius, on more images than were attacked."""
+    rows = [(share(r.asked or 0), share_cell(r), f"{r.n:,}") for r in box.beyond]
+    caption = f"Proved of any attack{within(box.epsilon, ' at')}, {_under(box.records[0])}"
+    return table(caption, ("false-positive rate", "success at most", "images"), rows, "plain")
 
 
 def _conditions(group: Records) -> list[Table]:

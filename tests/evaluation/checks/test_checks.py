@@ -163,6 +163,16 @@ CASES: dict[str, list[tuple[Status, Callable[[], Check]]]] = {
         ("fail", lambda: checks.check_counts({"pgd": 100, "benign": 5})),
         ("fail", lambda: checks.check_counts({"pgd": 0})),
     ],
+    "certificate": [
+        ("pass", lambda: checks.check_certificate([(first(40), last(60)), (first(0), last(20))])),
+        ("fail", lambda: checks.check_certificate([(first(0), last(60)), (first(41), last(60))])),
+        ("pass", lambda: checks.check_certificate([(first(9), last(9))], (rate(9, N), rate(850, 10 * N)))),
+        ("pass", lambda: checks.check_certificate([(first(9), last(9))], (rate(9, N), rate(80, 10 * N)))),
+        ("fail", lambda: checks.check_certificate([(first(40), last(9))], (rate(40, N), rate(80, 10 * N)))),
+        ("skip", lambda: checks.check_certificate([(first(40), first(0))])),
+        ("skip", lambda: checks.check_certificate([], None, "no bound is known for gong")),
+        ("skip", lambda: checks.check_certificate([])),
+    ],
 }  # fmt: skip
 
 
@@ -171,7 +181,7 @@ def test_each_check_tells_good_from_bad(name: str) -> None:
     made = [(status, make()) for status, make in CASES[name]]
     assert [check.status for _, check in made] == [status for status, _ in made]
     assert {check.name for _, check in made} == {name}
-    assert {"pass", "warn", "fail"} == {status for status, _ in made}
+    assert {"pass", "warn" if name != "certificate" else "skip", "fail"} == {status for status, _ in made}
     assert all(re.search(r"\d|No|nothing", check.finding) and check.finding.endswith(".") for _, check in made)
 
 
@@ -182,6 +192,12 @@ def test_findings_say_what_they_rest_on() -> None:
     assert "0 at 0.1, 60 at 0.2, 60 at 0.3" in CASES["epsilon"][0][1]().finding
     missing = checks.check_blind({"noise": first(0)}, {"pgd": first(8)}).finding
     assert missing.endswith("not run: transfer, square.")
+    proved = [make().finding for _, make in CASES["certificate"]]
+    assert proved[1].startswith(
+        "Over 2 points attacks win 41 of n=200 images, and it is proved for 120 that none can; 1 "
+    )
+    assert "attacked 0.400 of n=100 [0.309, 0.498] > proved 0.080 of n=1000 [" in proved[4]
+    assert proved[6] == "No bound is known for gong."
     lonely = checks.check_blind({"noise": first(9), "square": first(12)}, {"pgd": first(8)}).finding
     assert "4 of n=100" in lonely
     assert "noise 1, square 4" in lonely
@@ -278,6 +294,7 @@ ZERO = ("gradients", "gradient-balance", "unbounded")
 
 def test_a_sound_detector_passes_every_check() -> None:
     made = Case(GAUSSIAN, GAUSSIAN, HALF).checked()
+    assert made.pop("certificate").finding == "No certificate was made."
     assert {name: check.finding for name, check in made.items() if check.status != "pass"} == {}
     won = int(re.search(r"know the detector win (\d+)", made["adaptive"].finding).group(1))
     assert 20 < won < 80  # neither all nor nothing, so that the checks have something to find

@@ -5,7 +5,7 @@ Each check is a function from what was counted to a `Check`; docs/trusting_a_res
 fail only where the 95 % interval says so, too; else it warns, as it does where an attack is missing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from twinlatent.evaluation.results import Check, Status
 from twinlatent.outputs import Outputs
 
 NAMES = ("gradients", "gradient-balance", "gamma", "adaptive", "iterative", "blind", "epsilon", "unbounded", "effort",
-         "determinism", "threshold", "counts")  # fmt: skip
+         "determinism", "threshold", "counts", "certificate")  # fmt: skip
 """Every check, in the order of `run_checks`."""
 TRIED = 20
 """So many images the checks' own attacks take."""
@@ -30,7 +30,7 @@ CLOSE, APART = 1e-4, 1e-2
 ENOUGH, FEW = 100, 20
 """Images behind a rate: enough; too few to say anything."""
 WITHOUT_GRADIENTS = ("noise", "transfer", "square")
-ORDER: tuple[Status, ...] = ("pass", "warn", "fail")
+ORDER: tuple[Status, ...] = ("skip", "pass", "warn", "fail")
 
 
 # --- gradients ----------------------------------------------------------------------------------------------------
@@ -194,6 +194,33 @@ def check_counts(counts: Mapping[str, int]) -> Check:
                   f"{len(counts)} rates rest on n={n} to n={most} images; {said}")  # fmt: skip
 
 
+# --- attacks against proofs ---------------------------------------------------------------------------------------
+
+
+def check_certificate(
+    settled: Sequence[tuple[Tensor, Tensor]], beyond: tuple[Rate, Rate] | None = None, undecided: str = ""
+) -> Check:
+    """No attack won an image of which it is proved that none can; so the floor is not above the ceiling.
+
+    Args:
+        settled: at each point bool (n,) twice: the images that an attack won, and those for which none can win.
+        beyond: success at the main point, and the ceiling there on more images; None if it was not measured.
+        undecided: why nothing is proved, where nothing is.
+    """
+    if not settled:
+        return _check("certificate", "skip", undecided[:1].upper() + undecided[1:] or "No certificate was made")
+    won, holds = (torch.cat([point[number].cpu() for point in settled]) for number in (0, 1))
+    both = won & holds
+    said = (f"Over {len(settled)} points attacks win {int(won.sum())} of n={len(won)} images, and it is proved for "
+            f"{int(holds.sum())} that none can; {int(both.sum())} are both")  # fmt: skip
+    above = beyond is not None and beyond[0].low > beyond[1].high
+    if beyond is not None:
+        (floor, ceiling), sign = beyond, ">" if above else "≤"
+        said += f"; attacked {_share(floor)} {sign} proved {_share(ceiling)}"
+    status: Status = "fail" if bool(both.any()) or above else "pass" if bool(holds.any()) else "skip"
+    return _check("certificate", status, said)
+
+
 # --- helpers ------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +258,11 @@ def _by_share(share: Rate, tolerated: float, limit: float) -> Status:
 
 def _rate(images: Tensor) -> Rate:
     return rate(int(images.sum()), len(images))
+
+
+def _share(share: Rate) -> str:
+    """Such as `0.050 of n=200 [0.028, 0.090]`."""
+    return f"{share.value:.3f} of n={share.n} [{share.low:.3f}, {share.high:.3f}]"
 
 
 def _say(images: Tensor) -> str:

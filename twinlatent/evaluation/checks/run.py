@@ -17,6 +17,7 @@ from twinlatent.evaluation.checks.each import (
     check_adaptive,
     check_balance,
     check_blind,
+    check_certificate,
     check_counts,
     check_determinism,
     check_effort,
@@ -39,6 +40,7 @@ from twinlatent.progress import bar
 
 TRIED = 20
 """So many images the checks' own attacks take."""
+NO_CERTIFICATE = check_certificate(())
 
 
 def run_checks(
@@ -49,6 +51,7 @@ def run_checks(
     settings: WhiteBoxSettings,
     by_epsilon: Mapping[float, Tensor],
     benign: Tensor,
+    certificate: Check = NO_CERTIFICATE,
     seed: int,
     progress: bool = True,
 ) -> tuple[Check, ...]:
@@ -61,6 +64,7 @@ def run_checks(
         settings: of those attacks.
         by_epsilon: L∞ radius → bool (n,), what MIM_W wins there, the same images throughout.
         benign: all benign test images, (m, channels, H, W), which the threshold is checked on.
+        certificate: what `check_certificate` says of the attacks.
         seed: of random starts.
         progress: whether to show a bar.
 
@@ -76,7 +80,8 @@ def run_checks(
                   settings.norm, settings.epsilon, steps, seed)  # fmt: skip
     hits = detector.detect(benign, settings.fpr).adversarial
     flagged = rate(int(hits.sum()), len(hits))
-    return checks_of(probe, attacked.labels, result, by_epsilon=by_epsilon, flagged=flagged, progress=progress)
+    return checks_of(probe, attacked.labels, result, by_epsilon=by_epsilon, flagged=flagged, certificate=certificate,
+                     progress=progress)  # fmt: skip
 
 
 def checks_of(
@@ -86,6 +91,7 @@ def checks_of(
     *,
     by_epsilon: Mapping[float, Tensor],
     flagged: Rate,
+    certificate: Check = NO_CERTIFICATE,
     progress: bool = True,
 ) -> tuple[Check, ...]:
     """`run_checks` of anything that can be attacked.
@@ -93,7 +99,7 @@ def checks_of(
     Args:
         probe: the model, and the first of the attacked images.
         labels: int64 (n,), true labels of all attacked images.
-        result, by_epsilon, progress: see `run_checks`.
+        result, by_epsilon, certificate, progress: see `run_checks`.
         flagged: share of benign test images that are flagged at the threshold.
     """
     n, unchanged = len(labels), result.by_attack.get(UNCHANGED)
@@ -127,4 +133,5 @@ def checks_of(
         check_determinism(*repeated(probe)),
         check_threshold(flagged, probe.fpr),
         check_counts(counts | {"benign": flagged.n}),
+        certificate,
     )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     )
     from twinlatent.evaluation.results.pictures import Flags, Floats, LatentPoints, Names, PairGrid
     from twinlatent.evaluation.results.records import (
+        ANY,
+        CERTIFIED,
         MEAN,
         MISCLASSIFIED_ONLY,
         UNCHANGED,
@@ -56,8 +58,8 @@ else:
             ),
             "twinlatent.evaluation.results.pictures": ("Flags", "Floats", "LatentPoints", "Names", "PairGrid"),
             "twinlatent.evaluation.results.records": (
-                "MEAN", "MISCLASSIFIED_ONLY", "UNCHANGED", "WORST", "Label", "Metric", "Record", "checked_label",
-                "complaint", "false_alarms", "read_json", "read_records", "write_records",
+                "ANY", "CERTIFIED", "MEAN", "MISCLASSIFIED_ONLY", "UNCHANGED", "WORST", "Label", "Metric", "Record",
+                "checked_label", "complaint", "false_alarms", "read_json", "read_records", "write_records",
             ),
             "twinlatent.evaluation.results.report": ("Report", "read_run", "write_run"),
             "twinlatent.evaluation.results.rows": ("Row", "Rows", "mean_over_substitutes", "records_of"),
@@ -65,6 +67,8 @@ else:
     )  # fmt: skip
 
 __all__ = [
+    "ANY",
+    "CERTIFIED",
     "Check",
     "Examples",
     "Flags",

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results.pictures import Flags, Floats, Names, check_array, check_unit_interval
 
-Status = Literal["pass", "warn", "fail"]
+Status = Literal["pass", "skip", "warn", "fail"]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,7 +22,7 @@ class Check(_Part):
 
     Attributes:
         name: such as `gradients`; docs/trusting_a_result.md has a paragraph of that name.
-        status: `fail`: do not believe the numbers; `warn`: look first.
+        status: `fail`: do not believe the numbers; `warn`: look first; `skip`: there was nothing to check.
         finding: one sentence with the numbers it rests on.
     """
 

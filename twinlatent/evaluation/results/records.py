@@ -26,8 +26,10 @@ MISCLASSIFIED_ONLY = ", misclassified only"
 """Ends the budget of records that are taken over the images alone that the substitute misclassifies."""
 FORMERLY = ", misread only"
 """The same in files of version 0.1.0."""
-WORST, UNCHANGED = "worst", "none"
-"""What records call the worst of all attacks, and no attack at all."""
+WORST, UNCHANGED, ANY = "worst", "none", "any"
+"""What records call the worst of all attacks, no attack at all, and whatever attack there could be."""
+CERTIFIED = "sr_certified"
+"""Metric of what is proved of any attack."""
 LONGEST = 80
 """Characters of a name, at most."""
 
@@ -42,10 +44,10 @@ Label = Annotated[str, AfterValidator(_one_line)]
 """A name of a method, a training attack, an attack or a score: any short line. Ours of methods are those of
 `baselines.METHODS` and twinlatent; of scores vulnerable, joint and ratio, and of the baselines confidence, binary
 (Gong et al.), non-me and k-density (Pang et al.), class-detector (Yin et al.)."""
-Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_c1c2", "sr_c1c2c3",
-                 "benign_pass_c1c2", "benign_c3", "l2_rms255", "substitute_accuracy", "attack_success",
-                 "test_attack_success", "test_xb_accuracy", "test_xv_accuracy", "control_relabelled_accuracy",
-                 "control_noise_accuracy", "control_unattacked_accuracy"]  # fmt: skip
+Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_certified",
+                 "sr_c1c2", "sr_c1c2c3", "benign_pass_c1c2", "benign_c3", "l2_rms255", "substitute_accuracy",
+                 "attack_success", "test_attack_success", "test_xb_accuracy", "test_xv_accuracy",
+                 "control_relabelled_accuracy", "control_noise_accuracy", "control_unattacked_accuracy"]  # fmt: skip
 UNBOUNDED_METRICS = frozenset({"l2_rms255"})  # every other metric is a share, in [0, 1]
 
 Name = Annotated[str, Field(min_length=1)]
@@ -58,11 +60,13 @@ class Record(BaseModel):
         data: name of the data set.
         method: whose detector or classifier was measured.
         trained_with: the training attack, "none" where there was none.
-        attack: "none" on benign images, "fgsm", "pgd", "mim", "cw" and so on, or "worst" for the worst of several.
+        attack: "none" on benign images, "fgsm", "pgd", "mim", "cw" and so on, "worst" for the worst of several, or
+            "any" for whatever attack there could be.
         epsilon: the attack's L∞ budget in [0, 1]; None where it has none.
         score: which suspicion score; None where the metric does not use one.
         metric: what was measured. "fpr" and "tpr@k", "sr@k" (attack success rate) are taken at thresholds fixed
-            beforehand on held-out benign images, k in percent of benign images flagged; "attack_success" is the
+            beforehand on held-out benign images, k in percent of benign images flagged; "sr_certified" is what no
+            attack can exceed, at the rate `asked`; "attack_success" is the
             share of attacked images the substitute misclassifies; "benign_c3" is the share of benign images that
             meet C3, which bounds "sr_c1c2c3"; "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
             of section 3's experiment, see `motivation`; "l2_rms255" is 255·‖δ‖₂/√d averaged over successes.
@@ -80,8 +84,9 @@ class Record(BaseModel):
         budget: name of the attack suite, such as "blackbox", "paper" or "standard".
         substitute: name of the classifier that a black-box number was measured with, or "mean" over all of them; None
             where there is none, and in files of version 0.1.0, which knew `f_p` alone.
-        asked: of "fpr" the rate that was asked for, in (0, 1), of which `value` is what came of it; None for any other
-            metric, and in files of version 0.1.0, which asked for 0.05 or the finest rate above it.
+        asked: of "fpr" the rate that was asked for, in (0, 1), of which `value` is what came of it, and of
+            "sr_certified" that of the thresholds; None for any other metric, and in files of version 0.1.0, which asked
+            for 0.05 or the finest rate above it.
         reused: which other runs made attacked images, substitutes or judges that it rests on; None if there were none.
 
     Errors: pydantic's `ValidationError` on any other field or a value outside these ranges.
@@ -122,8 +127,10 @@ class Record(BaseModel):
     def _numbers_agree(self) -> Self:
         if self.metric not in UNBOUNDED_METRICS and self.value > 1:
             raise ValueError(f"{self.metric} is a share, so value must lie in [0, 1]; it is {self.value}")
-        if self.asked is not None and self.metric != "fpr":
-            raise ValueError(f"asked is of fpr alone; {self.metric} has {self.asked}")
+        if self.asked is not None and self.metric not in ("fpr", CERTIFIED):
+            raise ValueError(f"asked is of fpr and {CERTIFIED} alone; {self.metric} has {self.asked}")
+        if self.metric == CERTIFIED and (self.asked is None or self.epsilon is None):
+            raise ValueError(f"{CERTIFIED} is of a radius and a rate; give epsilon and asked")
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high come together: give both or neither")
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:

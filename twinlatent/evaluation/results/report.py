@@ -42,6 +42,7 @@ from twinlatent.evaluation.results.pictures import (
     to_arrays,
 )
 from twinlatent.evaluation.results.records import (
+    CERTIFIED,
     MEAN,
     MISCLASSIFIED_ONLY,
     UNCHANGED,
@@ -129,12 +130,28 @@ class Report:
             raise TwinlatentError(f"SR@{100 * fpr:g} % was not measured, since no white box was run; evaluate with "
                                   "suite quick, standard or paper")  # fmt: skip
         found = [r for r in self._records(f"sr@{round(100 * fpr)}") if r.score == self.model.score]
-        main = next((r.epsilon for r in self.records if r.metric.startswith("sr@") and r.attack == UNCHANGED), None)
-        wanted = (main or 0.0) if epsilon is None else epsilon
+        wanted = self._main_radius if epsilon is None else epsilon
         there = [r for r in found if r.epsilon is not None and math.isclose(r.epsilon, wanted, abs_tol=1e-6)]
         named = [r for r in there if r.attack == attack]
         line = f"SR@{100 * fpr:g} % of {attack} at ε {wanted:g}"
         return self._rate(named, line, there or found, "attack" if there else "epsilon")
+
+    def certified(self, fpr: float = 0.05, epsilon: float | None = None) -> Rate:
+        """Certified SR@FPR: what no attack within an L∞ radius can exceed, of the most images.
+
+        Args:
+            fpr: one of `RATES`.
+            epsilon: L∞ radius; None: that of the main point.
+        """
+        wanted = self._main_radius if epsilon is None else epsilon
+        found = [r for r in self._records(CERTIFIED) if r.score == self.model.score and r.asked == fpr]
+        there = [r for r in found if r.epsilon is not None and math.isclose(r.epsilon, wanted, abs_tol=1e-6)]
+        most = sorted(there, key=lambda r: -r.n)
+        return self._rate(most, f"certified SR@{100 * fpr:g} % at ε {wanted:g}", found, "epsilon")
+
+    @property
+    def _main_radius(self) -> float:
+        return next((r.epsilon or 0.0 for r in self.records if r.metric.startswith("sr@") and r.attack == UNCHANGED), 0)
 
     def save(self, folder: str | Path) -> None:
         """Write everything into a folder, see `write_run`; `twinlatent report FOLDER` makes its page."""
@@ -145,13 +162,15 @@ class Report:
         card = self.model
         attacks = dict.fromkeys(record.attack for record in self._records("auc"))
         worst = [r for r in self._records("sr@5") if r.attack == WORST and r.score == card.score]
-        warned = [f"{check.name}: {check.status}" for check in self.checks if check.status != "pass"]
-        passed = [f"{len(self.checks) - len(warned)} pass"] if self.checks else []
+        proved = [r for r in self._records(CERTIFIED) if r.asked == 0.05 and r.score == card.score and r.value < 1]
+        warned = [f"{check.name}: {check.status}" for check in self.checks if check.status in ("warn", "fail")]
+        passed = [f"{sum(check.status == 'pass' for check in self.checks)} pass"] if self.checks else []
         return "\n".join([
             f"{card.method} on {card.test_data}, {card.test_images} test images",
             f"  accuracy {_said(self.accuracy)}, false positives {_said(self.fpr(card.fpr))}",
             *(f"  black box, {attack}: AUC {_said(self.auc(attack))}" for attack in attacks),
             *(f"  white box, worst at ε {r.epsilon:g}: SR@5 % {_said(_rate_of(r))}" for r in worst),
+            *(f"  proved, any attack at ε {r.epsilon:g}: SR@5 % at most {_said(_rate_of(r))}" for r in proved),
             *(f"  checks: {', '.join([*passed, *warned])}" for _ in self.checks[:1]),
         ])  # fmt: skip
 

@@ -10,8 +10,8 @@ from twinlatent.attacks.budgets import Budget
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.suites import STEPS
 from twinlatent.data import LabelledImages, Split
-from twinlatent.evaluation.metrics import Rate
-from twinlatent.evaluation.protocol import BESIDE, OwnAttack, WhiteBoxSettings, draw, with_attacks
+from twinlatent.evaluation.metrics import Rate, rate
+from twinlatent.evaluation.protocol import BESIDE, OwnAttack, Point, WhiteBoxSettings, draw, with_attacks
 from twinlatent.evaluation.results import Row, Rows
 from twinlatent.evaluation.white_box.at_points import OperatingPoints, operating_points
 from twinlatent.evaluation.white_box.conditions import (
@@ -23,6 +23,7 @@ from twinlatent.evaluation.white_box.conditions import (
     benign_pass,
     rows_of,
 )
+from twinlatent.evaluation.white_box.proofs import Proofs, prove
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance
 
@@ -36,6 +37,7 @@ class WhiteBoxPlan:
         epsilons: radii of the curves of SR@FPR.
         condition_radii: radii of the curves of C1 and C2.
         subset: so many images are attacked everywhere but at the main point.
+        certified: so many test images are certified at the main radius, all if there are fewer.
         cw: budget of CW-L2_W.
         own: attacks of the user's that join the suite at the points of SR@FPR.
     """
@@ -44,6 +46,7 @@ class WhiteBoxPlan:
     epsilons: tuple[float, ...]
     condition_radii: tuple[float, ...]
     subset: int
+    certified: int
     cw: Budget
     own: Mapping[str, OwnAttack] = field(default_factory=dict)
 
@@ -69,6 +72,7 @@ class WhiteBox:
         published: the same under the score of its paper, on the subset; None where that is its own.
         conditions: what was done for C1 and C2, to the subset.
         benign: share of benign test images that meet C1 and C2.
+        proofs: what is proved of the detector, and where its paper has another score also under that.
     """
 
     drawn: LabelledImages
@@ -78,6 +82,7 @@ class WhiteBox:
     published: OperatingPoints | None
     conditions: tuple[AttackOutcome, ...]
     benign: Rate
+    proofs: tuple[Proofs, ...]
 
     def rows(self, plan: WhiteBoxPlan, score: str, ceiling: Rate, judged_by: Provenance) -> list[Rows]:
         """All numbers but those of single attacks at the main point, which are records of `points.main`.
@@ -92,6 +97,8 @@ class WhiteBox:
         made = [Rows(self.points.rows(score), main, origins=self.points.origins)]
         if self.published is not None:
             made.append(Rows(self.published.rows(published), main, origins=self.published.origins))
+        for proofs, scored in zip(self.proofs, (score, published), strict=False):
+            made += proofs.rows(scored)
         origins = (judged_by, *(origin for outcome in self.conditions for origin in outcome.origins))
         for outcome in self.conditions:
             found = rows_of(outcome, self.subset, published)
@@ -99,6 +106,23 @@ class WhiteBox:
         benign = (Row("benign_pass_c1c2", "none", None, published, self.benign),
                   Row("benign_c3", "none", None, None, ceiling))  # fmt: skip
         return [*made, Rows(benign, plan.budget_of_conditions("none"), origins=origins)]
+
+    @property
+    def settled(self) -> list[tuple[Tensor, Tensor]]:
+        """At each point bool (n,) twice: the images that an attack won, and those for which none can win."""
+        found = zip(self.proofs, (self.points, self.published), strict=False)
+        return [
+            (points.wins[point], held) for proofs, points in found if points for point, held in proofs.holds.items()
+        ]
+
+    def beyond(self, main: WhiteBoxSettings) -> tuple[Rate, Rate] | None:
+        """Success at the main point, and the ceiling there on more images; None where that was not measured."""
+        point = Point(main.epsilon, main.fpr)
+        held = self.proofs[0].beyond.get(point)
+        if held is None:
+            return None
+        won = self.points.wins[point]
+        return rate(int(won.sum()), len(won)), rate(int((~held).sum()), len(held))
 
     @property
     def by_epsilon(self) -> Mapping[float, Tensor]:
@@ -142,5 +166,9 @@ def attack_white_box(
                                    shows_true=lambda images: shows_true(images, subset.labels),
                                    folder=folder and folder / "conditions", progress=progress)  # fmt: skip
     published = at_points(as_published, subset) if as_published.score != detector.score else None
+    more = draw(split.test, min(plan.certified, len(split.test)), plan.main.seed)
+    proofs = [prove(detector, drawn, points.wins, more, plan.main.epsilon, progress=progress)]
+    if published is not None:
+        proofs.append(prove(as_published, subset, published.wins, progress=progress))
     return WhiteBox(drawn, subset, as_published, points, published, tuple(conditions),
-                    benign_pass(as_published, split.test.images))  # fmt: skip
+                    benign_pass(as_published, split.test.images), tuple(proofs))  # fmt: skip

@@ -1,0 +1,99 @@
+"""`twinlatent certify`: its table, its records and `tl.certify` agree."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import twinlatent as tl
+from twinlatent.attacks.suite_runs import with_slack
+from twinlatent.baselines import fit_baseline
+from twinlatent.data import Split
+from twinlatent.evaluation.results.records import read_records
+from twinlatent.method.detector import Detector
+from twinlatent.recipes import recipe_of
+
+
+@pytest.fixture
+def model(hardened: Callable[[str], Detector], digits: Split, tmp_path: Path) -> Path:
+    """The file of a detector of which much can be proved."""
+    detector = hardened("c(3,8) z(4,4)")
+    card = {"data": {"name": "digits", "fingerprint": digits.fingerprint}, "seed": 0}
+    path = tmp_path / "detector.safetensors"
+    Detector(detector.encoders, detector.class_means, detector.benign, detector.class_names, card=card).save(path)
+    return path
+
+
+def rows(out: str) -> list[list[str]]:
+    """The table's cells."""
+    words = [line.split() for line in out.splitlines()]
+    return [row[1:] for row in words if len(row) == 7 and row[3] == "%"]
+
+
+def test_what_is_proved_is_printed_and_recorded(model: Path, digits: Split, ok: Callable) -> None:
+    done = ok("certify", model, "--epsilon", 0.02, "--epsilon", 0.05, "--fpr", 0.05, "--fpr", 0.1, "--images", 100,
+              "--seed", 3, "--records", "new/a.json", "--no-progress")  # fmt: skip
+    drawn = torch.randperm(len(digits.test), generator=torch.Generator().manual_seed(3))[:100]
+    images, labels, detector = digits.test.images[drawn], digits.test.labels[drawn], tl.load(model)
+    verdict = detector.detect(images)
+    right, flagged = ((verdict.label == labels).double().mean(), verdict.adversarial.double().mean())
+    assert f"Benign test images: accuracy {right:.4f}, flagged {flagged:.4f} where 0.05 was asked for, " in done.out
+    assert done.out.splitlines()[0].endswith(", n = 100")
+    records = read_records("new/a.json")
+    proved = {(r.epsilon, r.asked): r for r in records if r.metric == "sr_certified"}
+    assert [(r.metric, r.attack, r.asked) for r in records if r.metric != "sr_certified"] == [
+        ("accuracy", "none", None), ("fpr", "none", 0.05), ("fpr", "none", 0.1)
+    ]  # fmt: skip
+    assert len(rows(done.out)) == len(proved) == 4
+    for row in rows(done.out):
+        epsilon, fpr = float(row[0]), float(row[1]) / 100
+        record, found = proved[epsilon, fpr], tl.certify(detector, images, labels, with_slack(epsilon), fpr)
+        assert record.value == pytest.approx(found.rate)
+        assert 0 < record.low < record.value < record.high < 1
+        assert (record.n, record.seed, record.attack, record.budget) == (100, 3, "any", "interval bounds")
+        assert record.command.startswith("twinlatent certify ")
+        assert row[3:] == [f"{record.value:.4f}", f"{record.low:.4f}–{record.high:.4f}", "100"]
+    assert ok("results", "check", "new").out == "new/a.json: 7 records\n"
+
+
+def test_all_test_images_are_certified_by_default(model: Path, digits: Split, ok: Callable) -> None:
+    done = ok("certify", model, "--records", "a.json", "--no-progress")
+    (record,) = [r for r in read_records("a.json") if r.metric == "sr_certified"]
+    assert (record.epsilon, record.asked, record.n) == (0.3, 0.05, len(digits.test))
+    assert record.value == 1
+    assert "Nothing is proved: the detector was not trained with bounds, or the radius is too large" in done.out
+
+
+def test_images_for_selection_have_a_budget_of_their_own(model: Path, digits: Split, ok: Callable) -> None:
+    done = ok("certify", model, "--part", "selection", "--epsilon", 0.02, "--records", "a.json", "--no-progress")
+    assert done.out.startswith("Benign selection images: ")
+    records = read_records("a.json")
+    assert {record.budget for record in records} == {"interval bounds; selection images"}
+    assert {record.n for record in records} == {len(digits.selection)}
+    found = tl.certify(tl.load(model), digits.selection.images, digits.selection.labels, with_slack(0.02))
+    assert records[-1].value == pytest.approx(found.rate)
+
+
+def test_records_that_are_there_are_kept(model: Path, program: Callable) -> None:
+    words = ["certify", model, "--epsilon", 0.02, "--images", 3, "--records", "a.json", "--no-progress"]
+    assert program(*words).status == 0
+    before = Path("a.json").read_bytes()
+    assert program(*words).refusal == "a.json is there already; remove it or write the records elsewhere"
+    assert Path("a.json").read_bytes() == before
+    assert program(*words, "--force").status == 0
+
+
+def test_a_baseline_has_no_bound(digits: Split, tmp_path: Path, program: Callable) -> None:
+    settings = recipe_of(digits, "smoke").baseline_settings("plain").model_copy(update={"rounds": 2})
+    fit_baseline("plain", digits, settings=settings, progress=False).save(tmp_path / "plain.safetensors")
+    refusal = program("certify", "plain.safetensors", "--records", "a.json", "--no-progress").refusal
+    assert refusal == "no bound is known for plain; give a detector that twinlatent trained"
+    assert not Path("a.json").exists()
+
+
+def test_progress_goes_to_standard_error(model: Path, program: Callable) -> None:
+    done = program("certify", model, "--images", 5)
+    assert done.status == 0
+    assert re.match(r"certificate: \d/5", done.err)
