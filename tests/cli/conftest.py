@@ -203,7 +203,8 @@ def trained(training: list[str], tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def white_box() -> list[str]:
     """Words that make an evaluation one of few steps on few images."""
-    return ["--steps", "2", "--images", "6", "--subset", "3", "--blackbox-images", "6", "--no-progress"]
+    return ["--steps", "2", "--images", "6", "--subset", "3", "--blackbox-images", "6", "--certified-images", "9",
+            "--no-progress"]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from twinlatent.data import Split
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.method.detector import Detector
 from twinlatent.recipes import recipe_of
+from twinlatent.report import select
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ def model(hardened: Callable[[str], Detector], digits: Split, tmp_path: Path) ->
     return path
 
 
-def rows(out: str) -> list[list[str]]:
-    """The table's cells."""
-    words = [line.split() for line in out.splitlines()]
-    return [row[1:] for row in words if len(row) == 7 and row[3] == "%"]
+def shown(out: str) -> dict[float, list[float]]:
+    """The table's numbers, by radius."""
+    lines = (line.split() for line in re.sub(r"[\[\],]", " ", out).splitlines())
+    return {float(words[1]): [float(word) for word in words[2:]] for words in lines if words[:1] == ["ratio"]}
 
 
 def test_what_is_proved_is_printed_and_recorded(model: Path, digits: Split, ok: Callable) -> None:
@@ -46,15 +47,17 @@ def test_what_is_proved_is_printed_and_recorded(model: Path, digits: Split, ok: 
     assert [(r.metric, r.attack, r.asked) for r in records if r.metric != "sr_certified"] == [
         ("accuracy", "none", None), ("fpr", "none", 0.05), ("fpr", "none", 0.1)
     ]  # fmt: skip
-    assert len(rows(done.out)) == len(proved) == 4
-    for row in rows(done.out):
-        epsilon, fpr = float(row[0]), float(row[1]) / 100
-        record, found = proved[epsilon, fpr], tl.certify(detector, images, labels, with_slack(epsilon), fpr)
+    assert len(proved) == 4
+    for (epsilon, fpr), record in proved.items():
+        found = tl.certify(detector, images, labels, with_slack(epsilon), fpr)
         assert record.value == pytest.approx(found.rate)
         assert 0 < record.low < record.value < record.high < 1
         assert (record.n, record.seed, record.attack, record.budget) == (100, 3, "any", "interval bounds")
         assert record.command.startswith("twinlatent certify ")
-        assert row[3:] == [f"{record.value:.4f}", f"{record.low:.4f}–{record.high:.4f}", "100"]
+    table = shown(done.out)
+    for epsilon in (0.02, 0.05):
+        numbers = [part for fpr in (0.05, 0.1) for part in select.interval(proved[epsilon, fpr])]
+        assert table[epsilon] == pytest.approx([*numbers, 100], abs=1e-4)
     assert ok("results", "check", "new").out == "new/a.json: 7 records\n"
 
 

@@ -129,6 +129,19 @@ def white_box(successes: dict[str, int], score: str, **fields: Any) -> list[Reco
     return [*found, record("benign_pass_c1c2", rate(2900, 10_000), **about)]
 
 
+def proved(run: Report, shares: tuple[float, float, float] = (0.4, 0.6, 0.8), beyond: float = 0.75) -> Report:
+    """The same with what no attack can exceed at each point, and at the main radius of 10,000 images."""
+    worst = [r for r in run.records if r.attack == "worst" and r.metric.startswith("sr@")]
+    about: dict[str, Any] = {"metric": "sr_certified", "attack": "any"}
+    found = [r.model_copy(update=about | {
+        "asked": float(r.metric[3:]) / 100, "budget": f"interval bounds{BESIDE}the attacked images",
+        "value": (value := shares[RADII.index(r.epsilon)]), "low": value - 0.05, "high": min(1.0, value + 0.05),
+    }) for r in worst]  # fmt: skip
+    more = [r.model_copy(update={"budget": "interval bounds", "n": 10_000, "value": beyond, "low": 0.7, "high": 1.0})
+            for r in found if r.epsilon == MAIN_RADIUS]  # fmt: skip
+    return replace(run, records=(*run.records, *found, *more))
+
+
 def grid_of(run: Report, seed: int = 0) -> PairGrid:
     """Two attacks on three digits."""
     benign = run.examples.benign[:3]
@@ -174,6 +187,11 @@ def make_run() -> Callable[..., Report]:
 @pytest.fixture(scope="session")
 def make_full_run() -> Callable[..., Report]:
     return full_run
+
+
+@pytest.fixture(scope="session")
+def make_proved() -> Callable[..., Report]:
+    return proved
 
 
 @pytest.fixture(scope="session")

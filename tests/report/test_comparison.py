@@ -82,6 +82,23 @@ def test_radii_and_conditions_have_a_column_a_detector(tables: dict[str, list[li
     assert [(row[2], row[7]) for row in change[1:]] == [("32 %", "45.08"), ("28 %", "48.25"), ("–", "–")]
 
 
+def test_what_is_proved_stands_beside_the_detectors_of_which_it_is_known(
+    runs: list[Report], make_proved: Callable[..., Report], read_page: Any
+) -> None:
+    ours, again, gong, plain = runs
+    reader = read_page(comparison([make_proved(ours), make_proved(again, (1.0, 1.0, 1.0), beyond=1.0), gong, plain]))
+    proved = reader.tables["Proved of any attack at a false-positive rate of 5 %, at most"]
+    assert proved[0] == ["ε", "twinlatent, MIM", "twinlatent, CW-L2"]
+    assert [[cell[:6] for cell in row] for row in proved[1:]] == [
+        ["0.1", "40.0 %", "100.0 "], ["0.2", "60.0 %", "100.0 "], ["0.3", "80.0 %", "100.0 "]
+    ]  # fmt: skip
+    glance = reader.tables["Benign images, black box and white box"]
+    column = glance[0].index("proved at most")
+    assert [row[column][:6] for row in glance[1:]] == ["75.0 %", "–", "–", "–"]
+    assert "Thin dashed" in reader.text
+    assert "Thin dashed" not in read_page(comparison(runs)).text
+
+
 def test_another_score_than_the_papers_has_a_table_of_its_own(runs: list[Report], read_page: Any) -> None:
     ours = runs[0]
     areas = tuple(r.model_copy(update={"score": "ratio", "value": 0.97}) for r in ours.records if r.metric == "auc")

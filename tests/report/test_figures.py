@@ -161,6 +161,15 @@ def test_success_curves_are_drawn_as_given_in_order_of_radius() -> None:
     assert axes.get_ylim()[1] >= 1
 
 
+def test_what_is_proved_is_drawn_above_its_curve_in_its_colour() -> None:
+    above = (np.array([0.1, 0.2]), np.array([0.5, 0.9]), np.array([0.4, 0.8]), np.array([0.6, 1.0]))
+    lines = figures.success_curves({"one": CURVE, "two": CURVE}, proved={"two": above}).axes[0].get_lines()
+    assert len(lines) == 3
+    assert lines[2].get_xydata().tolist() == [[0.1, 0.5], [0.2, 0.9]]
+    assert lines[2].get_color() == lines[1].get_color() != lines[0].get_color()
+    assert lines[2].get_label().startswith("_"), "it is explained in the caption"
+
+
 def test_many_curves_differ_in_more_than_colour() -> None:
     lines = figures.success_curves({str(i): CURVE for i in range(30)}).axes[0].get_lines()
     assert len({look[1:] for look in looks(lines)}) == 30

@@ -14,6 +14,7 @@ from PIL import Image
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.checks.each import NAMES
 from twinlatent.evaluation.metrics import auc, rate
+from twinlatent.evaluation.results.parts import Check
 from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
 from twinlatent.evaluation.results.report import Report, write_run
 from twinlatent.report.labels import CHECKS
@@ -284,6 +285,46 @@ def test_the_worst_is_there_at_every_radius_and_rate(tables: Tables) -> None:
     assert rows[0] == ["ε", "success at 1 %", "success at 5 %", "success at 10 %"]
     assert [row[0] for row in rows[1:]] == ["0.1", "0.2", "0.3"]
     assert rows[3][1:3] == ["30.0 % [21.9, 39.6] n 100", "60.0 % [56.9, 63.0] n 1,000"]
+
+
+def test_ceilings_stand_beside_floors(make_full_run: Make, make_proved: Make, read_page: Any) -> None:
+    run = make_proved(without_pictures(make_full_run()))
+    html = page(run)
+    reader, top = read_page(html), read_page(top_of(html)).text.replace("\u00a0", " ")
+    rows = reader.tables["Worst of all attacks over radii and false-positive rates, standard, vulnerable score"]
+    assert rows[0] == ["ε", *(f"success at {k} %" for k in (1, 5, 10)),
+                       *(f"proved at most, at {k} %" for k in (1, 5, 10))]  # fmt: skip
+    assert rows[2][2] == "40.0 % [30.9, 49.8] n 100"
+    assert rows[2][5] == "60.0 % [55.0, 65.0]"
+    assert rows[3][2::3] == ["60.0 % [56.9, 63.0] n 1,000", "80.0 % [75.0, 85.0]"]
+    more = reader.tables["Proved of any attack at L∞ 0.3, standard, vulnerable score"]
+    assert more[1:] == [[f"{k} %", "75.0 % [70.0, 100.0]", "10,000"] for k in (1, 5, 10)]
+    assert "no attack within L∞ 0.3, known or not, gets more than 75.0 % of 10,000 images misclassified" in top
+    assert "≤ 75.0 % [70.0, 100.0] n 10,000 certified SR@5 %" in top
+    assert "Thin dashed: what no attack can exceed" in reader.text
+    assert "Nothing is proved" not in reader.text
+    assert "interval bounds" not in " ".join(reader.text.partition("Where the numbers come from")[2:])
+
+
+def test_of_what_nothing_is_proved_no_ceiling_is_drawn_or_praised(
+    make_full_run: Make, make_proved: Make, read_page: Any
+) -> None:
+    html = page(make_proved(without_pictures(make_full_run()), (1.0, 1.0, 1.0), beyond=1.0))
+    reader = read_page(html)
+    rows = reader.tables["Worst of all attacks over radii and false-positive rates, standard, vulnerable score"]
+    assert rows[1][4:] == ["100.0 % [95.0, 100.0]"] * 3
+    assert "Thin dashed" not in reader.text
+    assert "≤" not in read_page(top_of(html)).text
+
+
+def test_a_detector_without_bounds_says_so(make_full_run: Make, read_page: Any) -> None:
+    skipped = Check(name="certificate", status="skip", finding="No bound is known for gong; give another.")
+    run = without_pictures(make_full_run())
+    with_reason, old = (read_page(page(replace(run, checks=checks))) for checks in ((*run.checks, skipped), run.checks))
+    assert "Nothing is proved: no bound is known for gong; give another. The success rates are" in with_reason.text
+    assert "1 pass , 1 warn , 1 fail" in with_reason.text
+    assert "Nothing is proved" not in old.text
+    assert with_reason.tables["Checks of this evaluation"][-1][:2] == ["certificate", "skip"]
 
 
 def test_benign_images_that_pass_stand_beside_the_conditions(tables: Tables) -> None:

@@ -130,16 +130,19 @@ def _print_white_box(run: Report) -> None:
 
 
 def _print_proved(found: Sequence[Record]) -> None:
-    """A row a radius and rate with what no attack can exceed; a line where nothing is proved of any image."""
+    """A row a radius with what no attack can exceed; a line where nothing is proved of any image."""
     if found and all(r.value == 1 for r in found):
         print("Nothing is proved: the detector was not trained with bounds, or the radius is too large; attack it")
     if all(r.value == 1 for r in found):
         return
-    print("Proved: at most this share of the images can be misclassified and not flagged by any attack in L∞:")
-    table = _table("score", "ε", "false positives", "certified SR", "95 %", "n")
-    for r in sorted(found, key=lambda r: (r.score or "", r.epsilon or 0, r.n, r.asked or 0)):
-        table.add_row(r.score, _radius(r), f"{100 * (r.asked or 0):g} %", f"{r.value:.4f}", f"{r.low:.4f}–{r.high:.4f}",
-                      str(r.n))  # fmt: skip
+    print("Proved: at most this share of the images can be misclassified and not flagged at k % false positives by any "
+          "attack in L∞ [95 %]:")  # fmt: skip
+    rates = sorted({r.asked or 0 for r in found})
+    table = _table("score", "ε", *(f"{100 * rate:g} %" for rate in rates), "n")
+    for score, epsilon, n in sorted({(r.score or "", r.epsilon or 0, r.n) for r in found}):
+        same = {r.asked: r for r in found if (r.score, r.epsilon, r.n) == (score, epsilon, n)}
+        cells = (f"{r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" if (r := same.get(rate)) else "" for rate in rates)
+        table.add_row(score, f"{epsilon:g}", *cells, str(n))
     show(table)
 
 

@@ -17,6 +17,8 @@ from twinlatent.report.labels import LEGEND, TITLE, shortened
 PALE = "#cfe3ef"
 LONG_LABEL = 24  # letters of a label of which two do not fit side by side
 POINTS = 150  # at most so many points a training curve, each the mean of its neighbours
+THIN = (0, (6, 2))
+"""Dashes of what is proved."""
 SuccessCurve = tuple[Floats, Floats, Floats, Floats]
 """Radii, success, and lower and upper end of its interval: arrays of one length."""
 Interval = tuple[float, float, float]
@@ -35,8 +37,8 @@ def success_curves(
 
     The scale is always 0 to 1, so that figures can be compared.
 
-    Arguments: `curves` name -> `SuccessCurve`, shares; `proved`, of some of the same names and at the same radii, what
-        no attack can exceed, is drawn dashed, with the area between shaded; `benign_pass`, the share of benign images
+    Arguments: `curves` name -> `SuccessCurve`, shares; `proved`, of some of the same names, what no attack can
+        exceed, is drawn thin and dashed; `benign_pass`, the share of benign images
         that do what is asked of attacked ones, is drawn as a horizontal line.
     Errors: `TwinlatentError` if there is no curve, one has no points or arrays of several lengths, or a number is not
         finite.
@@ -55,7 +57,7 @@ def success_curves(
         _with_band(axes, curve, name, line)
         if name in proved:
             need_finite(f"proved curve {name!r}", *proved[name])
-            _ceiling(axes, curve, proved[name], line)
+            axes.plot(*proved[name][:2], color=line["color"], linewidth=0.9, linestyle=THIN, marker="_", markersize=7)
     if benign_pass is not None:
         need_finite("benign_pass", benign_pass)
         axes.axhline(benign_pass, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="benign images that pass")
@@ -149,14 +151,6 @@ def _thinned(points: Floats) -> Floats:
 
 def _total_first(key: str) -> tuple[bool, str]:
     return key != "loss_total", key
-
-
-def _ceiling(axes: Axes, floor: SuccessCurve, ceiling: SuccessCurve, line: dict[str, Any]) -> None:
-    """A dashed curve above another one, and the area between them."""
-    low, high = (np.asarray(curve[1])[np.argsort(curve[0], kind="stable")] for curve in (floor, ceiling))
-    epsilon = np.sort(np.asarray(ceiling[0]))
-    axes.plot(epsilon, high, color=line["color"], linewidth=1, linestyle=(0, (5, 2)), marker="_", markersize=7)
-    axes.fill_between(epsilon, low, high, color=line["color"], alpha=0.07, linewidth=0)
 
 
 def _with_band(axes: Axes, curve: SuccessCurve, name: str, line: dict[str, Any]) -> None:

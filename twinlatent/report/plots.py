@@ -22,7 +22,7 @@ from twinlatent.report.select import Records, WhiteBox
 SUCCESS = "share of images misclassified and not flagged"
 CONDITIONS = "share of images misclassified, with C1 and C2"
 MAX_EXAMPLES = 24
-PROVED = " Dashed: what no attack can exceed on the same images, by proof; the truth lies in the shaded area between."
+PROVED = " Thin dashed: what no attack can exceed on the same images, by proof; the truth lies between both lines."
 
 
 def separation(run: Report) -> list[Plot]:

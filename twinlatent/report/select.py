@@ -106,11 +106,6 @@ class WhiteBox:
         return tuple(r for r in self.proved if r.budget == BOUNDS and r.epsilon == self.epsilon)
 
     @property
-    def ceilings(self) -> Records:
-        """That of each of the `points` that has one."""
-        return tuple(found for point in self.points if (found := self.ceiling(point)))
-
-    @property
     def promise(self) -> Record | None:
         """The ceiling of the headline: of the most images, and only where something is proved of some."""
         floor = self.headline

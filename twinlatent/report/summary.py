@@ -75,8 +75,8 @@ def lead(run: Report, head: Headline) -> str:
                     f"{percent(head.worst)} of {head.worst.n:,} images misclassified and not flagged, at a "
                     f"false-positive rate of {head.worst.metric[3:]}{NBSP}%.")  # fmt: skip
     if head.white_box and head.proved:
-        said.append(f"No attack{within(head.white_box.epsilon)}, known or not, can get more than "
-                    f"{percent(head.proved)} of {head.proved.n:,} images there: that is proved.")  # fmt: skip
+        said.append(f"It is proved that no attack{within(head.white_box.epsilon)}, known or not, gets more than "
+                    f"{percent(head.proved)} of {head.proved.n:,} images misclassified and not flagged.")  # fmt: skip
     return " ".join(said)
 
 

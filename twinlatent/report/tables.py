@@ -183,23 +183,15 @@ def _points(box: WhiteBox) -> Table:
     points = () if box.attacks and len(box.points) < 2 else box.points
     radii = sorted({r.epsilon for r in points}, key=lambda epsilon: epsilon or 0)
     rates = sorted({r.metric for r in points}, key=select.percentage)
-    floors = {(r.epsilon, r.metric): r for r in points}
     rows: list[Row] = []
     for epsilon in radii:
-        found = [floors.get((epsilon, metric)) for metric in rates]
-        rows.append((radius(epsilon), *(share_cell(floor, n=True) for floor in found), *_proved(box, found)))
-    headings = [f"success at {_at(metric)}" for metric in rates]
-    if box.ceilings:
-        headings += [f"proved at most, at {_at(metric)}" for metric in rates]
+        floors = [select.find(points, epsilon=epsilon, metric=metric) for metric in rates]
+        ceilings = [None if floor is None else box.ceiling(floor) for floor in floors]
+        rows.append((radius(epsilon), *(share_cell(found, n=True) for found in floors),
+                     *(share_cell(found) for found in ceilings)))  # fmt: skip
+    headings = [f"{what} {_at(metric)}" for what in ("success at", "proved at most, at") for metric in rates]
     caption = f"Worst of all attacks over radii and false-positive rates, {_under(box.records[0])}"
     return table(caption, ("ε", *headings), rows)
-
-
-def _proved(box: WhiteBox, floors: Iterable[Record | None]) -> list[Content]:
-    """What no attack can exceed where these attacks were; nothing at all of a detector of which nothing is known."""
-    if not box.ceilings:
-        return []
-    return [share_cell(None if floor is None else box.ceiling(floor), n=True) for floor in floors]
 
 
 def _beyond(box: WhiteBox) -> Table:
