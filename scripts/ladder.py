@@ -1,0 +1,106 @@
+"""Train a ladder of detectors, one change a rung, and measure each on selection images.
+
+python scripts/ladder.py experiments/ladder-mnist.toml [--only "3 ramps"] [--folder runs/ladder-mnist]
+
+The file says what changes, and what was expected; results/NAME.json gets what was measured after each rung, by
+thresholds from the calibration images: accuracy, flagged, the certified SR@5 and that of the attacks of a suite at each
+radius. A rung that is there already is left alone; one that was interrupted is resumed.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import twinlatent as tl
+from twinlatent.data import Split
+from twinlatent.evaluation.black_box import train_substitute
+from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
+from twinlatent.evaluation.results import WORST, Record, read_records, write_records
+from twinlatent.evaluation.white_box import attack_detector
+from twinlatent.evaluation.white_box.certified import CertifySettings, certify_split
+from twinlatent.method.training import STATE_FILE
+from twinlatent.recipes import recipe_of
+from twinlatent.settings import override
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One detector of the ladder.
+
+    Attributes:
+        name: of the rung.
+        changes: all settings that are not the recipe's, as `train --set` takes them.
+        seed: of the training.
+    """
+
+    name: str
+    changes: tuple[str, ...]
+    seed: int
+
+    @property
+    def budget(self) -> str:
+        """What its records are known by."""
+        return f"ladder: {self.name}, training seed {self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder."""
+        return f"{self.name.replace(' ', '-').replace(',', '')}-{self.seed}"
+
+
+def rungs(plan: dict[str, Any]) -> list[Rung]:
+    """The rungs of a plan in their order; each begins with the changes of the one that it comes after."""
+    base = [*plan["base"]["settings"], f"encoder={plan['base']['encoder']}"]
+    changes: dict[str, list[str]] = {}
+    found = []
+    for rung in plan["rung"]:
+        name, after = rung["name"], rung.get("after")
+        if after is not None and after not in changes:
+            raise SystemExit(f"rung {name!r} comes after {after!r}, which stands not before it")
+        own = (base if after is None else changes[after]) + rung["change"]
+        changes.setdefault(name, own)
+        found.append(Rung(name, tuple(own), rung.get("seed", plan["seed"])))
+    return found
+
+
+def measured(rung: Rung, plan: dict[str, Any], split: Split, folder: Path) -> list[Record]:
+    """Train the rung, and take its numbers."""
+    recipe, own = recipe_of(split, asked=plan["recipe"]), folder / rung.folder
+    settings = override(recipe.game_settings(), rung.changes)
+    detector = tl.fit_split(split, recipe=plan["recipe"], settings=settings, seed=rung.seed, folder=own,
+                            resume=(own / STATE_FILE).exists(), overwrite=not (own / STATE_FILE).exists())  # fmt: skip
+    asked = CertifySettings(epsilons=tuple(plan["epsilons"]), images=plan["certified"], part="selection")
+    records = list(certify_split(detector, split, asked).records)
+    drawn, substitute = draw(split.selection, plan["attacked"], 0), train_substitute(split, folder=folder).network
+    for epsilon in plan["epsilons"]:
+        suite = WhiteBoxSettings(suite="quick", epsilon=epsilon, images=plan["attacked"], remaining_only=True)
+        run = attack_detector(detector, split, suite, drawn=drawn, substitute=substitute)
+        records += [record for record in run.records if record.attack == WORST]
+    return [record.model_copy(update={"budget": rung.budget}) for record in records]
+
+
+def main(
+    path: Path,
+    only: Annotated[list[str] | None, typer.Option(help="Names of rungs; default: all.")] = None,
+    folder: Path | None = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/NAME.json.")] = None,
+) -> None:
+    """Write the records after each rung."""
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    out, folder = out or ROOT / "results" / f"{path.stem}.json", folder or Path("runs") / path.stem
+    split = tl.data.load(plan["data"])
+    for rung in rungs(plan):
+        before = list(read_records(out)) if out.exists() else []
+        if (only and rung.name not in only) or any(record.budget == rung.budget for record in before):
+            continue
+        print(f"# {rung.budget}: {' '.join(rung.changes)}", flush=True)
+        write_records(out, before + measured(rung, plan, split, folder))
+
+
+if __name__ == "__main__":
+    typer.run(main)
