@@ -1,10 +1,10 @@
 """Train a ladder of detectors, one change a rung, and measure each on selection images.
 
-python scripts/ladder.py experiments/ladder-mnist.toml [--only "3 ramps"] [--folder runs/ladder-mnist]
+python scripts/ladder.py experiments/ladders/mnist.toml [--only "3 ramps"] [--folder runs/ladder-mnist]
 
-The file says what changes, and what was expected; results/NAME.json gets what was measured after each rung, by
-thresholds from the calibration images: accuracy, flagged, the certified SR@5 and that of the attacks of a suite at each
-radius. A rung that is there already is left alone; one that was interrupted is resumed.
+The file says what changes, and what was expected; results/ladder-NAME.json gets what was measured after each rung,
+by thresholds from the calibration images: accuracy, flagged, the certified SR@5 and that of the attacks of a suite at
+each radius. A rung that is there already is left alone; one that was interrupted is resumed.
 """
 
 import tomllib
@@ -88,11 +88,12 @@ def main(
     path: Path,
     only: Annotated[list[str] | None, typer.Option(help="Names of rungs; default: all.")] = None,
     folder: Path | None = None,
-    out: Annotated[Path | None, typer.Option(help="Default: results/NAME.json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/ladder-NAME.json.")] = None,
 ) -> None:
     """Write the records after each rung."""
     plan = tomllib.loads(path.read_text(encoding="utf-8"))
-    out, folder = out or ROOT / "results" / f"{path.stem}.json", folder or Path("runs") / path.stem
+    name = f"ladder-{path.stem}"
+    out, folder = out or ROOT / "results" / f"{name}.json", folder or Path("runs") / name
     split = tl.data.load(plan["data"])
     for rung in rungs(plan):
         before = list(read_records(out)) if out.exists() else []

@@ -1,11 +1,12 @@
 """The tables of README.md, docs/results.md and docs/ablations.md, from results/; scripts/pages.py puts them there."""
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from twinlatent.evaluation.black_box import SUBSTITUTES
-from twinlatent.evaluation.results import MEAN, WORST, Record, false_alarms, read_json, read_records
+from twinlatent.evaluation.results import CERTIFIED, MEAN, WORST, Record, false_alarms, read_json, read_records
 from twinlatent.evaluation.results.check import Benchmark, ClassBenchmark
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import misclassified_only, overall
@@ -17,9 +18,11 @@ CLASSES = "classes"
 """The file of benchmarks/classes.py."""
 ON_CALIBRATION = ("partway-", "surrogate-")
 """Begin the names of what was measured on calibration images, before there was a selection part."""
+LADDER = "ladder-"
+"""Begins those of scripts/ladder.py."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
-NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, CLASSES, POINTS, *ON_CALIBRATION)
+NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, CLASSES, LADDER, POINTS, *ON_CALIBRATION)
 """Begin the names of files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
 """In the names of results of our detector trained without a setting, whose name follows."""
@@ -240,6 +243,27 @@ def classes() -> Iterator[str]:
         step, size = one.step_milliseconds, one.file_megabytes
         yield row(one.classes, f"{step['shared']:.0f}", f"{step['separate']:.0f}", f"{one.step_ratio:.1f}",
                   f"{size['shared']:.1f}", f"{size['separate']:.1f}", f"{one.file_ratio:.1f}")  # fmt: skip
+
+
+def rungs(name: str) -> Iterator[str]:
+    """A ladder, as its file has it, with what was measured on selection images, of the rungs that were run."""
+    plan = tomllib.loads((ROOT / "experiments" / "ladders" / f"{name}.toml").read_text(encoding="utf-8"))
+    path, radii = RESULTS / f"{LADDER}{name}.json", plan["epsilons"]
+    records = read_records(path) if path.exists() else ()
+    yield from head("rung", "changes", "accuracy", "flagged", *(f"attacked, ε {e:g}" for e in radii),
+                    *(f"proved, ε {e:g}" for e in radii), "expected", "found")  # fmt: skip
+    for rung in plan["rung"]:
+        seed = rung.get("seed", plan["seed"])
+        own = [r for r in records if r.budget == f"ladder: {rung['name']}, training seed {seed}"]
+        if not own:
+            continue
+        numbers = [find(own, metric="accuracy"), find(own, metric="fpr")]
+        for metric in ("sr@5", CERTIFIED):
+            numbers += [find(own, metric=metric, epsilon=epsilon) for epsilon in radii]
+        change = ", ".join(f"`{line}`" for line in rung["change"]) or "none"
+        after = f"{rung['after']}: " if "after" in rung else ""
+        called = rung["name"] if seed == plan["seed"] else f"{rung['name']}, seed {seed}"
+        yield row(called, after + change, *map(short, numbers), rung["expected"], rung.get("found", ""))
 
 
 def calibration() -> Iterator[str]:

@@ -1,0 +1,55 @@
+"""The ladders of experiments/ladders: every rung is a game that can be played, and what was measured is of a rung."""
+
+import importlib
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from twinlatent.evaluation.results import read_records
+from twinlatent.method.game_state import GameSettings
+from twinlatent.method.plans import plan as network_plan
+from twinlatent.recipes import shipped
+from twinlatent.settings import override
+
+ROOT = Path(__file__).resolve().parent.parent
+LADDERS = sorted((ROOT / "experiments" / "ladders").glob("*.toml"))
+
+
+@pytest.fixture(scope="module")
+def ladder() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        return importlib.import_module("ladder")
+
+
+@pytest.mark.parametrize("path", LADDERS, ids=lambda path: path.stem)
+def test_every_rung_is_another_game(ladder: ModuleType, path: Path) -> None:
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    recipe = shipped(plan["recipe"])
+    assert recipe.data == plan["data"]
+    games: dict[str, tuple[GameSettings, int]] = {}
+    for rung in ladder.rungs(plan):
+        settings = override(recipe.game_settings(), rung.changes)
+        assert settings.deal == "one_batch"
+        assert network_plan(settings.encoder, recipe.image_shape, "encoder").latent is not None
+        games[rung.budget] = settings, rung.seed
+    assert len(games) == len(plan["rung"])
+    assert all(list(games.values()).count(game) == 1 for game in games.values())
+    assert all(rung["expected"] for rung in plan["rung"])
+
+
+@pytest.mark.parametrize("path", LADDERS, ids=lambda path: path.stem)
+def test_what_was_measured_is_of_a_rung(ladder: ModuleType, path: Path) -> None:
+    results = ROOT / "results" / f"ladder-{path.stem}.json"
+    if not results.exists():
+        pytest.skip("no rung was run yet")
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert {record.budget for record in read_records(results)} <= {rung.budget for rung in ladder.rungs(plan)}
+
+
+def test_a_rung_after_none_is_named(ladder: ModuleType) -> None:
+    plan = {"seed": 0, "base": {"settings": [], "encoder": "d(3) z(1,1)"}, "rung": [{"name": "a", "after": "b"}]}
+    with pytest.raises(SystemExit, match="rung 'a' comes after 'b', which stands not before it"):
+        ladder.rungs(plan)
