@@ -39,11 +39,10 @@ def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(
     assert {r.n for r in records if r.metric == "sr@5"} == {6, 3}
     assert {r.budget for r in run.records if r.attack == "cw_w"} == {"standard, 2 steps; CW-L2_W: 3 steps, 4 c, 3 γ"}
     proved = [r for r in run.records if r.metric == "sr_certified"]
-    assert {r.n for r in proved if r.budget == "interval bounds"} == {9}
-    assert (
-        len([r for r in proved if r.score == "ratio"])
-        == len([r for r in records if r.metric.startswith("sr@") and (r.score, r.attack) == ("ratio", "worst")]) + 3
-    )
+    attacked = {(r.epsilon, r.metric, r.score, r.n) for r in records if r.metric[:3] == "sr@" and r.attack == "worst"}
+    assert {(r.epsilon, f"sr@{100 * r.asked:g}", r.score, r.n) for r in proved} == attacked
+    assert run.settings is not None
+    assert run.settings["certified_images"] == 9
     assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 13
     assert run.judges is not None
     assert {case.judge for case in run.judges.cases} == {"knn", "cnn", "agreement"}

@@ -42,8 +42,8 @@ class EvaluationSettings(BaseModel):
             fewer.
         images: test images for the main point of the white box, drawn by `seed`; all if there are fewer.
         subset: so many of them for everything else: other radii and rates, C1 and C2, pictures.
-        certified_images: so many test images are certified at the main radius, besides the attacked ones; all if there
-            are fewer.
+        certified_images: so many test images are certified at the main radius, all if there are fewer; the attacked
+            ones alone if nothing is proved of these.
         epsilon: L∞ radius of all attacks; None: that of the recipe for these images, or if it has none the paper's own
             radii in the black box and 0.3 at the main point.
         fpr: false-positive rate of the main point.

@@ -69,7 +69,8 @@ def prove(
         detector: of any kind; what is not ours is left undecided.
         attacked: the attacked images, with their true labels.
         wins: radius and rate → bool (n,), of the first n of them, as in `OperatingPoints`.
-        more: images to certify at `epsilon`, at each of its rates; none if they are no more than the attacked ones.
+        more: images to certify at `epsilon`, at each of its rates; left out if they are no more than the attacked ones,
+            or if nothing is proved of these.
         epsilon: radius of the main point.
         progress: whether to show bars.
     """
@@ -81,7 +82,7 @@ def prove(
             there = [point for point, won in wins.items() if len(won) == count]
             holds |= holds_at(detector, attacked.subset(slice(count)), there, progress=progress)
         beyond = {}
-        if more is not None and len(more) > len(attacked):
+        if more is not None and len(more) > len(attacked) and any(bool(holds[point].any()) for point in main):
             beyond = holds_at(detector, more, main, progress=progress)
     except Undecided as error:
         return Proofs(undecided=str(error))
