@@ -1,4 +1,4 @@
-"""Training attacks in an L∞ ball, the same for all images or one of its own for each."""
+"""Training attacks in a ball, the same for all images, or in L∞ one of its own for each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.balls import IMAGE, LInf
+from twinlatent.attacks.balls import IMAGE, Norm, ball_of
 from twinlatent.attacks.iterative import ascend
-from twinlatent.attacks.steps import SignStep
+from twinlatent.attacks.steps import SignStep, step_in
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ def ascend_within(
     decay: float,
     random_start: bool,
     generator: torch.Generator,
+    norm: Norm = "linf",
 ) -> Tensor:
-    """Raise `gain` by projected sign steps, each image within a radius of its own from `smallest`·ε to ε.
+    """Raise `gain` by projected steps, each image within a radius of its own from `smallest`·ε to ε.
 
     Args:
         gain: images → one number an image.
@@ -79,10 +80,12 @@ def ascend_within(
         decay: of the momentum.
         random_start: begin at a random point of the ball.
         generator: of radii and random starts.
+        norm: of the ball; radii of an image's own are for L∞ alone.
     """
     if smallest == 1:
-        step = SignStep(step_size or stride * epsilon / steps, decay)
-        return ascend(gain, images, LInf(epsilon), step, steps, random_start=random_start, generator=generator)
+        ball = ball_of(norm, epsilon)
+        step = step_in(ball, step_size or stride * epsilon / steps, decay)
+        return ascend(gain, images, ball, step, steps, random_start=random_start, generator=generator)
     radii = epsilon * drawn_shares(images, smallest, generator)
     sizes = stride * radii / steps if step_size is None else torch.full_like(radii, step_size)
     return ascend(gain, images, OwnRadii(radii), OwnSteps(sizes, decay), steps, random_start=random_start,

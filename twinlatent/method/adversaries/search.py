@@ -5,13 +5,14 @@ Letters: C classes, B images a class.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinlatent.attacks.balls import Norm
 from twinlatent.attacks.carlini_wagner import approach
 from twinlatent.attacks.models import frozen
 from twinlatent.method.class_vaes import ClassEncoders, ClassVAEs
@@ -32,8 +33,10 @@ class AdversarySettings(BaseModel):
     attack: TrainingAttack = "mim"
     """MIM_W starts at the image and has momentum; PGD_W starts at a random point of the ball and has none; CW-L2_W has
     no ball, and makes the smallest L2 change with which an image of another class looks like a benign one of c."""
-    epsilon: float = Field(0.4, ge=0, le=1)
-    """L∞ radius of MIM_W and PGD_W after the ramp."""
+    epsilon: float = Field(0.4, ge=0)
+    """Radius of MIM_W and PGD_W after the ramp."""
+    norm: Norm = "linf"
+    """Of their ball: L∞, or L2 (l2)."""
     steps: int = Field(12, ge=1)
     smallest: float = Field(1.0, gt=0, le=1)
     """Share of ε that the smallest radius of MIM_W and PGD_W has: each image gets one of its own between that and ε,
@@ -58,6 +61,14 @@ class AdversarySettings(BaseModel):
     target: Literal["all", "hardest", "random"] = "all"
     """In a game of `one_batch`, which raises log P_r^c − log P_v^c, of classes c other than the image's own: the log of
     the sum of exponentials of all; the largest; or that of a random class, drawn once an image and round."""
+
+    @model_validator(mode="after")
+    def _radii_fit_the_norm(self) -> Self:
+        if self.norm == "linf" and self.epsilon > 1:
+            raise ValueError(f"epsilon is {self.epsilon}; in L∞ give at most 1, the whole box")
+        if self.norm == "l2" and self.smallest < 1:
+            raise ValueError(f"smallest is {self.smallest}; radii of an image's own are for norm linf, leave it at 1")
+        return self
 
     def turn(
         self,
@@ -154,7 +165,7 @@ def _ascend(
     return ascend_within(gain, images, epsilon, smallest=settings.smallest, steps=settings.steps,
                          stride=settings.stride, step_size=settings.step_size,
                          decay=settings.decay if settings.attack == "mim" else 0.0,
-                         random_start=settings.attack == "pgd", generator=generator)  # fmt: skip
+                         random_start=settings.attack == "pgd", generator=generator, norm=settings.norm)  # fmt: skip
 
 
 def log_densities(vaes: ClassVAEs, images: Tensor) -> tuple[Tensor, Tensor]:
