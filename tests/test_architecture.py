@@ -58,7 +58,7 @@ FLOORS = (
         "method.batches",
     ),
     ("criteria", "method.class_vaes", "testing.*"),
-    ("method.losses", "method.bounds", "attacks.*", "method.detector", "method.certificate"),
+    ("method.losses", "method.bounds", "method.linear_bounds", "attacks.*", "method.detector", "method.certificate"),
     (
         "method.game",
         "method.game_state",

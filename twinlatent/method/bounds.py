@@ -112,10 +112,16 @@ def bound_latents(encoders: ClassEncoders, images: Interval, rounding: float = 0
 
 def bound_network(networks: ClassNetworks, x: Interval, rounding: float = 0.0) -> Interval:
     """Intervals (C, B, *output_shape) of what networks give for samples of an interval (B, *input_shape)."""
-    x = Interval(networks.arranged(x.lower), networks.arranged(x.upper))
-    for index in range(len(networks.plan.operations)):
-        x = _bound_operation(networks, index, x, rounding)
+    x = bounds_between(networks, x, rounding)[-1]
     return Interval(networks.by_class(x.lower), networks.by_class(x.upper))
+
+
+def bounds_between(networks: ClassNetworks, x: Interval, rounding: float = 0.0) -> list[Interval]:
+    """Intervals before each operation and after the last, as the networks arrange them."""
+    found = [Interval(networks.arranged(x.lower), networks.arranged(x.upper))]
+    for index in range(len(networks.plan.operations)):
+        found.append(_bound_operation(networks, index, found[-1], rounding))
+    return found
 
 
 def _bound_operation(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
@@ -147,13 +153,18 @@ def _bound_ramps(networks: ClassNetworks, index: int, x: Interval, rounding: flo
 def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
     weight, bias = networks.weights(index)
     middle = networks.linear(index, x.middle, weight, bias)
-    if not rounding:
-        return _around(middle, networks.linear(index, x.radius, weight.abs(), torch.zeros_like(bias)))
+    radius = networks.linear(index, x.radius, weight.abs(), torch.zeros_like(bias))
+    return _around(middle, radius + linear_rounding(networks, index, x, rounding) if rounding else radius)
+
+
+def linear_rounding(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Tensor:
+    """By how much a linear operation's results can differ from the true ones of the same x; infinite: by anything."""
+    weight, _ = networks.weights(index)
     gamma, tiny = _gamma(_products(networks.plan.operations[index]), rounding), SMALLEST / rounding
-    slack = x.radius + gamma * x.magnitude + SMALLEST
     least = gamma * _size_of_bias(networks, index) + tiny
-    radius = networks.linear(index, slack, weight.abs() + tiny, least) + _of_fourier(networks, index, x, rounding)
-    return _around(middle, radius.masked_fill(radius > gamma * LARGEST, torch.inf))
+    found = networks.linear(index, gamma * x.magnitude + SMALLEST, weight.abs() + tiny, least)
+    found = found + _of_fourier(networks, index, x, rounding)
+    return found.masked_fill(found > gamma * LARGEST, torch.inf)
 
 
 def _around(middle: Tensor, radius: Tensor) -> Interval:
@@ -233,17 +244,9 @@ def _bound_activation(activation: Activation, x: Interval, rounding: float) -> I
 
 def bound_log_density(mean: Interval, rounding: float = 0.0) -> Interval:
     """Interval of log N(μ | 0, I) = −½ (‖μ‖² + Z log 2π), shape (..., Z) → (...)."""
-    return _of_squares(squared_distance(mean), mean.lower.shape[-1], rounding)
-
-
-def _of_squares(squares: Interval, size: int, rounding: float) -> Interval:
-    constant = size * LOG_2PI
-    lower, upper = -0.5 * (squares.upper + constant), -0.5 * (squares.lower + constant)
-    if rounding:
-        slack = _gamma(size, rounding) * (squares.upper + constant) + SMALLEST / rounding
-        slack = slack.masked_fill(squares.upper > LARGEST, torch.inf)
-        lower, upper = lower - slack, upper + slack
-    return Interval(lower, upper)
+    squares, constant = squared_distance(mean), mean.lower.shape[-1] * LOG_2PI
+    slack = density_rounding(mean, rounding) if rounding else 0.0
+    return Interval(-0.5 * (squares.upper + constant) - slack, -0.5 * (squares.lower + constant) + slack)
 
 
 def squared_distance(mean: Interval, point: Tensor | float = 0.0, rounding: float = 0.0) -> Interval:
@@ -258,6 +261,13 @@ def squared_distance(mean: Interval, point: Tensor | float = 0.0, rounding: floa
         lower, upper = lower * (1 - gamma) - tiny, upper * (1 + gamma) + tiny
         upper = upper.masked_fill(upper > LARGEST, torch.inf)
     return Interval(lower, upper)
+
+
+def density_rounding(mean: Interval, rounding: float) -> Tensor:
+    """By how much log N(μ | 0, I) as computed can differ from the true one of the same μ, (...)."""
+    squares, size = squared_distance(mean), mean.lower.shape[-1]
+    slack = _gamma(size, rounding) * (squares.upper + size * LOG_2PI) + SMALLEST / rounding
+    return slack.masked_fill(squares.upper > LARGEST, torch.inf)
 
 
 def bound_log_ratio(latents: LatentBounds) -> Interval:
