@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,22 +148,18 @@ def apart(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@contextmanager
-def weakened(fewer_steps: Callable) -> Iterator[None]:
-    """Evaluations that take a second: a substitute of few steps, attacks of few steps."""
-    with pytest.MonkeyPatch.context() as patched:
-        fewer_steps(patched, 10)
-        for module in (whole, detection):
-            patched.setattr(module, "BLACK_BOX", FEW)
-        patched.setattr(judged, "train_judges", quickly_trained)
-        yield
+def weaken(patch: pytest.MonkeyPatch, fewer_steps: Callable) -> None:
+    """Make evaluations take a second: a substitute of few steps, attacks of few steps."""
+    fewer_steps(patch, 10)
+    for module in (whole, detection):
+        patch.setattr(module, "BLACK_BOX", FEW)
+    patch.setattr(judged, "train_judges", quickly_trained)
 
 
 @pytest.fixture(autouse=True)
-def weak_attacks(fewer_steps: Callable) -> Iterator[None]:
-    """All evaluations of these tests are `weakened`."""
-    with weakened(fewer_steps):
-        yield
+def weak_attacks(fewer_steps: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All evaluations of these tests are weakened, by the patch that a test goes on with: it is undone in one go."""
+    weaken(monkeypatch, fewer_steps)
 
 
 def quickly_trained(split: Split, *, settings: JudgeSettings | None, **options: object) -> Judges:
@@ -212,7 +207,8 @@ def evaluated(trained: Path, white_box: list[str], fewer_steps: Callable, tmp_pa
     """A folder with `judged`, a whole evaluation by the quick suite, and `shared`; to be copied where it is changed."""
     folder = tmp_path_factory.mktemp("evaluated")
     words = ["evaluate", str(trained), "--suite", "quick", *white_box]
-    with weakened(fewer_steps):
+    with pytest.MonkeyPatch.context() as patch:
+        weaken(patch, fewer_steps)
         done = CliRunner().invoke(app, [*words, "--out", str(folder / "judged"), "--shared", str(folder / "shared")])
     assert done.exit_code == 0, done.output
     return folder
