@@ -14,6 +14,7 @@ from twinlatent.method.bounds import (
     Interval,
     LatentBounds,
     ball,
+    ball_in,
     bound_latents,
     bound_log_density,
     bound_log_ratio,
@@ -523,3 +524,43 @@ def test_convolutions_here_are_sums_of_products(inputs: int, kernel: int, stride
     found = networks(images)[0]
     assert found[:, :, :untouched].eq(0).all()
     assert found[:, :, untouched].ne(0).any()
+
+
+# --- in L2 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["c(3,4) | d(5) z(2,2)", "d(9) z(2,2)", "c(4,3,2) c(3,2) z(1,1)", "ramp(2) d(5) z(1,1)"]
+)
+def test_points_of_a_round_ball_are_inside(text: str, real_images) -> None:
+    """Also those that push an output up or down; and the bounds are tighter than those of the box, but for a ramp."""
+    encoders = in_float64(encoders_of(text, (1, 8, 8))).requires_grad_(False)
+    images, epsilon = real_images(2).double(), 0.3
+    bounds = joined(bound_latents(encoders, ball_in("l2", images, epsilon)))
+    box = joined(bound_latents(encoders, ball(images, epsilon)))
+    generator = torch.Generator().manual_seed(0)
+    for index in range(2):
+        noise = torch.randn(2000, *images.shape[1:], generator=generator, dtype=torch.float64)
+        points = (images[index] + epsilon * noise / noise.flatten(1).norm(dim=1)[:, None, None, None]).clamp(0, 1)
+        only = Interval(bounds.lower[:, index : index + 1], bounds.upper[:, index : index + 1])
+        assert inside(means_of(encoders, points).detach(), only)
+    for output in range(bounds.lower.shape[-1]):
+        x = images.expand(CLASSES, *images.shape).clone()
+        for _ in range(5):
+            x.requires_grad_()
+            (gradient,) = torch.autograd.grad(means_of(encoders, x)[..., output].sum(), x)
+            step = gradient / gradient.flatten(2).norm(dim=2).clamp_min(1e-12)[..., None, None, None]
+            x = (images + epsilon * step).clamp(0, 1)
+        assert inside(means_of(encoders, x).detach(), bounds)
+    width, before = (bounds.upper - bounds.lower).mean(), (box.upper - box.lower).mean()
+    assert width == before if "ramp" in text else width < 0.8 * before
+
+
+def test_a_dense_layer_in_a_round_ball_is_exact() -> None:
+    """Where the box does not cut: a row's norm times the radius, either way."""
+    encoders = in_float64(encoders_of("z(2,2)", (1, 6, 6)))
+    images = torch.full((1, 1, 6, 6), 0.5, dtype=torch.float64)
+    bounds = joined(bound_latents(encoders, ball_in("l2", images, 0.2)))
+    weight = encoders.networks.get_parameter("1_weight")[:, : bounds.lower.shape[-1]]
+    torch.testing.assert_close(bounds.radius[:, 0], 0.2 * weight.norm(dim=2), rtol=1e-6, atol=0)
+    torch.testing.assert_close(bounds.middle[:, 0], means_of(encoders, images)[:, 0], rtol=1e-9, atol=1e-9)

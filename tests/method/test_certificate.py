@@ -228,3 +228,28 @@ def test_other_detectors_are_left_undecided(other: object, digits: Split) -> Non
 def test_it_is_public() -> None:
     assert (tl.certify, tl.Certificate, tl.Undecided) == (certify, Certificate, Undecided)
     assert issubclass(Undecided, TwinlatentError)
+
+
+def test_certificates_in_l2_hold_too(hardened: Callable[[str], Detector], digits: Split) -> None:
+    """No point of the ball does what they rule out, and they rule out more than those of the box around it."""
+    detector = hardened("c(3,8) | z(4,4)")
+    images, labels, epsilon = digits.test.images[FEW], digits.test.labels[FEW], 0.06
+    found = certify(detector, images, labels, epsilon, norm="l2")
+    assert found.norm == "l2"
+    assert found.rate < certify(detector, images, labels, epsilon).rate
+    for shift in range(1, detector.classes):
+        x, target = images.clone(), (labels + shift) % detector.classes
+        for _ in range(10):
+            x.requires_grad_()
+            (gradient,) = torch.autograd.grad(detector.outputs(x).logits.gather(1, target[:, None]).sum(), x)
+            x = (images + epsilon * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]).clamp(0, 1)
+        assert not (broken(detector, x, labels) & found.holds).any()
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "refusal"), [("l1", 0.1, "norm 'l1' is unknown"), ("linf", 1.5, "at most 1")]
+)
+def test_a_ball_that_is_none_is_refused(norm, epsilon: float, refusal: str, hardened, digits: Split) -> None:
+    detector = hardened("c(3,8) | z(4,4)")
+    with pytest.raises(TwinlatentError, match=refusal):
+        certify(detector, digits.test.images[:2], digits.test.labels[:2], epsilon, norm=norm)

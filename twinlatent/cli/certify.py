@@ -26,8 +26,9 @@ def certify(
     data: DataName = None,
     epsilons: Annotated[
         list[float] | None,
-        typer.Option("--epsilon", help="L∞ radius; may be repeated; default: the recipe's for attacks, else 0.3."),
+        typer.Option("--epsilon", help="Radius; may be repeated; default: the recipe's for attacks, else 0.3."),
     ] = None,
+    norm: Annotated[str, typer.Option(help="Norm of the radius: linf or l2.")] = "linf",
     fprs: Annotated[
         list[float] | None,
         typer.Option("--fpr", help="Share of benign images that may be flagged; may be repeated; default: 0.05."),
@@ -56,7 +57,14 @@ def certify(
     from twinlatent.settings import checked
 
     set_threads(threads)
-    asked = {"epsilons": epsilons or (EPSILON,), "fprs": fprs or (0.05,), "images": images, "part": part, "seed": seed}
+    asked = {
+        "epsilons": epsilons or (EPSILON,),
+        "norm": norm,
+        "fprs": fprs or (0.05,),
+        "images": images,
+        "part": part,
+        "seed": seed,
+    }
     settings = checked(lambda: CertifySettings.model_validate(asked))
     refuse_records(records, force)
     detector = loaded(model, label_rule, score)

@@ -19,12 +19,14 @@ Letters: C classes, B images, Z latent dimensions.
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinlatent.attacks.balls import Norm
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.class_vaes import ClassEncoders, ClassNetworks
 from twinlatent.method.convolutions import by_fourier
@@ -46,6 +48,8 @@ EXTRA_SUMS = 16
 of the interval itself."""
 
 
+OF_NORMS = 1e-9
+"""A norm in float64 is off by a smaller share."""
 OF_RAMPS = 16
 """Roundings of a ramp: a difference, a quotient and an exponential, which libraries have to a few units in the last
 place."""
@@ -79,6 +83,14 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Round(Interval):
+    """Those of an interval that are within `epsilon` of a `centre`, in L2: the first linear layer makes use of that."""
+
+    centre: Tensor
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class LatentBounds:
     """Intervals of the means μ_r (C, B, Z_r) and μ_v (C, B, Z_v) over a ball about each image."""
 
@@ -89,6 +101,12 @@ class LatentBounds:
 def ball(images: Tensor, epsilon: float | Tensor) -> Interval:
     """The L∞ ball of radius ε about each image, cut with [0, 1]."""
     return Interval((images - epsilon).clamp(0, 1), (images + epsilon).clamp(0, 1))
+
+
+def ball_in(norm: Norm, images: Tensor, epsilon: float) -> Interval:
+    """The ball of radius ε about each image in a norm, cut with [0, 1]."""
+    box = ball(images, min(epsilon, 1.0))
+    return box if norm == "linf" else Round(box.lower, box.upper, images, epsilon)
 
 
 def bound_latents(encoders: ClassEncoders, images: Interval, rounding: float = 0.0) -> LatentBounds:
@@ -118,7 +136,7 @@ def bound_network(networks: ClassNetworks, x: Interval, rounding: float = 0.0) -
 
 def bounds_between(networks: ClassNetworks, x: Interval, rounding: float = 0.0) -> list[Interval]:
     """Intervals before each operation and after the last, as the networks arrange them."""
-    found = [Interval(networks.arranged(x.lower), networks.arranged(x.upper))]
+    found = [_rearranged(networks.arranged, x)]
     for index in range(len(networks.plan.operations)):
         found.append(_bound_operation(networks, index, found[-1], rounding))
     return found
@@ -136,9 +154,16 @@ def _bound_operation(networks: ClassNetworks, index: int, x: Interval, rounding:
         case Ramp():
             return _bound_ramps(networks, index, x, rounding)
         case Reshape(shape):
-            return Interval(networks.reshaped(x.lower, shape), networks.reshaped(x.upper, shape))
+            return _rearranged(lambda values: networks.reshaped(values, shape), x)
         case Activation():
             return _bound_activation(operation, x, rounding)
+
+
+def _rearranged(move: Callable[[Tensor], Tensor], x: Interval) -> Interval:
+    """The same values in other places."""
+    if isinstance(x, Round):
+        return Round(move(x.lower), move(x.upper), move(x.centre), x.epsilon)
+    return Interval(move(x.lower), move(x.upper))
 
 
 def _bound_ramps(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Interval:
@@ -154,7 +179,18 @@ def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: fl
     weight, bias = networks.weights(index)
     middle = networks.linear(index, x.middle, weight, bias)
     radius = networks.linear(index, x.radius, weight.abs(), torch.zeros_like(bias))
-    return _around(middle, radius + linear_rounding(networks, index, x, rounding) if rounding else radius)
+    missed = linear_rounding(networks, index, x, rounding) if rounding else torch.zeros_like(radius)
+    found = _around(middle, radius + missed)
+    if isinstance(x, Round) and not isinstance(networks.plan.operations[index], Deconv):
+        near = _around(networks.linear(index, x.centre, weight, bias), x.epsilon * _row_norms(weight) + missed)
+        found = Interval(torch.maximum(found.lower, near.lower), torch.minimum(found.upper, near.upper))
+    return found
+
+
+def _row_norms(weight: Tensor) -> Tensor:
+    """‖W‖₂ of each output of a linear operation (C, outputs, ...), which no sum over fewer inputs exceeds."""
+    norms: Tensor = weight.flatten(2).norm(dim=2) * (1 + OF_NORMS)
+    return norms[:, None] if weight.ndim == 3 else norms.flatten()[:, None, None]
 
 
 def linear_rounding(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from twinlatent.arguments import real
+from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.data.validation import Array, check_images
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.bounds import (
@@ -26,7 +27,7 @@ from twinlatent.method.bounds import (
     PIXEL_ROUNDING,
     Interval,
     LatentBounds,
-    ball,
+    ball_in,
     bound_latents,
     bound_log_density,
     density_rounding,
@@ -63,8 +64,9 @@ class Certificate:
         holds: bool (n,): no image of the ball is misclassified and not flagged.
         margin: float64 (n,): by how much, in nats of suspicion; positive exactly where it holds.
         target: int64 (n,): the wrong class with the smallest margin.
-        epsilon: radius, L∞.
+        epsilon: radius.
         fpr: false-positive rate of the thresholds.
+        norm: of the ball.
     """
 
     holds: Tensor
@@ -72,6 +74,7 @@ class Certificate:
     target: Tensor
     epsilon: float
     fpr: float
+    norm: Norm = "linf"
 
     @property
     def rate(self) -> float:
@@ -88,7 +91,14 @@ class OutputBounds:
 
 
 def certify(
-    detector: CalibratedDetector, images: Array, labels: Array, epsilon: float, fpr: float = 0.05, tighter: bool = True
+    detector: CalibratedDetector,
+    images: Array,
+    labels: Array,
+    epsilon: float,
+    fpr: float = 0.05,
+    *,
+    norm: Norm = "linf",
+    tighter: bool = True,
 ) -> Certificate:
     """Prove, image by image, that no attack within ε makes the detector misclassify without flagging.
 
@@ -96,8 +106,9 @@ def certify(
         detector: ours, under any label rule and score.
         images: floating (n, channels, H, W) in [0, 1], n at least 1.
         labels: true classes, whole numbers (n,).
-        epsilon: L∞ radius in [0, 1], in units of the pixels' range; the ball is cut with [0, 1].
+        epsilon: radius, in units of the pixels' range, in L∞ at most 1; the ball is cut with [0, 1].
         fpr: false-positive rate whose thresholds decide what is flagged, in (0, 1).
+        norm: of the ball: L∞, or L2 (l2), of which a first layer makes use if it is a convolution or dense.
         tighter: try linear bounds where intervals do not do, about a tenth of a second an image for small networks.
 
     Raises:
@@ -113,7 +124,7 @@ def certify(
         >>> bool((found.holds == (found.margin > 0)).all()), 0 < found.rate < 1
         (True, True)
     """
-    return certify_rates(detector, images, labels, epsilon, (fpr,), tighter)[0]
+    return certify_rates(detector, images, labels, epsilon, (fpr,), norm=norm, tighter=tighter)[0]
 
 
 @fresh_torch()
@@ -124,23 +135,26 @@ def certify_rates(
     labels: Array,
     epsilon: float,
     fprs: Sequence[float],
+    *,
+    norm: Norm = "linf",
     tighter: bool = True,
 ) -> tuple[Certificate, ...]:
     """`certify` at each of several false-positive rates, which costs no more than one."""
     if not isinstance(detector, Detector):
         called = detector.method if isinstance(detector, CalibratedDetector) else f"a {type(detector).__name__}"
         raise Undecided(f"no bound is known for {called}; give a detector that twinlatent trained")
-    epsilon, fprs = real("epsilon", epsilon, least=0, most=1), [real("fpr", fpr) for fpr in fprs]
+    epsilon, fprs = ball_of(norm, epsilon).epsilon, [real("fpr", fpr) for fpr in fprs]
     thresholds = [detector.calibration.thresholds(fpr).double() for fpr in fprs]
     checked, of_class = _checked(detector, images, labels)
     encoders = in_float64(detector.encoders).cpu()
+    off = PIXEL_ROUNDING * (1 if norm == "linf" else checked[0].numel() ** 0.5)
     found = [
-        _proved(detector, encoders, ball(some.double(), epsilon + PIXEL_ROUNDING), own, thresholds, tighter)
+        _proved(detector, encoders, ball_in(norm, some.double(), epsilon + off), own, thresholds, tighter)
         for some, own in zip(checked.split(CERTIFIED_AT_ONCE), of_class.split(CERTIFIED_AT_ONCE), strict=True)
     ]
     least = torch.cat(found, 1).min(2)  # (rates, n)
     return tuple(
-        Certificate(margin > 0, margin, target, epsilon, fpr)
+        Certificate(margin > 0, margin, target, epsilon, fpr, norm)
         for margin, target, fpr in zip(least.values, least.indices, fprs, strict=True)
     )
 

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 from torch import Tensor
 
 from twinlatent.arguments import by_value
+from twinlatent.attacks.balls import Norm
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
@@ -21,14 +22,15 @@ from twinlatent.provenance import provenance
 from twinlatent.torch_state import fresh_torch
 
 Part = Literal["test", "selection"]
-Radius = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Radius = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class CertifySettings(BaseModel):
     """What is asked of certificates.
 
     Attributes:
-        epsilons: L∞ radii.
+        epsilons: radii, in L∞ at most 1.
+        norm: of the radii: L∞, or L2 (l2).
         fprs: false-positive rates.
         images: how many of the part, drawn by `seed`; None: all.
         part: whose images: `test`, or `selection`, on which settings are chosen.
@@ -42,10 +44,17 @@ class CertifySettings(BaseModel):
     _by_value = field_validator("*", mode="before")(by_value)
 
     epsilons: Annotated[tuple[Radius, ...], Field(min_length=1)]
+    norm: Norm = "linf"
     fprs: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.05,)
     images: Annotated[int, Field(ge=1)] | None = None
     part: Part = "test"
     seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
+
+    @model_validator(mode="after")
+    def _radii_fit_the_norm(self) -> Self:
+        if self.norm == "linf" and max(self.epsilons) > 1:
+            raise ValueError(f"epsilon is {max(self.epsilons)}; in L∞ give at most 1, the whole box")
+        return self
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def certify_split(
         detector.calibration.check(fpr)
     images = draw(_part(detector, split, settings.part), settings.images, settings.seed)
     points = [Point(epsilon, fpr) for epsilon in settings.epsilons for fpr in settings.fprs]
-    holds = holds_at(detector, images, points, progress=progress)
+    holds = holds_at(detector, images, points, norm=settings.norm, progress=progress)
     verdicts = {fpr: detector.detect(images.images, fpr) for fpr in settings.fprs}
     right = next(iter(verdicts.values())).label == images.labels
     accuracy = rate(int(right.sum()), len(right))
@@ -96,7 +105,7 @@ def certify_split(
     parts = [Rows((Row("accuracy", UNCHANGED, None, None, accuracy),), budget)]
     parts += [Rows((Row("fpr", UNCHANGED, None, detector.score, share),), budget, asked=fpr)
               for fpr, share in flagged.items()]  # fmt: skip
-    parts += certified_rows(holds, detector.score, budget)
+    parts += certified_rows(holds, detector.score, budget, settings.norm)
     records = records_of(parts, detector, split, settings.seed, time.monotonic() - began, origin)
     return Certified(accuracy, flagged, holds, tuple(records))
 

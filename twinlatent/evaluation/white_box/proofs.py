@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from twinlatent.attacks.balls import Norm
 from twinlatent.attacks.suite_runs import with_slack
 from twinlatent.data import LabelledImages
 from twinlatent.evaluation.metrics import rate
@@ -45,13 +46,19 @@ class Proofs:
         return [made for holds, budget in kinds for made in certified_rows(holds, score, budget)]
 
 
-def certified_rows(holds: Mapping[Point, Tensor], score: str, budget: str) -> list[Rows]:
-    """The shares of images for which a certificate fails: what no attack can exceed, rate by rate."""
-    found: dict[float, list[Row]] = {}
+def certified_rows(holds: Mapping[Point, Tensor], score: str, budget: str, norm: Norm = "linf") -> list[Rows]:
+    """The shares of images for which a certificate fails: what no attack can exceed, rate by rate.
+
+    As attacks in L2 do, certificates there tell the radius in the budget's name.
+    """
+    found: dict[tuple[float, str], list[Row]] = {}
     for point, held in sorted(holds.items()):
         lost = rate(int((~held).sum()), len(held))
-        found.setdefault(point.fpr, []).append(Row(CERTIFIED, ANY, point.epsilon, score, lost))
-    return [Rows(tuple(rows), budget, asked=fpr) for fpr, rows in found.items()]
+        epsilon, called = (
+            (point.epsilon, budget) if norm == "linf" else (None, f"{budget}, L2 radius {point.epsilon:g}")
+        )
+        found.setdefault((point.fpr, called), []).append(Row(CERTIFIED, ANY, epsilon, score, lost))
+    return [Rows(tuple(rows), called, asked=fpr) for (fpr, called), rows in found.items()]
 
 
 def prove(
@@ -90,7 +97,12 @@ def prove(
 
 
 def holds_at(
-    detector: CalibratedDetector, images: LabelledImages, points: Iterable[Point], *, progress: bool = True
+    detector: CalibratedDetector,
+    images: LabelledImages,
+    points: Iterable[Point],
+    *,
+    norm: Norm = "linf",
+    progress: bool = True,
 ) -> dict[Point, Tensor]:
     """Radius and rate → bool (n,): images of which it is proved that no attack there succeeds.
 
@@ -99,7 +111,8 @@ def holds_at(
     Args:
         detector: ours.
         images: with their true labels.
-        points: L∞ radii in [0, 1] and rates that the calibration can tell.
+        points: radii, in L∞ at most 1, and rates that the calibration can tell.
+        norm: of the radii.
         progress: whether to show a bar.
 
     Raises:
@@ -113,8 +126,9 @@ def holds_at(
         for epsilon in radii:
             held = torch.zeros(len(rates), len(images), dtype=torch.bool)
             for rows in left.split(CERTIFIED_AT_ONCE) if len(left) else ():
-                some, reach = images.subset(rows), min(1.0, with_slack(epsilon))
-                made = certify_rates(detector, some.images, some.labels, reach, rates)
+                some, reach = images.subset(rows), with_slack(epsilon)
+                reach = min(1.0, reach) if norm == "linf" else reach
+                made = certify_rates(detector, some.images, some.labels, reach, rates, norm=norm)
                 held[:, rows] = torch.stack([certificate.holds for certificate in made])
                 shown.advance(len(rows))
             shown.advance(len(images) - len(left))

@@ -6,11 +6,14 @@ defender who lowers that has a proof; nothing is attacked, and no gradient can h
 Letters: C classes, B images.
 """
 
+from typing import Self
+
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from twinlatent.method.bounds import Interval, ball, bound_latents, bound_log_ratio
+from twinlatent.attacks.balls import Norm
+from twinlatent.method.bounds import Interval, ball, ball_in, bound_latents, bound_log_ratio
 from twinlatent.method.class_vaes import ClassEncoders
 
 
@@ -21,22 +24,33 @@ class BoundSettings(BaseModel):
 
     share: float = Field(0.0, ge=0, le=1)
     """Share of the adversary's weight that the bound has, the search having the rest; 0 (the paper): no bound."""
-    epsilon: float = Field(0.4, ge=0, le=1)
-    """L∞ radius after the ramp."""
+    epsilon: float = Field(0.4, ge=0)
+    """Radius after the ramp."""
+    norm: Norm = "linf"
+    """Of the ball: L∞, or L2 (l2), of which the first layer makes use if it is linear; no ramp."""
     box: float = Field(1.0, gt=0, le=1)
     """Side of the interval as a share of the ball's; below 1 it lies about an attacked image, inside the ball: a
     smaller box that the worst image is likely to lie in (Müller et al. 2022). No proof comes from such a box."""
 
+    @model_validator(mode="after")
+    def _fit_the_norm(self) -> Self:
+        if self.norm == "linf" and self.epsilon > 1:
+            raise ValueError(f"epsilon is {self.epsilon}; in L∞ give at most 1, the whole box")
+        if self.norm == "l2" and self.box < 1:
+            raise ValueError(f"box is {self.box}; boxes are for norm linf, leave it at 1")
+        return self
 
-def bounded_ratio(encoders: ClassEncoders, images: Tensor, epsilon: float) -> Tensor:
+
+def bounded_ratio(encoders: ClassEncoders, images: Tensor, epsilon: float, norm: Norm = "linf") -> Tensor:
     """Upper bounds of log P_r^c − log P_v^c over balls, (C, B), differentiable in the weights.
 
     Args:
         encoders: without batch normalisation in training mode.
         images: (B, channels, H, W).
-        epsilon: L∞ radius; the ball is cut with [0, 1].
+        epsilon: radius; the ball is cut with [0, 1].
+        norm: of the ball.
     """
-    return bound_log_ratio(bound_latents(encoders, ball(images, epsilon))).upper
+    return bound_log_ratio(bound_latents(encoders, ball_in(norm, images, epsilon))).upper
 
 
 def bounded_in_box(
