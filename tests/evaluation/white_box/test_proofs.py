@@ -68,7 +68,7 @@ def test_the_whole_box_may_be_asked(detector: Detector, digits: Split) -> None:
 
 
 def test_the_same_images_are_certified_as_attacked_and_more_at_the_main_radius(
-    detector: Detector, digits: Split, points: OperatingPoints
+    detector: Detector, digits: Split, points: OperatingPoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attacked, more = points.main.benign, draw(digits.test, 100, MAIN.seed)
     proofs = prove(detector, attacked, points.wins, more, 0.05, progress=False)
@@ -87,6 +87,7 @@ def test_the_same_images_are_certified_as_attacked_and_more_at_the_main_radius(
             assert row.rate.value == pytest.approx(1 - held.double().mean().item())
             assert row.rate.low <= row.rate.value <= row.rate.high
     assert not prove(detector, attacked, points.wins, attacked, 0.05, progress=False).beyond
+    monkeypatch.setattr(certificate, "STEPS", ())
     hopeless = prove(detector, attacked, points.wins, more, 0.15, progress=False)
     assert not hopeless.holds[Point(0.15, 0.1)].any()
     assert not hopeless.beyond, "of the attacked images nothing is proved there"
