@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinlatent.data import Split
 from twinlatent.method.bounds import (
@@ -30,6 +31,7 @@ ENCODERS = [  # notation, shape of an image
     ("ramp(2) c(4,4) | d(6) z(2,2)", (1, 8, 8)),
     ("d(9) | d(6) z(2,2)", (1, 6, 6)),
     ("z(2,2)", (1, 4, 4)),
+    ("cv(2,3,2) | c(2,3,3) z(1,1)", (1, 9, 9)),  # pixels that no kernel reaches
     ("c(3,8,1) c(8,3,1) | z(1,1)", (1, 6, 6)),  # by spectra
 ]
 WEIGHTS = [(1, 1), (1, 0), (0, 1)]
@@ -149,6 +151,26 @@ def test_it_is_tighter_than_intervals(text: str, shape: Shape, real_images) -> N
     first, later = upper_bound(bounds, 1, 1), upper_bound(bounds, 1, 1, steps=10)
     assert (first - start).mean() < 0.9 * (wide - start).mean()
     assert (later - start).mean() < 0.97 * (first - start).mean()
+
+
+def test_sums_that_cancel_are_below_their_bounds(generator) -> None:
+    """Means in float32, of weights whose products cancel, at a single image; the exact ones are no bound."""
+    encoders = encoders_of("z(2,2)", (1, 8, 8))
+    weight = encoders.networks.get_parameter("1_weight")  # (C, 8, 64)
+    half = torch.randn(CLASSES, 8, 32, generator=generator) * torch.exp2(15 * torch.rand(32, generator=generator))
+    weight.copy_(torch.cat([half, -half], 2))
+    side = torch.rand(20, 1, 4, 8, generator=generator)
+    images = torch.cat([side, side], 2)
+    exact, point = in_float64(encoders), ball(images.double(), 0)
+    bounds = linear_bounds(exact, point, FLOAT32)
+    missed = 0
+    for output in range(2):
+        coefficients = F.one_hot(torch.tensor(output), 8).double().expand(CLASSES, 20, 8)
+        means, true = (each(x).robust.mean[..., output] for each, x in ((encoders, images), (exact, images.double())))
+        assert (means <= linear_maximum(bounds.layers, coefficients, [])).all()
+        assert (-means <= linear_maximum(bounds.layers, -coefficients, [])).all()
+        missed += int((means != true).sum())
+    assert missed > 20
 
 
 def test_images_do_not_disturb_each_other(real_images) -> None:
