@@ -129,6 +129,11 @@ def _print_white_box(run: Report) -> None:
     print_checks(run.checks)
 
 
+def _reach(record: Record) -> str:
+    """The radius of a certificate: in L∞, or in L2 as the budget says it."""
+    return _radius(record) if record.epsilon is not None else f"L2 {record.budget.rpartition(' ')[2]}"
+
+
 def _print_proved(found: Sequence[Record]) -> None:
     """A row a radius with what no attack can exceed; a line where nothing is proved of any image."""
     if found and all(r.value == 1 for r in found):
@@ -136,13 +141,13 @@ def _print_proved(found: Sequence[Record]) -> None:
     if all(r.value == 1 for r in found):
         return
     print("Proved: at most this share of the images can be misclassified and not flagged at k % false positives by any "
-          "attack in L∞ [95 %]:")  # fmt: skip
+          "attack within ε [95 %]:")  # fmt: skip
     rates = sorted({r.asked or 0 for r in found})
     table = _table("score", "ε", *(f"{100 * rate:g} %" for rate in rates), "n")
-    for score, epsilon, n in sorted({(r.score or "", r.epsilon or 0, r.n) for r in found}):
-        same = {r.asked: r for r in found if (r.score, r.epsilon, r.n) == (score, epsilon, n)}
+    for score, radius, n in sorted({(r.score or "", _reach(r), r.n) for r in found}):
+        same = {r.asked: r for r in found if (r.score, _reach(r), r.n) == (score, radius, n)}
         cells = (f"{r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" if (r := same.get(rate)) else "" for rate in rates)
-        table.add_row(score, f"{epsilon:g}", *cells, str(n))
+        table.add_row(score, radius, *cells, str(n))
     show(table)
 
 

@@ -46,9 +46,9 @@ def test_at_each_point_it_is_what_the_certificate_says(detector: Detector, digit
     counted: list[int] = []
     real = module.certify_rates
 
-    def counting(detector, images, labels, epsilon, fprs):
+    def counting(detector, images, *asked, **options):
         counted.append(len(images))
-        return real(detector, images, labels, epsilon, fprs)
+        return real(detector, images, *asked, **options)
 
     monkeypatch.setattr(module, "certify_rates", counting)
     found = holds_at(detector, images, asked, progress=False)
@@ -100,12 +100,12 @@ def test_the_floor_is_below_the_ceiling_image_by_image(
     assert sound.status == "pass"
     assert " 0 are both" in sound.finding
     with monkeypatch.context() as patch:  # bounds with an error: as if the ball were a third as large
-        patch.setattr(certificate, "ball", lambda images, epsilon: ball(images, epsilon / 3))
+        patch.setattr(certificate, "ball_in", lambda _, images, epsilon: ball(images, epsilon / 3))
         small = check_certificate(settled(prove(detector, points.main.benign, points.wins, progress=False), points))
     assert small.status == "fail"
     real = module.certify_rates
-    monkeypatch.setattr(module, "certify_rates", lambda *asked: [
-        replace(found, holds=~found.holds) for found in real(*asked)
+    monkeypatch.setattr(module, "certify_rates", lambda *asked, **options: [
+        replace(found, holds=~found.holds) for found in real(*asked, **options)
     ])  # fmt: skip
     tampered = check_certificate(settled(prove(detector, points.main.benign, points.wins, progress=False), points))
     assert tampered.status == "fail"
