@@ -9,8 +9,9 @@ from pathlib import Path
 from tables import ROOT, TITLES, ceiling_of, find, row
 
 import twinlatent as tl
-from twinlatent.evaluation.results import WORST, Record, false_alarms, read_records
+from twinlatent.evaluation.results import CERTIFIED, WORST, Record, false_alarms, read_records
 from twinlatent.evaluation.white_box import CW
+from twinlatent.evaluation.white_box.proofs import BOUNDS
 from twinlatent.files import write_text
 from twinlatent.report.select import overall
 
@@ -38,14 +39,39 @@ def training(card: dict) -> list[str]:  # type: ignore[type-arg]
         f"SHA-256 of the whole split {card['data']['fingerprint']}",
         f"- {card['rounds']} rounds in {card['seconds'] / 60:.1f} minutes on {origin['machine']}, {origin['device']}",
         f"- versions: {', '.join(f'{name} {version}' for name, version in origin['versions'].items())}",
-        f"- networks, one a class: encoder `{card['training']['encoder']}`, decoder `{card['training']['decoder']}` "
-        "(the decoder is not in the file)",
+        networks(card["training"]),
         *(line for line, said in (
             (ROUNDED, "weights" in card),
             (RENAMED, "underway" in origin["command"]),
             (BEFORE_SELECTION, "selection" not in counts),
         ) if said),
     ]  # fmt: skip
+
+
+def networks(settings: dict) -> str:  # type: ignore[type-arg]
+    """What was trained."""
+    encoder, decoder = settings["encoder"], settings["decoder"]
+    if "|" in encoder:
+        return f"- network `{encoder}`: what stands before the bar is shared by all classes"
+    return f"- networks, one a class: encoder `{encoder}`, decoder `{decoder}` (the decoder is not in the file)"
+
+
+def proved(records: list[Record]) -> list[str]:
+    """What no attack can exceed; nothing where nothing was proved."""
+    found = [r for r in records if r.metric == CERTIFIED and r.value < 1 and r.budget == BOUNDS]
+    if not found:
+        return []
+    return [
+        "",
+        "## Proved",
+        "",
+        "No attack within ε (L∞), known or not, makes it misclassify without flagging more of these test images:",
+        "",
+        *(
+            f"- ε {r.epsilon:g}, at the {100 * (r.asked or 0):g} % threshold: **{share(r)}** of {r.n} images"
+            for r in found
+        ),
+    ]
 
 
 def black_box(records: list[Record], scores: tuple[str, ...]) -> list[str]:
@@ -135,6 +161,7 @@ def main() -> None:
         "`standard` finds one that is misclassified *and* passes the 5 % threshold (SR@5 %, worst of the suite; L∞;",
         "same command; a stronger suite would find more):",
         *("", *adaptive(seen, detector.score)),
+        *proved(seen),
         *care(seen),
         "",
         "Images of another kind than the training data (noise, other symbols, photographs) get a label and a p-value",
