@@ -30,7 +30,7 @@ SAID = {  # file -> what its output must match, line by line
     "03_attack_a_detector.py": [
         *(rf"selective PGD, ε = {epsilon:g}: {SHARE} misclassified and not flagged" for epsilon in (0.05, 0.1, 0.2)),
         *(rf"{name}: {SHARE} misclassified, {SHARE} not flagged either"
-          for name in ("none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective")),
+          for name in ("none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective", "probing")),
         rf"worst: {SHARE}",
         rf"detect agrees: {SHARE}",
         "Look at: is the worst far above each single attack.*",

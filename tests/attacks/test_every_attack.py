@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlatent.attacks import (
+    L2,
     Ascent,
     AttackResult,
     Bypass,
@@ -17,8 +18,10 @@ from twinlatent.attacks import (
     Iterative,
     LInf,
     LogOdds,
+    Probing,
     SignStep,
     Suspicion,
+    UnitStep,
     carlini_wagner,
     fgsm,
     mim,
@@ -107,6 +110,8 @@ ATTACKS = {
     "noise in L2": Row(of(uniform_noise, draws=4, norm="l2"), "l2", random=True, hops=True),
     "transfer": Row(transferred),
     "search for γ": Row(built(searched)),
+    "probing": Row(built(lambda epsilon: Probing(LInf(epsilon), SignStep(0.08), 3, 3)), random=True),
+    "probing in L2": Row(built(lambda epsilon: Probing(L2(epsilon), UnitStep(0.08), 3, 3)), "l2", random=True),
 }  # fmt: skip
 EPSILONS = [pytest.param(0.02, marks=pytest.mark.slow), 0.3, pytest.param(7.0, marks=pytest.mark.slow)]
 ROUNDING = 2e-6

@@ -17,7 +17,8 @@ from twinlatent.attacks.carlini_wagner import CarliniWagner
 from twinlatent.attacks.gradient_free import Noise, Square, Unchanged
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.objectives import latent_matching
-from twinlatent.attacks.suites import ADAPTIVE, BLIND, KINDS, PLAIN, QUERIES, Suite, SuiteName
+from twinlatent.attacks.probing import Probing
+from twinlatent.attacks.suites import ADAPTIVE, BLIND, KINDS, PLAIN, PROBES, QUERIES, STEPS, Suite, SuiteName
 from twinlatent.criteria import Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
@@ -83,12 +84,12 @@ def test_every_kind_of_attack_is_in_some_suite(knowing: Suite) -> None:
         ({"substitute": None}, "transfer"),
         ({"robust": False}, "robust-targets"),
         ({"references": None}, "latent-targets"),
-        ({"norm": "l2"}, "square"),
+        ({"norm": "l2"}, "square square-targets"),
     ],
 )
 def test_an_attack_is_left_out_where_what_it_needs_is_missing(without: dict, gone: str, knowing: Suite) -> None:
     whole, part = knowing.attacks(), replace(knowing, **without).attacks()
-    assert set(whole) - set(part) == {gone}
+    assert set(whole) - set(part) == set(gone.split())
 
 
 @pytest.mark.parametrize("name", ["quick", "standard"])
@@ -96,7 +97,9 @@ def test_steps_are_those_that_are_asked_for(name: SuiteName, knowing: Suite) -> 
     asked, own = (replace(knowing, name=name, steps=steps).attacks() for steps in (7, None))
     assert {steps for attack in asked.values() for steps in gradient_steps(attack)} == {1, 7}
     assert 7 not in {steps for attack in own.values() for steps in gradient_steps(attack)}
-    assert {each.queries for attack in asked.values() for each in inside(attack, Square)} <= {70}
+    probing = {each.steps * each.probes for attack in own.values() for each in inside(attack, Probing)}
+    assert max(probing) in range(STEPS[name] - PROBES + 1, STEPS[name] + 1)
+    assert {each.queries for attack in asked.values() for each in inside(attack, Square)} <= {70, 8}
 
 
 def test_the_paper_s_suite_has_the_paper_s_steps(knowing: Suite) -> None:
@@ -176,7 +179,7 @@ def test_attacks_that_are_blind_or_query_need_no_gradient(knowing: Suite, gaussi
 
     images, labels = gaussian.samples(6)
     kinds = {name: KINDS[name] for name in knowing.attacks() if KINDS[name] in (BLIND, QUERIES)}
-    assert kinds == {"none": BLIND, "noise": BLIND, "transfer": BLIND, "square": QUERIES}
+    assert kinds == {"none": BLIND, "noise": BLIND, "transfer": BLIND, "square": QUERIES, "square-targets": QUERIES}
     for name in kinds:
         attack = knowing.attacks()[name]
         assert torch.equal(run(attack, opaque, images, labels).images, run(attack, gaussian, images, labels).images), (

@@ -19,7 +19,7 @@ from twinlatent.evaluation.white_box import suite as whitebox
 from twinlatent.method.detector import Detector
 
 QUICK = ["--suite", "quick", "--steps", "2", "--images", "6"]
-QUICK_ATTACKS = ["none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective"]
+QUICK_ATTACKS = ["none", "noise", "fgsm", "fgsm_w", "pgd", "mim_w", "selective", "probing"]
 
 
 def arrays(path: str | Path) -> dict[str, np.ndarray]:

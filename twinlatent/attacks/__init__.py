@@ -23,6 +23,7 @@ from twinlatent.attacks.objectives import (
     Suspicion,
     latent_matching,
 )
+from twinlatent.attacks.probing import Probing
 from twinlatent.attacks.search import EveryTarget, GammaSearch, Restarts
 from twinlatent.attacks.steps import SignStep, UnitStep
 from twinlatent.attacks.suite_runs import SuiteResult, run_suite
@@ -50,6 +51,7 @@ __all__ = [
     "Noise",
     "Objective",
     "Orthogonal",
+    "Probing",
     "Restarts",
     "RobustDensity",
     "Selective",

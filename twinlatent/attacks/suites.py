@@ -4,7 +4,7 @@ A suite holds attacks that know the detector and ones that do not, with gradient
 whether gradients can be trusted: none may be beaten by one that knows less.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import Bypass, LatentMatching, LogOdds, Margin, RobustDensity, Suspicion
+from twinlatent.attacks.probing import Probing
 from twinlatent.attacks.search import EveryTarget, GammaSearch, Restarts
 from twinlatent.attacks.steps import step_in
 from twinlatent.errors import TwinlatentError
@@ -29,8 +30,8 @@ KINDS = {
     **dict.fromkeys(("fgsm", "pgd", "mim", "targets", "cw"), PLAIN),
     **dict.fromkeys(("fgsm_w", "pgd_w", "mim_w", "cw_w"), ADAPTIVE),
     **dict.fromkeys(("selective", "orthogonal", "selective-targets", "bypass-targets"), ADAPTIVE),
-    **dict.fromkeys(("robust-targets", "latent-targets"), ADAPTIVE),
-    "square": QUERIES,
+    **dict.fromkeys(("robust-targets", "latent-targets", "probing", "probing-targets"), ADAPTIVE),
+    **dict.fromkeys(("square", "square-targets"), QUERIES),
     **dict.fromkeys(("none", "noise", "transfer"), BLIND),
 }
 """The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
@@ -39,6 +40,8 @@ STEPS = {"quick": 30, "standard": 100, "paper": 100}
 LIKELIEST = 3
 """Classes a targeted attack goes for with all its steps; the attacks on the detector's answers first try every wrong
 class with a quarter of them."""
+PROBES = 4
+"""Gradients of a step of the attacks that probe."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,7 @@ class Suite:
         if self.level is not None:
             found["mim_w"] = self._iterative(Ascent(Margin(0.0) + Bypass(self.level)), steps, decay=0.9)
             found["selective"] = self._iterative(Selective(-1.0 * Suspicion()), steps, decay=0.75)
+            found["probing"] = self._probing(Selective(-1.0 * Suspicion()), steps)
         return found
 
     def _standard(self) -> dict[str, Attack]:
@@ -102,10 +106,17 @@ class Suite:
         found |= (
             self._knowing(steps, self.level) if self.level is not None else {"targets": self._targets(Ascent(), steps)}
         )
-        if self.norm == "linf":
-            raised = Margin() if self.level is None else Margin(0.0) + Bypass(self.level)
-            found["square"] = Square(self.epsilon, 10 * steps, raised)
-        return found
+        return found | (self._square(10 * steps) if self.norm == "linf" else {})
+
+    def _square(self, queries: int) -> dict[str, Attack]:
+        """So many queries for any wrong class; an eighth of them for every one, then all for the nearest two."""
+        if self.level is None:
+            return {"square": Square(self.epsilon, queries)}
+        towards = Margin(0.0) + Bypass(self.level, at="target")
+        found = Square(self.epsilon, queries, Margin(0.0) + Bypass(self.level))
+        nearest = replace(found, objective=towards)
+        screen = replace(nearest, queries=max(2, queries // 8))
+        return {"square": found, "square-targets": EveryTarget(nearest, 2, screen)}
 
     def _knowing(self, steps: int, level: Tensor) -> dict[str, Attack]:
         """Attacks that know the detector."""
@@ -118,6 +129,10 @@ class Suite:
             "orthogonal": self._iterative(Orthogonal(quieter), steps, decay=0.75),
             "bypass-targets": self._targets(Ascent(Margin(0.0) + bypass_there), steps),
             "selective-targets": self._targets(Selective(towards), steps),
+            "probing": self._probing(Selective(quieter), steps),
+            "probing-targets": EveryTarget(
+                self._probing(Selective(towards), steps), LIKELIEST, self._probing(Selective(towards), steps // 4)
+            ),
         }
         if self.robust:
             found["robust-targets"] = self._targets(Ascent(RobustDensity() + bypass_there), steps, screened=False)
@@ -152,6 +167,11 @@ class Suite:
         """A quarter of the steps towards every wrong class, then all of them towards the nearest, or the likeliest."""
         screen = self._iterative(guide, max(1, steps // 4), decay=0.75) if screened else None
         return EveryTarget(self._iterative(guide, steps, decay=0.75), LIKELIEST, screen)
+
+    def _probing(self, guide: Guide, gradients: int) -> Probing:
+        """Long steps, a few gradients each, for where one gradient says little."""
+        ball = ball_of(self.norm, self.epsilon)
+        return Probing(ball, step_in(ball, self.epsilon / 2, decay=0.75), max(1, gradients // PROBES), PROBES, guide)
 
     def _iterative(
         self, guide: Guide, steps: int, *, decay: float = 0.0, random_start: bool = False, early_stop: bool = True
