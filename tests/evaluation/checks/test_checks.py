@@ -78,6 +78,8 @@ CASES: dict[str, list[tuple[Status, Callable[[], Check]]]] = {
         ("fail", lambda: checks.check_gradients({"Margin": FINE, "Suspicion": slope(0, 0, 0)}, {"pgd": first(0)})),
         ("warn", lambda: checks.check_gradients({"Margin": FINE}, {"pgd": first(0), "mim": first(4)})),
         ("fail", lambda: checks.check_gradients({"Margin": FINE}, {"pgd": first(0), "mim": first(90)})),
+        ("warn", lambda: checks.check_gradients({"Margin": FINE}, {"a": first(0), "mim": first(90)}, ["a"])),
+        ("fail", lambda: checks.check_gradients({"Margin": FINE}, {"a": first(9), "mim": first(90)}, ["a"])),
         ("warn", lambda: checks.check_gradients({"Margin": FINE}, {})),
     ],
     "gradient-balance": [
@@ -306,7 +308,7 @@ def test_a_sound_detector_passes_every_check() -> None:
         (Case(GAUSSIAN, Quantised(GAUSSIAN), HALF), dict.fromkeys(ZERO, "fail")),
         (Case(GAUSSIAN, Noisy(GAUSSIAN, 0.05), HALF), {"determinism": "fail"}),
         (Case(HONEYPOT, HONEYPOT, HONEYPOT.epsilon), {"blind": "fail"}),
-        (Case(HONEYPOT, HONEYPOT, HONEYPOT.epsilon, "quick"), {"blind": "fail", "effort": "fail", "adaptive": "fail"}),
+        (Case(HONEYPOT, HONEYPOT, HONEYPOT.epsilon, "quick"), {"blind": "fail", "effort": "fail"}),
     ],
     ids=["zero gradients", "randomised", "honeypot", "honeypot, few attacks"],
 )  # fmt: skip

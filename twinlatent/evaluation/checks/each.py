@@ -5,7 +5,7 @@ Each check is a function from what was counted to a `Check`; docs/trusting_a_res
 fail only where the 95 % interval says so, too; else it warns, as it does where an attack is missing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,27 +44,42 @@ def mostly_dead(result: AttackResult, won: Tensor) -> Tensor:
     return ((2 * result.dead_steps > result.steps) & ~won).cpu()
 
 
-def check_gradients(terms: Mapping[str, Slope], dead: Mapping[str, Tensor]) -> Check:
+def check_gradients(terms: Mapping[str, Slope], dead: Mapping[str, Tensor], knowing: Collection[str] = ()) -> Check:
     """No term's gradient is zero, NaN or vanishing, and no attack goes most of its way without one.
 
-    A gradient vanishes where a way across the whole box would not change the value by more than its rounding.
+    A gradient vanishes where a way across the whole box would not change the value by more than its rounding. Attacks
+    without one are a warning, and no failure, where an attack that knows the detector had gradients.
 
     Args:
         terms: name → its slope at the images.
         dead: attack with gradients → bool (m,), images for which most steps had none.
+        knowing: those among these attacks that know the detector.
     """
-    said, shares = [], [(_rate(images), SLIGHT) for images in dead.values()]
+    said, statuses = [], list[Status]()
     for name, slope in terms.items():
         reach, resolution = slope.gradient.abs().sum(1), torch.finfo(slope.value.dtype).eps * slope.value.abs()
         zero, no_number = reach == 0, ~(reach.isfinite() & slope.value.isfinite())
         bad = no_number | (reach <= resolution)
-        shares.append((_rate(bad | zero), 0.0))
+        statuses.append(_by_share(_rate(bad | zero), 0.0, TOLERANCE))
         kinds = (zero, no_number, bad & ~zero & ~no_number)
         said.append("{} {}, {} and {} of {}".format(name, *(int(kind.sum()) for kind in kinds), len(reach)))
-    status = worst("pass" if dead else "warn", *(_by_share(share, slight, TOLERANCE) for share, slight in shares))
-    most = max(dead, key=lambda name: int(dead[name].sum()), default=None)
-    idle = "no attack followed them" if most is None else f"without one in most steps: {most} for {_say(dead[most])}"
-    return _check("gradients", status, f"Gradients that are zero, NaN, vanishing: {'; '.join(said)}; {idle}")
+    idle, status = _idle(dead, [name for name in dead if name in knowing])
+    return _check("gradients", worst(status, *statuses),
+                  f"Gradients that are zero, NaN, vanishing: {'; '.join(said)}; {idle}")  # fmt: skip
+
+
+def _idle(dead: Mapping[str, Tensor], knowing: Sequence[str]) -> tuple[str, Status]:
+    """What is to be said of attacks without gradients in most of their steps, and how bad it is."""
+    if not dead:
+        return "no attack followed them", "warn"
+    most = max(dead, key=lambda name: int(dead[name].sum()))
+    said = f"without one in most steps: {most} for {_say(dead[most])}"
+    status = worst(*(_by_share(_rate(images), SLIGHT, TOLERANCE) for images in dead.values()))
+    if status != "fail" or not knowing:
+        return said, status
+    least = min(knowing, key=lambda name: int(dead[name].sum()))
+    followed = _by_share(_rate(dead[least]), SLIGHT, TOLERANCE) == "pass"
+    return f"{said}, {least} for {int(dead[least].sum())}", "warn" if followed else "fail"
 
 
 def check_balance(classify: Slope, evade: Slope) -> Check:

@@ -121,7 +121,7 @@ def checks_of(
         effort = check_effort(*more_effort(probe, lost[: len(probe.labels)]))
         shown.advance()
     return (
-        check_gradients(terms, {name: mostly_dead(found[name], tried[name].wins) for name in guided}),
+        check_gradients(terms, {name: mostly_dead(found[name], tried[name].wins) for name in guided}, list(adaptive)),
         check_balance(terms["Margin"], terms["Suspicion"]),
         check_gamma({name: stuck(part) for name, part in found.items()}, lost, misclassified(found.values(), labels)),
         check_adaptive(plain, adaptive),
