@@ -31,7 +31,7 @@ KINDS = {
     **dict.fromkeys(("fgsm_w", "pgd_w", "mim_w", "cw_w"), ADAPTIVE),
     **dict.fromkeys(("selective", "orthogonal", "selective-targets", "bypass-targets"), ADAPTIVE),
     **dict.fromkeys(("robust-targets", "latent-targets", "probing", "probing-targets"), ADAPTIVE),
-    **dict.fromkeys(("square", "square-targets"), QUERIES),
+    "square": QUERIES,
     **dict.fromkeys(("none", "noise", "transfer"), BLIND),
 }
 """The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
@@ -106,17 +106,16 @@ class Suite:
         found |= (
             self._knowing(steps, self.level) if self.level is not None else {"targets": self._targets(Ascent(), steps)}
         )
-        return found | (self._square(10 * steps) if self.norm == "linf" else {})
+        if self.norm == "linf":
+            found["square"] = self._square(10 * steps)
+        return found
 
-    def _square(self, queries: int) -> dict[str, Attack]:
-        """So many queries for any wrong class; an eighth of them for every one, then all for the nearest two."""
+    def _square(self, queries: int) -> Attack:
+        """An eighth of the queries for every wrong class, then all of them for the nearest, where there is a level."""
         if self.level is None:
-            return {"square": Square(self.epsilon, queries)}
-        towards = Margin(0.0) + Bypass(self.level, at="target")
-        found = Square(self.epsilon, queries, Margin(0.0) + Bypass(self.level))
-        nearest = replace(found, objective=towards)
-        screen = replace(nearest, queries=max(2, queries // 8))
-        return {"square": found, "square-targets": EveryTarget(nearest, 2, screen)}
+            return Square(self.epsilon, queries)
+        towards = Square(self.epsilon, queries, Margin(0.0) + Bypass(self.level, at="target"))
+        return EveryTarget(towards, 1, replace(towards, queries=max(2, queries // 8)))
 
     def _knowing(self, steps: int, level: Tensor) -> dict[str, Attack]:
         """Attacks that know the detector."""
