@@ -34,6 +34,8 @@ def checked(make: Callable[[], Settings], above: str = "") -> Settings:
         if first["type"] == "missing":
             raise TwinlatentError(f"setting {name!r} is missing; give it") from error
         message = _choices(error) or first["msg"].removeprefix("Value error, ")
+        if isinstance(first["input"], Mapping):  # what is said of a whole table names its settings
+            raise TwinlatentError(f"setting {name.rstrip('.')}: {message}" if name else message) from error
         raise TwinlatentError(f"setting {name} = {first['input']!r}: {message}" if name else message) from error
 
 

@@ -168,7 +168,8 @@ BAD = [  # words, what the line must name
     # certify
     ("certify nosuch", "'nosuch'"),
     ("certify {run} nosuch", "'nosuch'"),
-    ("certify {run} --epsilon 1.1", "epsilons.0 = 1.1"),
+    ("certify {run} --epsilon 1.1", "epsilon is 1.1; in L∞ give at most 1"),
+    ("certify {run} --norm l2", "--norm l2: give --epsilon"),
     ("certify {run} --epsilon 0.1 --epsilon nan", "epsilons.1 = nan"),
     ("certify {run} --fpr 1", "fprs.0 = 1.0"),
     ("certify {run} --fpr 0.0001 --images 2", "fpr 0.0001 is finer"),

@@ -1,5 +1,6 @@
 """Rounds with one batch for all classes: against the formula on separate networks, and against themselves."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,17 @@ def test_an_epoch_deals_every_image_once(three_digits: LabelledImages) -> None:
 def test_what_does_not_go_together_is_refused(three_digits: LabelledImages) -> None:
     with pytest.raises(TwinlatentError, match="bounds need deal one_batch"):
         tiny("deal=by_class")
-    with pytest.raises(TwinlatentError, match="one_batch, which has mim and pgd"):
-        play(three_digits, CLASSES, tiny("adversary.attack=cw"), progress=False)
+    for changes, complaint in (
+        (["warm=0.6"], "warm and ramp are 0.6 and 0.5, together more than 1"),
+        (["deal=by_class", "bound.share=0"], "there is no decoder"),
+        (["encoder=c(3,4) bn d(8) | z(2,2)"], "bound.share needs an encoder without bn"),
+        (["stop_rounds=3"], "stop_rounds is 3, which the deal one_batch does not read"),
+        (["negatives.partway.share=0.2"], "negatives.partway.share is 0.2, which the deal one_batch does not read"),
+    ):
+        with pytest.raises(TwinlatentError, match=re.escape(complaint)):
+            tiny(*changes)
+    with pytest.raises(TwinlatentError, match="one_batch has no attack cw"):
+        play(three_digits, CLASSES, tiny("adversary.attack=cw", "bound.share=0"), progress=False)
 
 
 def test_a_class_without_images_is_named(three_digits: LabelledImages) -> None:
@@ -225,3 +235,15 @@ def test_short_products_are_near_and_end_with_the_training(three_digits: Labelle
     short = trained.vaes.encode(three_digits.images).robust.mean
     assert short.dtype == torch.float32
     assert 0 < (short - exact).abs().max() <= 0.05 * exact.abs().max()
+
+
+def test_the_mean_of_the_weights_is_kept_in_either_deal(three_digits: LabelledImages) -> None:
+    by_class = GameSettings(encoder="c(3,4) z(2,2)", decoder="d(64)", rounds=6, batch=4, adversary={"steps": 1})
+    for settings in (by_class, tiny("rounds=6")):
+        first = new_state((1, 8, 8), CLASSES, settings, 4, torch.device("cpu")).vaes.state_dict()
+        last = play(three_digits, CLASSES, settings, seed=4, progress=False).vaes.state_dict()
+        kept = settings.model_copy(update={"average": 0.9})
+        mean = play(three_digits, CLASSES, kept, seed=4, progress=False).vaes.state_dict()
+        for name, value in mean.items():
+            assert not torch.equal(value, first[name]), name
+            assert (value - first[name]).norm() < (last[name] - first[name]).norm(), name

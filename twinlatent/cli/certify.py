@@ -19,6 +19,7 @@ from twinlatent.cli.options import (
     say_aside,
     set_threads,
 )
+from twinlatent.errors import TwinlatentError
 
 
 def certify(
@@ -57,6 +58,8 @@ def certify(
     from twinlatent.settings import checked
 
     set_threads(threads)
+    if norm == "l2" and not epsilons:
+        raise TwinlatentError("--norm l2: give --epsilon, a radius in L2 such as 1.5; recipes have radii in L∞")
     asked = {
         "epsilons": epsilons or (EPSILON,),
         "norm": norm,

@@ -24,7 +24,7 @@ from twinlatent.method.class_vaes import ClassEncoders, ClassVAEs
 from twinlatent.method.game_state import GameSettings, GameState, grown, new_state
 from twinlatent.method.losses import LossTerms, loss_terms
 from twinlatent.method.negatives import Round
-from twinlatent.method.one_batch import Batch, Epochs, one_batch_turn
+from twinlatent.method.one_batch import Batch, Epochs, keep_average, one_batch_turn
 from twinlatent.method.training import TOTAL, Keeping, share_of_rate, train_rounds
 from twinlatent.torch_state import Device, check_device, fresh_torch
 
@@ -69,9 +69,9 @@ def play(
     seed, place = checked_seed(seed), check_device(device)
     watched = _watched(data)
     state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, place)
-    identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint}
+    identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint,
+                "start": None if start is None else digest(start.state_dict())}  # fmt: skip
     if start is not None:
-        identity |= {"start": digest(start.state_dict())}
         begin_from(state, start)
     trunk = state.vaes.encoders.trunk
     if trunk is not None:
@@ -82,6 +82,7 @@ def play(
     def watched_turn() -> dict[str, Any]:
         number = state.round + 1
         record = turn()
+        keep_average(state, settings.average)
         accuracy = _accuracy(state.vaes, watched) if number % settings.watch_every == 0 else None
         return {"round": number, **record, "accuracy": accuracy}
 
@@ -129,8 +130,8 @@ def _one_batch(
     state: GameState, data: LabelledImages, settings: GameSettings, seed: int, place: torch.device
 ) -> tuple[Turn, Note]:
     """Rounds with one batch for all classes, and what the bar shows of one."""
-    if settings.adversary.attack == "cw":
-        raise TwinlatentError("adversary.attack is 'cw', and the deal one_batch, which has mim and pgd")
+    if settings.adversary.attack == "cw" and (settings.bound.share < 1 or settings.bound.box < 1):
+        raise TwinlatentError("the deal one_batch has no attack cw; choose mim or pgd")
     deal = Epochs(data, state.vaes.classes, settings, seed, place)
 
     def turn() -> dict[str, Any]:

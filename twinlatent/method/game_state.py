@@ -3,7 +3,7 @@
 Letters: C classes, B images.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -18,8 +18,18 @@ from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.class_vaes import ClassVAEs, Weights
 from twinlatent.method.losses import LossSettings
 from twinlatent.method.negatives import Negatives, NegativesSettings, Setup
+from twinlatent.method.notation import parse
 from twinlatent.method.plans import plan
 from twinlatent.method.training import Schedule, TrainingState
+
+IDLE: Mapping[str, Sequence[str]] = {
+    "one_batch": ("loss.margin_weight", "loss.error_penalty_weight", "loss.density", "loss.error_penalty_at",
+                  "loss.reconstruct_every", "stop_success", "stop_rounds", "adversary.bypass_weight",
+                  "adversary.reference", "adversary.quantile", "adversary.c", "adversary.learning_rate",
+                  "negatives.partway.share", "negatives.surrogate.share"),
+    "by_class": ("warm", "benign", "loss.others", "adversary.target"),
+}  # fmt: skip
+"""Settings that a deal does not read."""
 
 
 class GameSettings(BaseModel):
@@ -81,9 +91,30 @@ class GameSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fit_the_deal(self) -> Self:
-        if self.deal == "by_class" and self.bound.share:
+        together = self.deal == "one_batch"
+        if self.bound.share and not together:
             raise ValueError(f"bound.share is {self.bound.share}, and the deal by_class; bounds need deal one_batch")
+        if not self.decoder and not together:
+            raise ValueError("there is no decoder, and the deal by_class, which reconstructs; name one")
+        if together and self.warm + self.ramp > 1:
+            raise ValueError(f"warm and ramp are {self.warm} and {self.ramp}, together more than 1: ε is never full")
+        if self.bound.share and _normalises(self.encoder):
+            raise ValueError("bound.share needs an encoder without bn, which has no bounds while it is trained")
+        if self.average and _normalises(self.encoder):
+            raise ValueError("average needs an encoder without bn, whose statistics are no weights")
+        self._refuse_idle()
         return self
+
+    def _refuse_idle(self) -> None:
+        """Refuse what the deal does not read, unless it is as it is by default or switched off."""
+        for name in IDLE[self.deal]:
+            *tables, last = name.split(".")
+            table: BaseModel = self
+            for part in tables:
+                table = getattr(table, part)
+            value, usual = getattr(table, last), type(table).model_fields[last].default
+            if value not in (usual, 0):
+                raise ValueError(f"{name} is {value}, which the deal {self.deal} does not read; leave it out")
 
     @model_validator(mode="before")
     @classmethod
@@ -165,6 +196,10 @@ def new_state(image_shape: tuple[int, ...], classes: int, settings: GameSettings
     negatives = settings.negatives.made(Setup(image_shape, classes, seed, device))
     average = {name: value.detach().clone() for name, value in vaes.named_parameters() if settings.average}
     return GameState(vaes, optimiser, generator, levels=levels, negatives=negatives, average=average)
+
+
+def _normalises(encoder: str) -> bool:
+    return any(token.name == "bn" for token in parse(encoder).tokens)
 
 
 def grown(round_: int, rounds: int, ramp: float) -> float:

@@ -138,7 +138,6 @@ def one_batch_turn(state: GameState, batch: Batch, settings: GameSettings) -> di
     if settings.clip:
         nn.utils.clip_grad_norm_(state.vaes.parameters(), settings.clip)
     state.optimiser.step()
-    keep_average(state, settings.average)
     epsilon = grown * (settings.bound.epsilon if settings.bound.share else settings.adversary.epsilon)
     return {"epsilon": epsilon, TOTAL: loss.item(), **terms.record}
 

@@ -4,11 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from pydantic import ValidationInfo
 from torch import Tensor
 
 from twinlatent.attacks.balls import IMAGE, Norm, ball_of
 from twinlatent.attacks.iterative import ascend
 from twinlatent.attacks.steps import SignStep, step_in
+
+
+def within_the_box(epsilon: float, info: ValidationInfo) -> float:
+    """A setting's radius, refused if it is more than the whole box in L∞; the field `norm` stands before it.
+
+    Raises:
+        ValueError: it is.
+    """
+    if epsilon > 1 and info.data.get("norm") == "linf":
+        raise ValueError("in L∞ give at most 1, the whole box")
+    return epsilon
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ FORMERLY = ", misread only"
 WORST, UNCHANGED, ANY = "worst", "none", "any"
 """What records call the worst of all attacks, no attack at all, and whatever attack there could be."""
 CERTIFIED = "sr_certified"
+L2_RADIUS = "L2 radius "
+"""Stands in the budget of what was attacked or certified in L2, before the radius."""
 """Metric of what is proved of any attack."""
 LONGEST = 80
 """Characters of a name, at most."""
@@ -129,7 +131,8 @@ class Record(BaseModel):
             raise ValueError(f"{self.metric} is a share, so value must lie in [0, 1]; it is {self.value}")
         if self.asked is not None and self.metric not in ("fpr", CERTIFIED):
             raise ValueError(f"asked is of fpr and {CERTIFIED} alone; {self.metric} has {self.asked}")
-        if self.metric == CERTIFIED and (self.asked is None or self.epsilon is None):
+        in_l2 = L2_RADIUS in self.budget
+        if self.metric == CERTIFIED and (self.asked is None or (self.epsilon is None and not in_l2)):
             raise ValueError(f"{CERTIFIED} is of a radius and a rate; give epsilon and asked")
         if (self.low is None) != (self.high is None):
             raise ValueError("low and high come together: give both or neither")

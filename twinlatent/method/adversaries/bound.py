@@ -9,12 +9,13 @@ Letters: C classes, B images.
 from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from twinlatent.attacks.balls import Norm
 from twinlatent.method.bounds import Interval, ball, ball_in, bound_latents, bound_log_ratio
 from twinlatent.method.class_vaes import ClassEncoders
+from twinlatent.method.radii import within_the_box
 
 
 class BoundSettings(BaseModel):
@@ -24,18 +25,18 @@ class BoundSettings(BaseModel):
 
     share: float = Field(0.0, ge=0, le=1)
     """Share of the adversary's weight that the bound has, the search having the rest; 0 (the paper): no bound."""
-    epsilon: float = Field(0.4, ge=0)
-    """Radius after the ramp."""
     norm: Norm = "linf"
     """Of the ball: L∞, or L2 (l2), of which the first layer makes use if it is linear; no ramp."""
+    epsilon: float = Field(0.4, ge=0)
+    """Its radius after the ramp."""
     box: float = Field(1.0, gt=0, le=1)
     """Side of the interval as a share of the ball's; below 1 it lies about an attacked image, inside the ball: a
     smaller box that the worst image is likely to lie in (Müller et al. 2022). No proof comes from such a box."""
 
+    _fits = field_validator("epsilon")(within_the_box)
+
     @model_validator(mode="after")
     def _fit_the_norm(self) -> Self:
-        if self.norm == "linf" and self.epsilon > 1:
-            raise ValueError(f"epsilon is {self.epsilon}; in L∞ give at most 1, the whole box")
         if self.norm == "l2" and self.box < 1:
             raise ValueError(f"box is {self.box}; boxes are for norm linf, leave it at 1")
         return self

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +18,7 @@ from twinlatent.attacks.models import frozen
 from twinlatent.method.class_vaes import ClassEncoders, ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import log_ratio
-from twinlatent.method.radii import ascend_within, drawn_shares
+from twinlatent.method.radii import ascend_within, drawn_shares, within_the_box
 
 REFERENCE_MEMORY = 0.9
 """The benign levels the adversary aims at are running means that keep this much each round."""
@@ -33,10 +33,10 @@ class AdversarySettings(BaseModel):
     attack: TrainingAttack = "mim"
     """MIM_W starts at the image and has momentum; PGD_W starts at a random point of the ball and has none; CW-L2_W has
     no ball, and makes the smallest L2 change with which an image of another class looks like a benign one of c."""
-    epsilon: float = Field(0.4, ge=0)
-    """Radius of MIM_W and PGD_W after the ramp."""
     norm: Norm = "linf"
-    """Of their ball: L∞, or L2 (l2)."""
+    """Of the ball of MIM_W and PGD_W: L∞, or L2 (l2)."""
+    epsilon: float = Field(0.4, ge=0)
+    """Its radius after the ramp."""
     steps: int = Field(12, ge=1)
     smallest: float = Field(1.0, gt=0, le=1)
     """Share of ε that the smallest radius of MIM_W and PGD_W has: each image gets one of its own between that and ε,
@@ -62,10 +62,10 @@ class AdversarySettings(BaseModel):
     """In a game of `one_batch`, which raises log P_r^c − log P_v^c, of classes c other than the image's own: the log of
     the sum of exponentials of all; the largest; or that of a random class, drawn once an image and round."""
 
+    _fits = field_validator("epsilon")(within_the_box)
+
     @model_validator(mode="after")
     def _radii_fit_the_norm(self) -> Self:
-        if self.norm == "linf" and self.epsilon > 1:
-            raise ValueError(f"epsilon is {self.epsilon}; in L∞ give at most 1, the whole box")
         if self.norm == "l2" and self.smallest < 1:
             raise ValueError(f"smallest is {self.smallest}; radii of an image's own are for norm linf, leave it at 1")
         return self
