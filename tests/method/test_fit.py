@@ -201,3 +201,17 @@ def test_two_classes_are_enough() -> None:
     made = fit(images, labels, settings=TINY, calibration_share=0.5, progress=False)
     data = LabelledImages(torch.from_numpy(images), torch.from_numpy(labels))
     assert made.detect(data.images, 0.2).label.max() <= 1
+
+
+def test_a_start_may_not_have_learnt_what_is_held_out(digits: Split) -> None:
+    settings = GameSettings(encoder="c(3,4) d(8) | z(2,2)", decoder="", deal="one_batch", rounds=2, batch=8,
+                            bound={"share": 1.0, "epsilon": 0.1}, ramp=0.5)  # fmt: skip
+    begun = fit_split(digits, preset="certified", settings=settings, progress=False)
+    went_on = fit_split(digits, preset="robust", settings=settings, start=begun, progress=False)
+    assert went_on.card["start"]["fingerprint"] == begun.fingerprint
+    assert (begun.trained_with, went_on.trained_with) == ("bound", "bound then bound")
+    turned = Split(digits.name, digits.calibration, digits.train, digits.test, digits.class_names)
+    with pytest.raises(TwinlatentError, match="the start was trained on calibration images of this division of digits"):
+        fit_split(turned, preset="certified", settings=settings, start=begun, progress=False)
+    with pytest.raises(TwinlatentError, match="recipe digits-robust goes on from a trained detector"):
+        fit_split(digits, preset="robust", progress=False)

@@ -18,7 +18,7 @@ def recipe_list() -> None:
     table = Table("name", "data", "purpose", "what")
     for name in names():
         found = about(name)
-        table.add_row(name, found["data"], found["purpose"], found["about"])
+        table.add_row(name, found.get("data", ""), found["purpose"], found["about"])
     show_table(table)
 
 

@@ -63,9 +63,12 @@ def read_header(path: Path) -> FileHeader:
 def trained_with(card: Mapping[str, Any]) -> str:
     """The training attack of a detector that has this card, ours or a baseline's; `none` where there was none.
 
-    `bound` where the adversary was bounded, `bound+mim` or the like where it was searched for as well.
+    `bound` where the adversary was bounded, `bound+mim` or the like where it was searched for as well; before `then`
+    that of the detector it was begun from.
     """
-    training = card.get("training", {})
+    before, training = (card.get("start") or {}).get("training"), card.get("training", {})
+    if before:
+        return f"{trained_with({'training': before})} then {trained_with({'training': training})}"
     searched = str(training.get("adversary", training).get("attack", "none"))
     share = training.get("bound", {}).get("share", 0)
     return searched if not share else "bound" if share == 1 else f"bound+{searched}"

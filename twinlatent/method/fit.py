@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 
 from twinlatent.arguments import file_path, texts
@@ -24,6 +25,9 @@ from twinlatent.method.training import (
 from twinlatent.provenance import provenance
 from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import Device, check_device, fresh_torch
+
+TWICE_IN_A_SET = 0.01
+"""Share of held-out images that a data set may hold among its training images, too, without anybody's fault."""
 
 
 @fresh_torch()
@@ -107,6 +111,7 @@ def fit_split(
         TwinlatentError: as `fit`; or a start that has other networks.
     """
     asked = recipe_of(split, preset, recipe)
+    _check_start(asked.name, asked.purpose, start, split)
     settings, detector = settings or asked.game_settings(), detector or asked.detector
     place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
@@ -125,3 +130,20 @@ def fit_split(
             made.save(folder / DETECTOR_FILE)
             write_json(folder / SETTINGS_FILE, made.card)
     return made
+
+
+def _check_start(recipe: str, purpose: str, start: Detector | None, split: Split) -> None:
+    """Refuse a start that learnt images which are held out here, and to do without one where a recipe needs it."""
+    if start is None:
+        if purpose == "robust":
+            raise TwinlatentError(f"recipe {recipe} goes on from a trained detector; give it (train --start, start=), "
+                                  "or choose the preset certified")  # fmt: skip
+        return
+    if start.seen is None:
+        raise TwinlatentError("the start does not say which images it was made with: it may have learnt those held out "
+                              "here; train it anew")  # fmt: skip
+    for name, part in split.parts.items():
+        learnt = start.seen.among(part.images)[0] if name != "train" and len(part) else torch.zeros(1)
+        if learnt.double().mean() > TWICE_IN_A_SET:
+            raise TwinlatentError(f"the start was trained on {name} images of this division of {split.short_name}; "
+                                  "train it with the same seed")  # fmt: skip

@@ -57,7 +57,7 @@ def recipe_for(
     purpose = purpose or "standard"
     for name in names():
         found = about(name)
-        if (found["data"], found["purpose"]) == (data, purpose) and room.items() <= found.items():
+        if (found.get("data"), found["purpose"]) == (data, purpose) and room.items() <= found.items():
             return _made({"name": name, **found}, images)
     return _made({"name": GENERIC, "about": "by the rules for its shape", "purpose": purpose, **room}, images)
 
