@@ -48,7 +48,7 @@ def certify(
     """Prove what no attack on a detector can exceed: the share of images misclassified and not flagged, at each radius.
 
     Some 20 seconds a radius for 10,000 images of MNIST. For detectors that were trained without bounds the proof says
-    little: attack these.
+    little: attack those.
     """
     from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.evaluation.results.records import write_records
