@@ -300,11 +300,11 @@ class ClassVAEs(nn.Module):
         self._check()
 
     def _check(self) -> None:
+        if self.decoders is None:
+            return
         latent = self.encoders.plan.latent
         if latent is None or latent[0] != latent[1]:
             raise TwinlatentError(f"one decoder serves both latent spaces, so z(a,b) needs a = b; got z{latent}")
-        if self.decoders is None:
-            return
         pixels, units = math.prod(self.image_shape), self.decoders.plan.output_shape[0]
         if pixels != units:
             raise TwinlatentError(f"the decoder {self.decoders.plan.spec} gives {units} pixels; images have {pixels}")

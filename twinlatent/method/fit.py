@@ -54,7 +54,7 @@ def fit(
         images: floating (n, 1, H, W) in [0, 1], tensor or array.
         labels: whole numbers (n,), 0 to C − 1, every class present.
         class_names: C names, a list, tuple or array; default "0", "1", ...
-        preset: `smoke`, `standard` (the default) or `paper`: the purpose of the recipe for these images, which
+        preset: one of `recipes.PURPOSES`, such as `standard` (the default): that of the recipe for these images, which
             gives the settings.
         recipe: name of a recipe or its file, instead of that one; see `twinlatent recipe list`.
         settings: of the game, instead of the recipe's.

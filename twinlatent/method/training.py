@@ -255,9 +255,11 @@ def _restore(state: TrainingState, keeping: Keeping) -> Mapping[str, str]:
         if description.get(name) != value:
             its = _others(description.get(name), value)
             gone = sorted(_flat(description.get(name)).keys() - _flat(value).keys())
-            if gone:
-                raise TwinlatentError(f"{path} was written by an earlier version, which had the setting {gone[0]}; "
-                                      "train anew, in another folder or with --force")  # fmt: skip
+            new = sorted(_flat(value).keys() - _flat(description.get(name)).keys())
+            if gone or new:
+                differs = f"had the setting {gone[0]}" if gone else f"did not have the setting {new[0]}"
+                raise TwinlatentError(f"{path} was written by another version, which {differs}; train anew, in another "
+                                      "folder or with --force")  # fmt: skip
             raise TwinlatentError(f"{path} was trained with other {name}{its}; resume with the same, or start anew")
     state.restore(tensors, description)
     code: dict[str, str] = description.get(CODE, {})

@@ -22,7 +22,7 @@ def recipe_of(split: Split, purpose: str | None = None, asked: str | Path | None
 
     Args:
         split: its name, shape, classes and number of training images decide.
-        purpose: `smoke`, `standard` or `paper`; None: that of the recipe asked for, or `standard`.
+        purpose: one of `PURPOSES`; None: that of the recipe asked for, or `standard`.
         asked: name of a shipped recipe, or file; None: that of the data set and purpose, else the generic one.
 
     Raises:

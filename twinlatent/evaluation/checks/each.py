@@ -79,7 +79,8 @@ def _idle(dead: Mapping[str, Tensor], knowing: Sequence[str]) -> tuple[str, Stat
         return said, status
     least = min(knowing, key=lambda name: int(dead[name].sum()))
     followed = _by_share(_rate(dead[least]), SLIGHT, TOLERANCE) == "pass"
-    return f"{said}, {least} for {int(dead[least].sum())}", "warn" if followed else "fail"
+    fewest = f"{least}, of those that know the detector the one with the fewest, for {int(dead[least].sum())}"
+    return f"{said}; {fewest}", "warn" if followed else "fail"
 
 
 def check_balance(classify: Slope, evade: Slope) -> Check:
