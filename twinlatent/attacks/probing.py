@@ -53,14 +53,15 @@ class Probing(Attack):
 
     def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
         found, rows = Found.nothing(images), torch.arange(len(images), device=images.device)
-        boards = _Boards.drawn(aim, images, self.steps * self.probes)
+        around = self.probes - 1
+        boards = _Boards.drawn(aim, images, self.steps * around)
         centre, x, momentum = images, images, torch.zeros_like(images)
         for number in range(self.steps):
             total = torch.zeros_like(x)
             for probe in range(self.probes):
                 at = x
                 if probe:
-                    signs, share = boards.board(number * self.probes + probe)
+                    signs, share = boards.board(number * around + probe - 1)
                     at = torch.lerp(x, self.ball.project(centre + FAR * signs[rows], centre), share[rows])
                     at = self.ball.project(at, centre)
                 at = at.detach().requires_grad_()

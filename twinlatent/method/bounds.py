@@ -83,7 +83,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Round(Interval):
+class RoundBall(Interval):
     """Those of an interval that are within `epsilon` of a `centre`, in L2: the first linear layer makes use of that."""
 
     centre: Tensor
@@ -106,7 +106,7 @@ def ball(images: Tensor, epsilon: float | Tensor) -> Interval:
 def ball_in(norm: Norm, images: Tensor, epsilon: float) -> Interval:
     """The ball of radius ε about each image in a norm, cut with [0, 1]."""
     box = ball(images, min(epsilon, 1.0))
-    return box if norm == "linf" else Round(box.lower, box.upper, images, epsilon)
+    return box if norm == "linf" else RoundBall(box.lower, box.upper, images, epsilon)
 
 
 def bound_latents(encoders: ClassEncoders, images: Interval, rounding: float = 0.0) -> LatentBounds:
@@ -161,8 +161,8 @@ def _bound_operation(networks: ClassNetworks, index: int, x: Interval, rounding:
 
 def _rearranged(move: Callable[[Tensor], Tensor], x: Interval) -> Interval:
     """The same values in other places."""
-    if isinstance(x, Round):
-        return Round(move(x.lower), move(x.upper), move(x.centre), x.epsilon)
+    if isinstance(x, RoundBall):
+        return RoundBall(move(x.lower), move(x.upper), move(x.centre), x.epsilon)
     return Interval(move(x.lower), move(x.upper))
 
 
@@ -181,7 +181,7 @@ def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: fl
     radius = networks.linear(index, x.radius, weight.abs(), torch.zeros_like(bias))
     missed = linear_rounding(networks, index, x, rounding) if rounding else torch.zeros_like(radius)
     found = _around(middle, radius + missed)
-    if isinstance(x, Round) and not isinstance(networks.plan.operations[index], Deconv):
+    if isinstance(x, RoundBall) and not isinstance(networks.plan.operations[index], Deconv):
         near = _around(networks.linear(index, x.centre, weight, bias), x.epsilon * _row_norms(weight) + missed)
         found = Interval(torch.maximum(found.lower, near.lower), torch.minimum(found.upper, near.upper))
     return found

@@ -27,7 +27,7 @@ from twinlatent.method.bounds import (
     PIXEL_ROUNDING,
     Interval,
     LatentBounds,
-    Round,
+    RoundBall,
     ball_in,
     bound_latents,
     bound_log_density,
@@ -189,7 +189,7 @@ def _proved(
         return torch.stack([_margins(bounds, labels, levels) for levels in thresholds])
 
     found = margins(bound_outputs(detector, bound_latents(encoders, around, FLOAT32)), labels)
-    for steps in STEPS if tighter and not isinstance(around, Round) else ():  # linear bounds know boxes alone
+    for steps in STEPS if tighter and not isinstance(around, RoundBall) else ():  # linear bounds know boxes alone
         least = found.amin(2)
         undecided = (least <= 0) & (least > -WITHIN)  # (rates, n)
         for some in undecided.any(0).nonzero()[:, 0].split(LINEAR_AT_ONCE):
