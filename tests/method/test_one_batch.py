@@ -14,9 +14,9 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.adversaries.bound import bounded_in_box, bounded_ratio
 from twinlatent.method.bounds import ball, bound_latents, bound_log_ratio
 from twinlatent.method.game import play
-from twinlatent.method.game_state import GameSettings, GameState, new_state
+from twinlatent.method.game_state import GameSettings, GameState, grown, new_state
 from twinlatent.method.losses import log_ratio
-from twinlatent.method.one_batch import Batch, Epochs, grown_after, one_batch_turn, terms_of
+from twinlatent.method.one_batch import Batch, Epochs, one_batch_turn, terms_of
 from twinlatent.method.training import TOTAL
 from twinlatent.settings import override
 
@@ -186,9 +186,9 @@ def test_a_clipped_step_is_no_longer(start) -> None:
     assert record[TOTAL] > 0
 
 
-@pytest.mark.parametrize(("round_", "grown"), [(0, 0.0), (24, 0.0), (25, 0.02), (49, 0.5), (74, 1.0), (99, 1.0)])
-def test_the_radius_grows_after_the_warm_up(round_: int, grown: float) -> None:
-    assert grown_after(round_, 100, 0.25, 0.5) == pytest.approx(grown)
+@pytest.mark.parametrize(("round_", "share"), [(0, 0.0), (24, 0.0), (25, 0.02), (49, 0.5), (74, 1.0), (99, 1.0)])
+def test_the_radius_grows_after_the_warm_up(round_: int, share: float) -> None:
+    assert grown(round_, 100, ramp=0.5, warm=0.25) == pytest.approx(share)
 
 
 def test_an_epoch_deals_every_image_once(three_digits: LabelledImages) -> None:

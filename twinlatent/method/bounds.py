@@ -179,8 +179,8 @@ def _bound_linear(networks: ClassNetworks, index: int, x: Interval, rounding: fl
     weight, bias = networks.weights(index)
     middle = networks.linear(index, x.middle, weight, bias)
     radius = networks.linear(index, x.radius, weight.abs(), torch.zeros_like(bias))
-    missed = linear_rounding(networks, index, x, rounding) if rounding else torch.zeros_like(radius)
-    found = _around(middle, radius + missed)
+    missed: Tensor | float = linear_rounding(networks, index, x, rounding) if rounding else 0.0
+    found = _around(middle, radius + missed if rounding else radius)
     if isinstance(x, RoundBall) and not isinstance(networks.plan.operations[index], Deconv):
         near = _around(networks.linear(index, x.centre, weight, bias), x.epsilon * _row_norms(weight) + missed)
         found = Interval(torch.maximum(found.lower, near.lower), torch.minimum(found.upper, near.upper))

@@ -202,6 +202,9 @@ def _normalises(encoder: str) -> bool:
     return any(token.name == "bn" for token in parse(encoder).tokens)
 
 
-def grown(round_: int, rounds: int, ramp: float) -> float:
-    """Share of the full ε in a round, all of it after a share `ramp` of the rounds."""
-    return min(1.0, (round_ + 1) / (ramp * rounds)) if ramp else 1.0
+def grown(round_: int, rounds: int, ramp: float, warm: float = 0.0) -> float:
+    """Share of the full ε in a round: 0 over the first `warm` of the rounds, then rising to 1 over `ramp` of them."""
+    since = round_ + 1 - warm * rounds
+    if since <= 0:
+        return 0.0
+    return min(1.0, since / (ramp * rounds)) if ramp else 1.0

@@ -29,7 +29,7 @@ from twinlatent.method.adversaries.bound import bounded_in_box, bounded_ratio
 from twinlatent.method.adversaries.search import attack_batch
 from twinlatent.method.class_vaes import Latents
 from twinlatent.method.densities import kl_to_standard_normal
-from twinlatent.method.game_state import GameSettings, GameState
+from twinlatent.method.game_state import GameSettings, GameState, grown
 from twinlatent.method.losses import LossSettings, log_ratio
 from twinlatent.method.training import TOTAL, share_of_rate
 
@@ -127,9 +127,9 @@ def one_batch_turn(state: GameState, batch: Batch, settings: GameSettings) -> di
         batch: of the round.
         settings: of the game.
     """
-    grown = grown_after(state.round, settings.rounds, settings.warm, settings.ramp)
-    kappa = 1 - (1 - settings.benign) * grown
-    terms = terms_of(state, batch, settings, grown)
+    share = grown(state.round, settings.rounds, settings.ramp, settings.warm)
+    kappa = 1 - (1 - settings.benign) * share
+    terms = terms_of(state, batch, settings, share)
     loss = terms.total(settings, kappa)
     for group in state.optimiser.param_groups:
         group["lr"] = settings.learning_rate * share_of_rate(state.round, settings.rounds, settings.schedule)
@@ -138,17 +138,17 @@ def one_batch_turn(state: GameState, batch: Batch, settings: GameSettings) -> di
     if settings.clip:
         nn.utils.clip_grad_norm_(state.vaes.parameters(), settings.clip)
     state.optimiser.step()
-    epsilon = grown * (settings.bound.epsilon if settings.bound.share else settings.adversary.epsilon)
+    epsilon = share * (settings.bound.epsilon if settings.bound.share else settings.adversary.epsilon)
     return {"epsilon": epsilon, TOTAL: loss.item(), **terms.record}
 
 
-def terms_of(state: GameState, batch: Batch, settings: GameSettings, grown: float) -> Terms:
-    """The terms of a round, `grown` being the share of the full radii."""
+def terms_of(state: GameState, batch: Batch, settings: GameSettings, radii: float) -> Terms:
+    """The terms of a round, `radii` being the share of the full ones."""
     loss, encoders, share = settings.loss, state.vaes.encoders, settings.bound.share
-    searched = bool(grown) and share < 1
-    attacked = attack_batch(encoders, batch.images, batch.labels, grown * settings.adversary.epsilon,
+    searched = bool(radii) and share < 1
+    attacked = attack_batch(encoders, batch.images, batch.labels, radii * settings.adversary.epsilon,
                             settings.adversary, state.generator) if searched else None  # fmt: skip
-    upper = _upper(state, batch, settings, grown) if grown and share else None
+    upper = _upper(state, batch, settings, radii) if radii and share else None
     latents = state.vaes.encode(batch.images)
     ratio = log_ratio(latents)
     of_attacked = None if attacked is None else log_ratio(state.vaes.encode(attacked))
@@ -165,9 +165,9 @@ def terms_of(state: GameState, batch: Batch, settings: GameSettings, grown: floa
     )
 
 
-def _upper(state: GameState, batch: Batch, settings: GameSettings, grown: float) -> Tensor:
+def _upper(state: GameState, batch: Batch, settings: GameSettings, radii: float) -> Tensor:
     """Upper bounds of the log-ratio, (C, B), over the ball or over a box about attacked images in it."""
-    encoders, epsilon, bound = state.vaes.encoders, grown * settings.bound.epsilon, settings.bound
+    encoders, epsilon, bound = state.vaes.encoders, radii * settings.bound.epsilon, settings.bound
     if bound.box == 1:
         return bounded_ratio(encoders, batch.images, epsilon, bound.norm)
     near = (1 - bound.box) * epsilon
@@ -202,14 +202,6 @@ def _of_vaes(state: GameState, batch: Batch, latents: Latents, settings: GameSet
         decoded = state.vaes.decode_as(q.sample(state.generator)[label, rows], label)
         errors = errors + (batch.images - decoded).square().flatten(1).sum(1)
     return kl.mean(), errors.mean()
-
-
-def grown_after(round_: int, rounds: int, warm: float, ramp: float) -> float:
-    """Share of the full radius: 0 over the first `warm` of the rounds, then rising to 1 over `ramp` of them."""
-    since = round_ + 1 - warm * rounds
-    if since <= 0:
-        return 0.0
-    return min(1.0, since / (ramp * rounds)) if ramp else 1.0
 
 
 def keep_average(state: GameState, share: float) -> None:
