@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+from twinlatent.cells import OURS
 from twinlatent.cli.program import app
 from twinlatent.data.sources import SOURCES
 from twinlatent.errors import TwinlatentError
@@ -58,9 +59,10 @@ def settings_of(experiment: Experiment) -> Any:
     steps = (parsed(step["command"]) for step in experiment["steps"])
     trainings = [values for name, values in steps if name == "train"]
     attack = trainings[0]["attack"] if trainings else None
+    method = trainings[0]["method"] if trainings else OURS
     classes = len(SOURCES[experiment["data"]].class_names)
     made = recipe_for(experiment["data"], (1, side, side), classes, 1000, experiment["preset"])
-    base = made.game_settings(attack or "mim")
+    base = made.game_settings(attack or "mim") if method == OURS else made.baseline_settings(method, attack)
     return override(base, list(changes(experiment["settings"])))
 
 
