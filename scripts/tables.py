@@ -20,9 +20,11 @@ ON_CALIBRATION = ("partway-", "surrogate-")
 """Begin the names of what was measured on calibration images, before there was a selection part."""
 LADDER = "ladder-"
 """Begins those of scripts/ladder.py."""
+COMPARED = "floors-"
+"""Begins those of scripts/compare.py."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
-NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, CLASSES, LADDER, POINTS, *ON_CALIBRATION)
+NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, CLASSES, LADDER, COMPARED, POINTS, *ON_CALIBRATION)
 """Begin the names of files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
 """In the names of results of our detector trained without a setting, whose name follows."""
@@ -264,6 +266,21 @@ def rungs(name: str) -> Iterator[str]:
         after = f"{rung['after']}: " if "after" in rung else ""
         called = rung["name"] if seed == plan["seed"] else f"{rung['name']}, seed {seed}"
         yield row(called, after + change, *map(short, numbers), rung["expected"], rung.get("found", ""))
+
+
+def compared(data: str) -> Iterator[str]:
+    """Detectors side by side: the worst attack, and the proof, at each radius, as scripts/compare.py measured them."""
+    records = read_records(RESULTS / f"{COMPARED}{data}.json")
+    radii = sorted({r.epsilon for r in records if r.epsilon is not None})
+    yield from head("detector", "accuracy", "flagged", *(f"attacked, ε {e:g}" for e in radii),
+                    *(f"proved, ε {e:g}" for e in radii), "images")  # fmt: skip
+    for budget in dict.fromkeys(r.budget for r in records):
+        own = [r for r in records if r.budget == budget]
+        wins = [find(own, metric="sr@5", attack=WORST, epsilon=e) for e in radii]
+        proofs = [find(own, metric=CERTIFIED, epsilon=e) for e in radii]
+        name = budget.removeprefix("compared: ").partition(", file ")[0]
+        benign = (short(find(own, metric=metric)) for metric in ("accuracy", "fpr"))
+        yield row(name, *benign, *map(between, wins), *map(short, proofs), next(r.n for r in wins if r))
 
 
 def calibration() -> Iterator[str]:

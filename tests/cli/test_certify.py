@@ -52,7 +52,7 @@ def test_what_is_proved_is_printed_and_recorded(model: Path, digits: Split, ok: 
         found = tl.certify(detector, images, labels, with_slack(epsilon), fpr)
         assert record.value == pytest.approx(found.rate)
         assert 0 < record.low < record.value < record.high < 1
-        assert (record.n, record.seed, record.attack, record.budget) == (100, 3, "any", "interval bounds")
+        assert (record.n, record.seed, record.attack, record.budget) == (100, 3, "any", "interval and linear bounds")
         assert record.command.startswith("twinlatent certify ")
     table = shown(done.out)
     for epsilon in (0.02, 0.05):
@@ -73,7 +73,7 @@ def test_images_for_selection_have_a_budget_of_their_own(model: Path, digits: Sp
     done = ok("certify", model, "--part", "selection", "--epsilon", 0.02, "--records", "a.json", "--no-progress")
     assert done.out.startswith("Benign selection images: ")
     records = read_records("a.json")
-    assert {record.budget for record in records} == {"interval bounds; selection images"}
+    assert {record.budget for record in records} == {"interval and linear bounds; selection images"}
     assert {record.n for record in records} == {len(digits.selection)}
     found = tl.certify(tl.load(model), digits.selection.images, digits.selection.labels, with_slack(0.02))
     assert records[-1].value == pytest.approx(found.rate)
@@ -107,7 +107,7 @@ def test_radii_in_l2_are_said_with_the_budget(model: Path, digits: Split, ok: Ca
         "certify", model, "--norm", "l2", "--epsilon", 0.05, "--images", 40, "--records", "a.json", "--no-progress"
     )
     (record,) = [r for r in read_records("a.json") if r.metric == "sr_certified"]
-    assert (record.epsilon, record.budget) == (None, "interval bounds, L2 radius 0.05")
+    assert (record.epsilon, record.budget) == (None, "interval and linear bounds, L2 radius 0.05")
     drawn = torch.randperm(len(digits.test), generator=torch.Generator().manual_seed(0))[:40]
     found = tl.certify(
         tl.load(model), digits.test.images[drawn], digits.test.labels[drawn], with_slack(0.05), norm="l2"

@@ -185,7 +185,7 @@ def test_floors_have_ceilings_and_the_page_shows_both(
     report = tl.evaluate(detector, digits, folder=tmp_path / "a", page=write_page, progress=False, **asked)
     assert report.records == read_run(tmp_path / "a").records
     records = [record for record in report.records if record.metric == "sr_certified"]
-    attacked, beyond = "interval bounds; the attacked images", "interval bounds"
+    attacked, beyond = "interval and linear bounds; the attacked images", "interval and linear bounds"
     for score in ("ratio", "vulnerable"):
         mine = [r for r in records if r.score == score]
         floors = {(r.epsilon, r.metric): r for r in report.records if r.attack == "worst" and r.score == score

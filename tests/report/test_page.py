@@ -303,7 +303,7 @@ def test_ceilings_stand_beside_floors(make_full_run: Make, make_proved: Make, re
     assert "≤ 75.0 % [70.0, 100.0] n 10,000 certified SR@5 %" in top
     assert "Thin dashed: what no attack can exceed" in reader.text
     assert "Nothing is proved" not in reader.text
-    assert "interval bounds" not in " ".join(reader.text.partition("Where the numbers come from")[2:])
+    assert "interval and linear bounds" not in " ".join(reader.text.partition("Where the numbers come from")[2:])
 
 
 def test_of_what_nothing_is_proved_no_ceiling_is_drawn_or_praised(

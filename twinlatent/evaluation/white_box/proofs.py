@@ -20,7 +20,7 @@ from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.certificate import CERTIFIED_AT_ONCE, Undecided, certify_rates
 from twinlatent.progress import bar
 
-BOUNDS = "interval bounds"
+BOUNDS = "interval and linear bounds"
 """What records call the budget of a certificate."""
 OF_ATTACKED = f"{BOUNDS}{BESIDE}the attacked images"
 """The same, on exactly the images that were attacked at that point."""
