@@ -62,7 +62,7 @@ def test_training_leaves_its_files_and_says_where(
     ok("train", "digits", "--recipe", "again.toml", "--out", "again", "--no-progress")
     assert same(weights(Path("new")), weights(Path("again")))
     assert "new/detector.safetensors: 2 rounds in " in done.text
-    assert re.search(r"359 test images: accuracy 0\.\d{4}, flagged 0\.\d{4} where 0.05 was asked for", done.text)
+    assert re.search(r"98 selection images: accuracy 0\.\d{4}, flagged 0\.\d{4} where 0.05 was asked for", done.text)
 
 
 def test_a_recipe_of_ones_own(training: list[str], ok: Callable, program: Callable) -> None:
@@ -98,7 +98,7 @@ def test_options_of_a_training_arrive(training: list[str], ok: Callable) -> None
 def test_baselines_are_trained_used_and_refused_by_the_same_command(ok: Callable, program: Callable) -> None:
     train = ["train", "digits", "--method", "gong", "--preset", "smoke", "--no-progress"]
     done = ok(*train, "--attack", "cw", "--set", "attacked_images=20", "--out", "new")
-    assert re.search(r"359 test images: accuracy 0\.\d{4}, flagged 0\.\d{4} where 0.05 was asked for", done.text)
+    assert re.search(r"98 selection images: accuracy 0\.\d{4}, flagged 0\.\d{4} where 0.05 was asked for", done.text)
     made = tl.load("new")
     assert (made.method, made.trained_with, made.card["training"]["attacked_images"]) == ("gong", "cw", 20)
     for more, line in (

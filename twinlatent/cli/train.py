@@ -87,12 +87,14 @@ def train(
 
 
 def first_look(made: "CalibratedDetector", split: "tl.data.Split") -> str:
-    """Accuracy and flagged share of test images, in a line."""
+    """Accuracy and flagged share in a line: of selection images where there are any, so that test images stay unseen."""
     fpr = max(0.05, made.calibration.finest_fpr)
-    verdict = made.detect(split.test.images, fpr)
-    accuracy = (verdict.label == split.test.labels).double().mean().item()
+    part = "selection" if "selection" in split.parts else "test"
+    images = split.selection if part == "selection" else split.test
+    verdict = made.detect(images.images, fpr)
+    accuracy = (verdict.label == images.labels).double().mean().item()
     flagged = verdict.adversarial.double().mean().item()
-    return (f"{len(split.test)} test images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked "
+    return (f"{len(images)} {part} images: accuracy {accuracy:.4f}, flagged {flagged:.4f} where {fpr:.4g} was asked "
             "for")  # fmt: skip
 
 
