@@ -314,4 +314,4 @@ def test_a_robust_detector_may_begin_with_a_certified_one(data: str) -> None:
     asked = certified.evaluation.epsilon or 0.3
     bound, search = certified.game_settings().bound, robust.game_settings().adversary
     assert bound.epsilon >= asked <= search.epsilon
-    assert certified.augment == robust.augment == shipped(data).augment
+    assert certified.augment == robust.augment
