@@ -87,7 +87,7 @@ def train(
 
 
 def first_look(made: "CalibratedDetector", split: "tl.data.Split") -> str:
-    """Accuracy and flagged share in a line: of selection images where there are any, so that test images stay unseen."""
+    """Accuracy and flagged share in a line: of selection images where there are any; test images stay unseen."""
     fpr = max(0.05, made.calibration.finest_fpr)
     part = "selection" if "selection" in split.parts else "test"
     images = split.selection if part == "selection" else split.test
