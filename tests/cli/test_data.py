@@ -85,7 +85,7 @@ def test_photographs_become_a_set_like_any_other(photos: Path, ok: Callable, tmp
         in ok("data", "show", "pets").text
     )
     run = tmp_path / "run"
-    assert "12 test images" in ok("train", "pets", "--preset", "smoke", "--out", run, "--no-progress").text
+    assert "3 selection images" in ok("train", "pets", "--preset", "smoke", "--out", run, "--no-progress").text
     assert tl.load(run).card["data"]["name"] == "pets"
     assert "success" in ok("attack", run, "--suite", "quick", "--steps", 1, "--images", 2, "--fpr", 0.1,
                            "--save", "a.npz", "--no-progress").text  # fmt: skip
