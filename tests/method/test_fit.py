@@ -14,6 +14,7 @@ from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.detector import Detector, DetectorSettings
 from twinlatent.method.fit import DETECTOR_FILE, SETTINGS_FILE, fit, fit_split
 from twinlatent.method.game_state import GameSettings
+from twinlatent.recipes import shipped
 from twinlatent.zoo import load
 
 TINY = GameSettings(
@@ -215,3 +216,6 @@ def test_a_start_may_not_have_learnt_what_is_held_out(digits: Split) -> None:
         fit_split(turned, preset="certified", settings=settings, start=begun, progress=False)
     with pytest.raises(TwinlatentError, match="recipe digits-robust goes on from a trained detector"):
         fit_split(digits, preset="robust", progress=False)
+    settings = shipped("digits-robust").game_settings()
+    gently = settings.model_copy(update={"rounds": 2, "warm": 0.5, "ramp": 0.5})
+    assert fit_split(digits, preset="robust", settings=gently, progress=False).card.get("start") is None

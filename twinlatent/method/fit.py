@@ -111,8 +111,8 @@ def fit_split(
         TwinlatentError: as `fit`; or a start that has other networks.
     """
     asked = recipe_of(split, preset, recipe)
-    _check_start(asked.name, asked.purpose, start, split)
     settings, detector = settings or asked.game_settings(), detector or asked.detector
+    _check_start(asked.name, asked.purpose, settings, start, split)
     place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
     folder = file_path("folder", folder) if folder is not None else None
@@ -132,10 +132,10 @@ def fit_split(
     return made
 
 
-def _check_start(recipe: str, purpose: str, start: Detector | None, split: Split) -> None:
-    """Refuse a start that learnt images which are held out here, and to do without one where a recipe needs it."""
+def _check_start(recipe: str, purpose: str, settings: GameSettings, start: Detector | None, split: Split) -> None:
+    """Refuse a start that learnt images held out here, and none where a recipe attacks in full at once."""
     if start is None:
-        if purpose == "robust":
+        if purpose == "robust" and not settings.warm + settings.ramp:
             raise TwinlatentError(f"recipe {recipe} goes on from a trained detector; give it (train --start, start=), "
                                   "or choose the preset certified")  # fmt: skip
         return
