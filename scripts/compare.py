@@ -4,7 +4,8 @@ python scripts/compare.py mnist results/floors-mnist.json ours=runs/mnist-robust
 
 Each detector is attacked on the same test images with the suite `standard`, at each radius, with the threshold from its
 own calibration images; a detector of ours is certified on the same images too. The file is written after each
-detector and radius; what is there already, and was made from the same detector file, is left alone.
+detector and radius. What is there already is left alone, if it is of the same detector file, images and steps; other
+numbers of that name are measured anew.
 """
 
 import time
@@ -26,8 +27,9 @@ from twinlatent.provenance import provenance
 
 FPR = 0.05
 COMPARED = "compared: "
-"""Begins the budget of a record, which has the detector's name, and the fingerprint of its file, after it."""
-FILE = ", file "
+"""Begins the budget of a record, which has the detector's name after it."""
+MADE = " by: "
+"""Parts that name from what the numbers rest on: the detector's file, the images and the steps."""
 
 
 def benign(detector: CalibratedDetector, split: Split, budget: str) -> list[Record]:
@@ -44,20 +46,18 @@ def attacked(
     detector: CalibratedDetector,
     split: Split,
     drawn: LabelledImages,
-    epsilon: float,
+    settings: WhiteBoxSettings,
     budget: str,
     folder: Path,
-    steps: int | None,
 ) -> list[Record]:
     """SR@5 of the worst attack at a radius, and the certified one of a detector of ours."""
-    settings = WhiteBoxSettings(epsilon=epsilon, fpr=FPR, images=len(drawn), steps=steps, remaining_only=True)
     substitute = train_substitute(split, folder=folder).network
-    kept = folder / f"{detector.fingerprint[:12]}-{epsilon:g}"
+    kept = folder / f"{detector.fingerprint[:12]}-{settings.epsilon:g}-{settings.images}-{settings.steps}"
     run = attack_detector(detector, split, settings, drawn=drawn, substitute=substitute, folder=kept)
     found = [record.model_copy(update={"budget": budget}) for record in run.records if record.attack == WORST]
     if isinstance(detector, tl.Detector):
         origin, began = provenance(), time.monotonic()
-        proved = certified_rows(holds_at(detector, drawn, [Point(epsilon, FPR)]), detector.score, budget)
+        proved = certified_rows(holds_at(detector, drawn, [Point(settings.epsilon, FPR)]), detector.score, budget)
         found += records_of(proved, detector, split, 0, time.monotonic() - began, origin)
     return found
 
@@ -77,15 +77,17 @@ def main(
     for said in models:
         name, _, place = said.partition("=")
         detector = tl.load(place)
-        budget = f"{COMPARED}{name}{FILE}{detector.fingerprint[:12]}"
+        called = f"{COMPARED}{name}{MADE}"
+        budget = f"{called}{detector.fingerprint[:12]}, {images} images, {steps or 'usual'} steps"
         before = list(read_records(out)) if out.exists() else []
-        before = [r for r in before if r.budget == budget or r.budget.partition(FILE)[0] != f"{COMPARED}{name}"]
+        before = [r for r in before if r.budget == budget or not r.budget.startswith(called)]
         if not any(r.budget == budget for r in before):
             write_records(out, before := before + benign(detector, split, budget))
         for radius in epsilon:
             if not any((r.budget, r.epsilon) == (budget, radius) for r in before):
                 print(f"# {name}, ε {radius:g}", flush=True)
-                before += attacked(detector, split, drawn, radius, budget, folder, steps)
+                asked = WhiteBoxSettings(epsilon=radius, fpr=FPR, images=images, steps=steps, remaining_only=True)
+                before += attacked(detector, split, drawn, asked, budget, folder)
                 write_records(out, before)
 
 

@@ -278,9 +278,9 @@ def compared(data: str) -> Iterator[str]:
         own = [r for r in records if r.budget == budget]
         wins = [find(own, metric="sr@5", attack=WORST, epsilon=e) for e in radii]
         proofs = [find(own, metric=CERTIFIED, epsilon=e) for e in radii]
-        name = budget.removeprefix("compared: ").partition(", file ")[0]
+        name = budget.removeprefix("compared: ").partition(" by: ")[0]
         benign = (short(find(own, metric=metric)) for metric in ("accuracy", "fpr"))
-        yield row(name, *benign, *map(between, wins), *map(short, proofs), next(r.n for r in wins if r))
+        yield row(name, *benign, *map(between, wins), *map(short, proofs), next((r.n for r in wins if r), ""))
 
 
 def calibration() -> Iterator[str]:

@@ -22,7 +22,7 @@ def script(fewer_steps: Callable, monkeypatch: pytest.MonkeyPatch) -> ModuleType
 
 
 def of(records: list[Record], name: str, metric: str) -> list[Record]:
-    return [r for r in records if r.metric == metric and r.budget.startswith(f"compared: {name},")]
+    return [r for r in records if r.metric == metric and r.budget.startswith(f"compared: {name} by: ")]
 
 
 def test_it_measures_each_once_and_anew_when_its_file_is_another(
@@ -46,6 +46,9 @@ def test_it_measures_each_once_and_anew_when_its_file_is_another(
     again = list(read_records(out))
     assert again[: len(records)] == records
     assert len(again) == 2 * len(records)
+
+    script.main("digits", out, [f"first={first}"], **(asked | {"images": 3}))
+    assert {r.n for r in of(list(read_records(out)), "first", "sr@5")} == {3}
 
     trained_detector.save(first)
     script.main("digits", out, [f"first={first}"], **asked)
