@@ -26,9 +26,14 @@ def of(records: list[Record], name: str, metric: str) -> list[Record]:
 
 
 def test_it_measures_each_once_and_anew_when_its_file_is_another(
-    script: ModuleType, digits: Split, hardened: Callable[[str], Detector], trained_detector: Detector, tmp_path: Path
+    script: ModuleType,
+    digits: Split,
+    hardened: Callable[[str], Detector],
+    trained_detector: Detector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first, out = tmp_path / "first.safetensors", tmp_path / "out.json"
+    first, out = tmp_path / "first.safetensors", tmp_path / "floors-digits.json"
     hardened("d(16) | z(2,2)").save(first)
     asked = {"epsilon": [0.05], "images": 2, "steps": 2, "folder": tmp_path / "kept"}
     script.main("digits", out, [f"first={first}"], **asked)
@@ -55,3 +60,11 @@ def test_it_measures_each_once_and_anew_when_its_file_is_another(
     (other,) = of(list(read_records(out)), "first", "accuracy")
     assert other.budget != accuracy.budget
     assert of(list(read_records(out)), "second", "accuracy") == of(again, "second", "accuracy")
+
+    monkeypatch.setattr(tables := importlib.import_module("tables"), "RESULTS", tmp_path)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.compared("digits")]
+    shown = {line[0]: line[1:] for line in lines[2:]}
+    assert set(shown) == {"first", "second"}
+    assert shown["second"][0] == f"{accuracy.value:.3f}".removeprefix("0")
+    assert shown["second"][-2] == f"{ceilings[0].value:.3f}".removeprefix("0")
+    assert shown["second"][-1] == "2"
