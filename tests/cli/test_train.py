@@ -87,10 +87,11 @@ def test_the_card_says_how_it_was_trained(trained: Path, detector: Detector) -> 
 def test_options_of_a_training_arrive(training: list[str], ok: Callable) -> None:
     changes = sets(["rounds=2", "adversary.epsilon=0.35", "loss.margin=3"])
     ok(*training, "--out", "new", *changes, "--label-rule", "nearest_mean", "--score", "joint", "--seed", "7",
-       "--threads", "1", "--device", "cpu")  # fmt: skip
+       "--thresholds", "together", "--threads", "1", "--device", "cpu")  # fmt: skip
     assert torch.get_num_threads() == 1
     made = tl.load("new")
     assert (made.settings.label_rule, made.settings.score, made.card["seed"]) == ("nearest_mean", "joint", 7)
+    assert made.settings.thresholds == made.card["recipe"]["detector"]["thresholds"] == "together"
     settings = made.card["training"]
     assert (settings["adversary"]["epsilon"], settings["loss"]["margin"], settings["rounds"]) == (0.35, 3.0, 2)
 
@@ -103,7 +104,10 @@ def test_baselines_are_trained_used_and_refused_by_the_same_command(ok: Callable
     assert (made.method, made.trained_with, made.card["training"]["attacked_images"]) == ("gong", "cw", 20)
     for more, line in (
         (["--attack", "pgd"], "gong is not trained with 'pgd'; choose from mim, cw"),
-        (["--score", "joint"], "gong has a label rule and scores of its own; leave --label-rule and --score out"),
+        (
+            ["--score", "joint"],
+            "gong has a label rule, scores and thresholds of its own; leave --label-rule, --score and --thresholds out",
+        ),
     ):
         failed = program(*train, *more, "--out", "other")
         assert failed.refusal == line

@@ -258,3 +258,29 @@ def test_a_class_that_is_never_predicted_has_no_scores_of_its_own() -> None:
 def test_calibration_needs_images() -> None:
     with pytest.raises(TwinlatentError, match="0 calibration images"):
         calibrate(torch.zeros(0), torch.zeros(0, dtype=torch.int64), 3)
+
+
+# --- all classes together -------------------------------------------------------------------------------------------
+
+
+def test_together_all_classes_have_the_threshold_and_the_p_values_of_one(pools: list[Tensor]) -> None:
+    calibration, suspicion = Calibration(pools, together=True), candidates(pools)
+    all_ = one_class(torch.cat(tuple(pools)))
+    for rate in map(float, FINE_RATES):
+        assert calibration.thresholds(rate).tolist() == [all_.thresholds(rate).item()] * len(pools)
+        for label in range(len(pools)):
+            p = calibration.p_values(suspicion, torch.full((len(suspicion),), label), rate)
+            assert torch.equal(p, all_.p_values(suspicion, torch.zeros(len(suspicion), dtype=torch.int64), rate))
+
+
+@pytest.mark.parametrize("fpr", [Fraction(k, 14) for k in (2, 3, 4, 5, 7, 10, 13)], ids=str)
+def test_together_flags_are_as_rare_as_promised_of_all_images(fpr: Fraction) -> None:
+    """Exact, as for each class: any of seven exchangeable images may be the new one."""
+    for labels, ties in TINY_BAGS:
+        of_class, scores, n = torch.tensor(labels), torch.arange(7.0) // ties, len(labels)
+        flagged = 0
+        for new in range(n):
+            rest = torch.arange(n) != new
+            level = calibrate(scores[rest], of_class[rest], 2, together=True).thresholds(float(fpr))[of_class[new]]
+            flagged += bool(scores[new] > level)
+        assert flagged <= fpr * n

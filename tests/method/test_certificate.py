@@ -154,6 +154,18 @@ def test_it_never_holds_again_at_a_larger_radius(detector: Detector, digits: Spl
         assert (margins[0] > margins[-1]).any()
 
 
+def test_thresholds_of_all_classes_together_are_those_that_count(detector: Detector, digits: Split) -> None:
+    together = detector.using(thresholds="together")
+    images, labels = digits.test.images[:60], digits.test.labels[:60]
+    found = tl.certify(together, images, labels, 0.02, 0.1)
+    said = together.detect(images, 0.1)
+    assert not (found.holds & (said.label != labels) & ~said.adversarial).any()
+    own = tl.certify(detector, images, labels, 0.02, 0.1)
+    level = together.calibration.thresholds(0.1)[0].double() - detector.calibration.thresholds(0.1).double()
+    assert not torch.equal(found.margin, own.margin)
+    assert ((found.margin - own.margin).abs() <= level.abs().max() + 1e-9).all()
+
+
 def test_it_holds_more_often_where_more_is_flagged(detector: Detector, digits: Split) -> None:
     images, labels = digits.test.images[FEW], digits.test.labels[FEW]
     for one in every_setting(detector):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from twinlatent.attacks import pgd
 from twinlatent.data import LabelledImages, Split
+from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import CHUNK, Verdict
 from twinlatent.method.checkpoints import load_tensors, save_tensors
@@ -123,9 +124,32 @@ def test_the_default_settings_are_used(trained_detector: Detector, digits: Split
     assert trained_detector.settings == settings
 
 
-@pytest.mark.parametrize("wrong", [{"label_rule": "best"}, {"score": "high"}])
+def test_together_all_classes_share_a_threshold(trained_detector: Detector, digits: Split, tmp_path: Path) -> None:
+    together = trained_detector.using(thresholds="together")
+    levels, own = (each.calibration.thresholds(0.05) for each in (together, trained_detector))
+    assert len(levels.unique()) == 1 < len(own.unique())
+    flagged, apart = (each.detect(digits.calibration.images, 0.05) for each in (together, trained_detector))
+    assert torch.equal(flagged.suspicion, apart.suspicion)
+    assert not torch.equal(flagged.adversarial, apart.adversarial)
+    assert torch.equal(flagged.adversarial, flagged.p_value <= 0.05)
+    assert torch.equal(together.bounds(0.05).thresholds[0.05], levels)
+    together.save(tmp_path / "d.safetensors")
+    assert torch.equal(Detector.load(tmp_path / "d.safetensors").calibration.thresholds(0.05), levels)
+    assert together.using(score="joint").calibration.together
+
+
+def test_a_detector_with_thresholds_of_its_classes_is_known_by_what_it_was_before(trained_detector: Detector) -> None:
+    """Work that was begun with a file of before there was a choice goes on."""
+    before = type("DetectorSettings", (), {"__repr__": lambda _: "DetectorSettings(label_rule='ratio', score='ratio')"})
+    assert (trained_detector.label_rule, trained_detector.score) == ("ratio", "ratio")
+    parts = (before(), trained_detector.encoders, trained_detector.class_means, trained_detector.benign)
+    assert trained_detector.fingerprint == digest(list(parts))
+    assert trained_detector.using(thresholds="together").fingerprint != trained_detector.fingerprint
+
+
+@pytest.mark.parametrize("wrong", [{"label_rule": "best"}, {"score": "high"}, {"thresholds": "one"}])
 def test_unknown_rules_and_scores_are_refused(trained_detector: Detector, wrong: dict[str, str]) -> None:
-    with pytest.raises(TwinlatentError, match="unknown; rules are nearest_mean"):
+    with pytest.raises(TwinlatentError, match=f"setting {next(iter(wrong))} = .*choose from"):
         trained_detector.using(**wrong)
     with pytest.raises(ValueError, match="validation error"):
         DetectorSettings(**wrong)

@@ -54,6 +54,7 @@ def attack(
     force: Force = False,
     label_rule: Overruled = None,
     score: Overruled = None,
+    thresholds: Overruled = None,
     size: Size = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -78,7 +79,7 @@ def attack(
     settings = checked(lambda: WhiteBoxSettings(**asked))
     check_device(device)
     refuse_records(records, force)
-    detector = loaded(model, label_rule, score).to(device)
+    detector = loaded(model, label_rule, score, thresholds).to(device)
     split = split_of(detector, data, size=size, progress=progress, say=say_aside)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})

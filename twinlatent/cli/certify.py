@@ -40,6 +40,7 @@ def certify(
     force: Force = False,
     label_rule: Overruled = None,
     score: Overruled = None,
+    thresholds: Overruled = None,
     size: Size = None,
     threads: Threads = None,
     seed: Seed = 0,
@@ -70,7 +71,7 @@ def certify(
     }
     settings = checked(lambda: CertifySettings.model_validate(asked))
     refuse_records(records, force)
-    detector = loaded(model, label_rule, score)
+    detector = loaded(model, label_rule, score, thresholds)
     split = split_of(detector, data, size=size, progress=progress, say=say_aside)
     if not epsilons:
         usual = EvaluationSettings().for_images(split, detector.card).epsilon or EPSILON

@@ -60,6 +60,7 @@ def evaluate(
     steps: Steps = None,
     label_rule: Overruled = None,
     score: Overruled = None,
+    thresholds: Overruled = None,
     size: Size = None,
     shared: Annotated[
         Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")
@@ -85,7 +86,7 @@ def evaluate(
 
     set_threads(threads)
     check_device(device)
-    detector = loaded(model, label_rule, score).to(device)
+    detector = loaded(model, label_rule, score, thresholds).to(device)
     split = split_of(detector, data, size=size, progress=progress, say=say_aside)
     if max(images or 0, blackbox_images or 0) > len(split.test):
         asked_for = max(images or 0, blackbox_images or 0)

@@ -42,16 +42,20 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def loaded(model: str, label_rule: str | None, score: str | None) -> "CalibratedDetector":
-    """The detector, under another label rule or score if one is asked for."""
+def loaded(
+    model: str, label_rule: str | None, score: str | None, thresholds: str | None = None
+) -> "CalibratedDetector":
+    """The detector, under another label rule, score or kind of thresholds if one is asked for."""
     import twinlatent as tl
-    from twinlatent.settings import checked
 
     detector = tl.load(model)
-    if label_rule is not None:
-        if not isinstance(detector, tl.Detector):
+    if not isinstance(detector, tl.Detector):
+        if label_rule is not None:
             raise TwinlatentError(f"label rule {label_rule!r}: {model} has the rule {detector.label_rule} alone")
-        detector = detector.using(label_rule=checked(lambda: tl.DetectorSettings(label_rule=label_rule)).label_rule)
+        if thresholds is not None:
+            raise TwinlatentError(f"thresholds {thresholds!r}: {model} has one for each class; leave them out")
+    else:
+        detector = detector.using(label_rule=label_rule, thresholds=thresholds)  # type: ignore[arg-type]
     return detector if score is None else detector.with_score(score)
 
 

@@ -35,6 +35,7 @@ def train(
     change: Change = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
+    thresholds: Annotated[str | None, typer.Option(help="each_class, or together: one for all classes.")] = None,
     size: Size = None,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted training in --out.")] = False,
     force: Force = False,
@@ -50,8 +51,9 @@ def train(
     from twinlatent.settings import as_toml, override
 
     set_threads(threads)
-    if method != OURS and (label_rule or score):
-        raise TwinlatentError(f"{method} has a label rule and scores of its own; leave --label-rule and --score out")
+    if method != OURS and (label_rule or score or thresholds):
+        raise TwinlatentError(f"{method} has a label rule, scores and thresholds of its own; leave --label-rule, "
+                              "--score and --thresholds out")  # fmt: skip
     if method != OURS and start:
         raise TwinlatentError(f"{method} begins with fresh weights; leave --start out")
     split = tl.data.load(data, seed=seed, size=size, progress=progress)
@@ -69,7 +71,7 @@ def train(
         made: CalibratedDetector
         if method == OURS:
             settings = override(chosen.game_settings(attack), change or [])
-            detector = detector_settings(chosen.detector, label_rule, score)
+            detector = detector_settings(chosen.detector, label_rule, score, thresholds)
             effective = chosen.for_game(settings, detector)
             begun = None if start is None else load_ours(start)
             made = tl.fit_split(split, settings=settings, detector=detector, start=begun, **keep)  # type: ignore[arg-type]
@@ -110,9 +112,11 @@ def load_ours(name: str) -> "tl.Detector":
     return found
 
 
-def detector_settings(own: "tl.DetectorSettings", label_rule: str | None, score: str | None) -> "tl.DetectorSettings":
+def detector_settings(
+    own: "tl.DetectorSettings", label_rule: str | None, score: str | None, thresholds: str | None
+) -> "tl.DetectorSettings":
     """`own` with what was asked for on the command line."""
     from twinlatent.settings import checked
 
-    asked = {"label_rule": label_rule, "score": score}
+    asked = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
     return checked(lambda: tl.DetectorSettings(**own.model_dump() | {k: v for k, v in asked.items() if v is not None}))

@@ -37,10 +37,12 @@ class Verdict:
     Attributes:
         label: int64 (n,), predicted class ŷ.
         adversarial: bool (n,), whether the suspicion passes the threshold of ŷ.
-        suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class.
-        p_value: float32 (n,) in (0, 1], at most the asked rate where `adversarial`. Conformal: (1 + k) / (1 + m), k of
-            the m benign calibration images of ŷ being at least as suspicious. Where m is too small for the asked rate
-            and k is 0, the images of all classes are compared with; see `Calibration` for what either promises.
+        suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class, and between classes
+            where they are calibrated together.
+        p_value: float32 (n,) in (0, 1], at most the asked rate where `adversarial`. Conformal: (1 + k) / (1 + m), k
+            of the m benign calibration images of ŷ being at least as suspicious, or of all classes together. Where m is
+            too small for the asked rate and k is 0, the images of all classes are compared with; see `Calibration` for
+            what either promises.
     """
 
     label: Tensor
@@ -100,13 +102,14 @@ class CalibratedDetector(ABC):
         benign: BenignAnswers,
         card: Mapping[str, Any],
         seen: Seen | None,
+        together: bool = False,
     ) -> None:
         self.class_names = class_names
         self.image_shape = image_shape
         self.card = dict(card)
         self.seen = seen
         self._answers = benign
-        self._calibration = calibrate(benign.suspicion, benign.labels, len(class_names))
+        self._calibration = calibrate(benign.suspicion, benign.labels, len(class_names), together=together)
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Operating points: quantiles and conformal p-values of benign suspicion, by predicted class.
+"""Operating points: quantiles and conformal p-values of benign suspicion, by predicted class or of all together.
 
 Letters: C classes, n_c benign scores of the predicted class c, N of all classes together, a a false-positive rate.
 """
@@ -18,9 +18,11 @@ from twinlatent.errors import TwinlatentError
 class Calibration:
     """Benign suspicion by predicted class, held out from training.
 
-    A class tells the rate a by its own scores if it has enough of them, 1 / (n_c + 1) ≤ a. Of a class that does not, an
-    image is flagged if it is more suspicious than all scores of the class and, among the scores of all classes, has
-    p ≤ a. So thresholds never fall when the rate does: what is flagged at a rate is flagged at every larger one.
+    Where all classes are judged together, there is one threshold, and P(flagged) ≤ a of all images, whatever is
+    predicted. Else each class has its own. A class tells the rate a by its own scores if it has enough of them, 1 /
+    (n_c + 1) ≤ a. Of a class that does not, an image is flagged if it is more suspicious than all scores of the class
+    and, among the scores of all classes, has p ≤ a. So thresholds never fall when the rate does: what is flagged at a
+    rate is flagged at every larger one.
 
     What that promises of a benign image that is exchangeable with the calibration images (Vovk et al. 2005): of a class
     that tells a, P(flagged | ŷ = c) ≤ a. Of one that does not, only P(flagged | ŷ = c) ≤ 1 / (n_c + 1), which is more
@@ -30,9 +32,11 @@ class Calibration:
 
     Attributes:
         scores: one ascending float32 (n_c,) a class, n_c at least 0.
+        together: whether suspicion is compared with that of all classes.
     """
 
     scores: Sequence[Tensor]
+    together: bool = False
 
     @cached_property
     def pooled(self) -> Tensor:
@@ -42,9 +46,10 @@ class Calibration:
     def p_values(self, suspicion: Tensor, labels: Tensor, fpr: float) -> Tensor:
         """Conformal p-value of each image, in (0, 1], which is at most `fpr` where the image is flagged and only there.
 
-        It is (1 + #{scores of ŷ ≥ s}) / (n_ŷ + 1). Where ŷ does not tell `fpr` by its own scores and all of them are
-        smaller than s, it is the smaller of that, 1 / (n_ŷ + 1), and the p-value among the scores of all classes. So it
-        depends on `fpr` in one way: below 1 / (n_ŷ + 1) it goes on only if a finer rate is asked.
+        It is (1 + #{scores of ŷ ≥ s}) / (n_ŷ + 1), or of all classes together the same of all scores. Where ŷ does not
+        tell `fpr` by its own scores and all of them are smaller than s, it is the smaller of that, 1 / (n_ŷ + 1), and
+        the p-value among the scores of all classes. So it depends on `fpr` in one way: below 1 / (n_ŷ + 1) it goes on
+        only if a finer rate is asked.
 
         P(p ≤ a) is at most what `Calibration` promises of P(flagged) at the rate a.
 
@@ -57,6 +62,8 @@ class Calibration:
             TwinlatentError: as `check`.
         """
         self.check(fpr)
+        if self.together:
+            return _p_values(self.pooled, suspicion)
         p = torch.ones_like(suspicion, dtype=torch.float32)
         for label, scores in enumerate(self.scores):
             mine = labels == label
@@ -77,6 +84,8 @@ class Calibration:
         return torch.stack([self._threshold(scores, fpr) for scores in self.scores])
 
     def _threshold(self, scores: Tensor, fpr: float) -> Tensor:
+        if self.together:
+            return _quantile(self.pooled, fpr)
         if _tells(scores, fpr):
             return _quantile(scores, fpr)
         return torch.cat([scores[-1:], _quantile(self.pooled, fpr)[None]]).max()
@@ -99,17 +108,19 @@ class Calibration:
         return 1 / (1 + len(self.pooled))
 
 
-def calibrate(suspicion: Tensor, labels: Tensor, classes: int) -> Calibration:
+def calibrate(suspicion: Tensor, labels: Tensor, classes: int, *, together: bool = False) -> Calibration:
     """Sort benign suspicion by predicted class.
 
     Args:
         suspicion: float (n,), at the predicted label, n at least 1.
         labels: int64 (n,), predicted.
         classes: C.
+        together: see `Calibration`.
     """
     if not len(suspicion):
         raise TwinlatentError("0 calibration images; give benign images that were held out from training")
-    return Calibration([suspicion[labels == label].float().cpu().sort().values for label in range(classes)])
+    own = [suspicion[labels == label].float().cpu().sort().values for label in range(classes)]
+    return Calibration(own, together)
 
 
 def _allowed(scores: Tensor, fpr: float) -> int:

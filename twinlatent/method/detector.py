@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from twinlatent.data import LabelledImages
@@ -27,8 +27,9 @@ from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.plans import plan as network_plan
-from twinlatent.method.scores import LabelRule, Score, label_logits, levels_of, suspicion_of
+from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
 from twinlatent.outputs import Outputs, at_label
+from twinlatent.settings import checked
 from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
 
 
@@ -43,6 +44,9 @@ class DetectorSettings(BaseModel):
     score: Score = "ratio"
     """`vulnerable`: log P_v^ŷ (the paper); `joint`: also high where log P_r^ŷ is unusually low for ŷ; `ratio`:
     log P_v^ŷ − log P_r^ŷ."""
+    thresholds: Thresholds = Field("each_class", repr=False)
+    """`each_class`: suspicion is compared with that of benign images that are predicted as the same class (the paper);
+    `together`: with that of all, which leaves an attacker no class that is easier to pass than it need be."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ class Detector(CalibratedDetector):
         of_label = self.levels[:, table.labels]
         suspicion = suspicion_of(self.settings.score, table.robust, table.vulnerable, of_label)
         answers = BenignAnswers(table.labels, suspicion, table.robust)
-        super().__init__(class_names, encoders.plan.input_shape, answers, card or {}, seen)
+        together = self.settings.thresholds == "together"
+        super().__init__(class_names, encoders.plan.input_shape, answers, card or {}, seen, together)
 
     @property
     def method(self) -> str:
@@ -124,7 +129,8 @@ class Detector(CalibratedDetector):
 
     @property
     def _decisive(self) -> tuple[Any, ...]:
-        return self.settings, self.encoders, self.class_means, self.benign
+        parts = self.settings, self.encoders, self.class_means, self.benign
+        return (*parts, "together") if self.calibration.together else parts  # else as before there was a choice
 
     @fresh_torch()
     def to(self, device: Device) -> "Detector":
@@ -176,13 +182,18 @@ class Detector(CalibratedDetector):
                 f"{path} does not hold a detector of this version; save it again ({reason})"
             ) from error
 
-    def using(self, *, label_rule: LabelRule | None = None, score: Score | None = None) -> "Detector":
-        """The same encoders and calibration images under another label rule or score."""
-        rule, score = label_rule or self.settings.label_rule, score or self.settings.score
-        if rule not in get_args(LabelRule) or score not in get_args(Score):
-            raise TwinlatentError(f"label rule {rule!r} or score {score!r} is unknown; rules are "
-                                  f"{', '.join(get_args(LabelRule))}, scores {', '.join(get_args(Score))}")  # fmt: skip
-        settings = DetectorSettings(label_rule=rule, score=score)
+    def using(
+        self,
+        *,
+        label_rule: LabelRule | None = None,
+        score: Score | None = None,
+        thresholds: Thresholds | None = None,
+    ) -> "Detector":
+        """The same encoders and calibration images under another label rule, score, or kind of thresholds."""
+        asked = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
+        settings = checked(
+            lambda: DetectorSettings(**self.settings.model_dump() | {k: v for k, v in asked.items() if v is not None})
+        )
         return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card, self.seen)
 
     def with_score(self, score: str) -> "Detector":

@@ -12,6 +12,7 @@ from twinlatent.method.calibrated import mean_by_label
 
 LabelRule = Literal["nearest_mean", "density", "ratio"]
 Score = Literal["vulnerable", "joint", "ratio"]
+Thresholds = Literal["each_class", "together"]
 
 
 def label_logits(rule: LabelRule, robust: Tensor, vulnerable: Tensor, means: Tensor, class_means: Tensor) -> Tensor:
