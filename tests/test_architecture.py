@@ -93,6 +93,7 @@ ROOMS = (  # of the evaluation, ground first: a file imports only from its own r
     ("judges.*", "black_box.*"),
     ("white_box.*",),
     ("checks.*",),
+    ("shift.*",),
     ("settings",),
     ("judged",),
     ("whole",),

@@ -43,7 +43,7 @@ def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(
     assert {(r.epsilon, f"sr@{100 * r.asked:g}", r.score, r.n) for r in proved} == attacked
     assert run.settings is not None
     assert run.settings["certified_images"] == 9
-    assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 13
+    assert [f"  {check.name}: " in done.out for check in run.checks] == [True] * 14
     assert run.judges is not None
     assert {case.judge for case in run.judges.cases} == {"knn", "cnn", "agreement"}
     (ceiling,) = (r for r in records if r.metric == "benign_c3")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twinlatent.attacks.models import Attackable
 from twinlatent.data import Split
-from twinlatent.evaluation.checks import check_certificate, run_checks
+from twinlatent.evaluation.checks import NO_CHANGES, check_certificate, run_checks
 from twinlatent.evaluation.judges import Judges, benign_agreement, judge, own_accuracy, shows_true, train_judges
 from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.evaluation.results import WORST, JudgeReport, Report, records_of
@@ -41,7 +41,7 @@ def with_white_box(
     """The report of a black box, with what attacks on the detector itself did, checks of that, and judges.
 
     Args:
-        report: of the black box.
+        report: of the black box, and of mild changes with their check where they were measured.
         detector: that is attacked.
         split: its data set, fitted to it.
         plan: of the attacks.
@@ -60,8 +60,9 @@ def with_white_box(
         rows = box.rows(plan, detector.score, ceiling, judges.origin)
         made = records_of(rows, detector, split, seed, seconds(), origin)
         certificate = check_certificate(box.settled, box.beyond(plan.main), box.proofs[0].undecided)
+        mild = next(iter(report.checks), NO_CHANGES)
         checks = run_checks(detector, box.drawn, main.result, settings=plan.main, by_epsilon=box.by_epsilon,
-                            benign=split.test.images, certificate=certificate, seed=seed,
+                            benign=split.test.images, certificate=certificate, mild=mild, seed=seed,
                             progress=progress)  # fmt: skip
         single = [record for record in main.records if record.attack != WORST]
         return replace(

@@ -24,6 +24,8 @@ from twinlatent.settings import check_names, checked
 Radius = Annotated[FiniteFloat, Field(gt=0, le=1)]
 IMAGES, SUBSET = 1000, 100
 """Test images to attack at the main point, and at all others."""
+SHIFTED = 1000
+"""Test images to change mildly: some 20 seconds of one core for the detectors of MNIST that ship."""
 CERTIFIED = 10_000
 """Test images to certify at the main radius: some 20 seconds of one core for the detectors of MNIST that ship."""
 EPSILON = 0.3
@@ -44,6 +46,7 @@ class EvaluationSettings(BaseModel):
         subset: so many of them for everything else: other radii and rates, C1 and C2, pictures.
         certified_images: so many test images are certified at the main radius, all if there are fewer; the attacked
             ones alone if nothing is proved of these.
+        shift_images: so many test images are changed mildly, all if there are fewer; 0 leaves that out.
         epsilon: L∞ radius of all attacks; None: that of the recipe for these images, or if it has none the paper's own
             radii in the black box and 0.3 at the main point.
         fpr: false-positive rate of the main point.
@@ -67,6 +70,7 @@ class EvaluationSettings(BaseModel):
     images: Annotated[int, Field(ge=1)] = IMAGES
     subset: Annotated[int, Field(ge=1)] = SUBSET
     certified_images: Annotated[int, Field(ge=1)] = CERTIFIED
+    shift_images: Annotated[int, Field(ge=0)] = SHIFTED
     epsilon: Radius | None = None
     fpr: float = 0.05
     radii: tuple[Radius, ...] = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
@@ -140,6 +144,7 @@ class Asked(TypedDict, total=False):
     images: int
     subset: int
     certified_images: int
+    shift_images: int
     epsilon: float | None
     fpr: float
     radii: Sequence[float]

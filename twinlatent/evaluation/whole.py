@@ -13,6 +13,7 @@ from twinlatent.evaluation.judged import with_white_box
 from twinlatent.evaluation.protocol import OwnAttack, fitted, try_attacks
 from twinlatent.evaluation.results import Report
 from twinlatent.evaluation.settings import EvaluationSettings
+from twinlatent.evaluation.shift import measure_shift
 from twinlatent.method.calibrated import CalibratedDetector
 
 
@@ -51,6 +52,10 @@ def evaluate_all(
     kept = shared and shared / f"{called.replace(' ', '-')}-{attacked}"
     report = evaluate_blackbox(detector, split, budgets=budgets, budget=called, images=attacked, seed=settings.seed,
                                title=title, substitutes=substitutes, folder=kept, progress=progress)  # fmt: skip
+    if settings.shift_images:
+        shifted = measure_shift(detector, split, images=settings.shift_images, fpr=settings.fpr, seed=settings.seed,
+                                progress=progress)  # fmt: skip
+        report = shifted.added_to(report)
     if settings.suite == "none":
         return report
     mine = copy.deepcopy(substitutes[0].network).to(detector.device)

@@ -29,6 +29,7 @@ CHECKS = {
     "threshold": "as many benign images are flagged as was promised",
     "counts": "enough images stand behind every rate",
     "certificate": "no attack wins an image of which it is proved that none can",
+    "mild-changes": "benign images that are mildly changed are flagged hardly more often",
 }
 """What each check asks for."""
 JUDGE_NAMES = {

@@ -175,6 +175,13 @@ CASES: dict[str, list[tuple[Status, Callable[[], Check]]]] = {
         ("skip", lambda: checks.check_certificate([], None, "no bound is known for gong")),
         ("skip", lambda: checks.check_certificate([])),
     ],
+    "mild-changes": [
+        ("pass", lambda: checks.check_mild_changes({"blur": rate(15, N), "noise": rate(5, N)})),
+        ("warn", lambda: checks.check_mild_changes({"blur": rate(16, N), "noise": rate(5, N)})),
+        ("pass", lambda: checks.check_mild_changes({"blur": rate(30, N)}, 0.10)),
+        ("warn", lambda: checks.check_mild_changes({"blur": rate(31, N)}, 0.10)),
+        ("skip", lambda: checks.check_mild_changes({})),
+    ],
 }  # fmt: skip
 
 
@@ -183,7 +190,8 @@ def test_each_check_tells_good_from_bad(name: str) -> None:
     made = [(status, make()) for status, make in CASES[name]]
     assert [check.status for _, check in made] == [status for status, _ in made]
     assert {check.name for _, check in made} == {name}
-    assert {"pass", "warn" if name != "certificate" else "skip", "fail"} == {status for status, _ in made}
+    lacks = {"certificate": "warn", "mild-changes": "fail"}.get(name, "skip")
+    assert {"pass", "warn", "fail", "skip"} - {lacks} == {status for status, _ in made}
     assert all(re.search(r"\d|No|nothing", check.finding) and check.finding.endswith(".") for _, check in made)
 
 
@@ -200,6 +208,10 @@ def test_findings_say_what_they_rest_on() -> None:
     )
     assert "attacked 0.400 of n=100 [0.309, 0.498] > proved 0.080 of n=1000 [" in proved[4]
     assert proved[6] == "No bound is known for gong."
+    assert CASES["mild-changes"][1][1]().finding == (
+        "Where 0.05 was asked for, more than 0.15 of the benign images are flagged after blur of 2 mild changes; most "
+        "after blur: 0.160 of n=100 [0.101, 0.244]."
+    )
     lonely = checks.check_blind({"noise": first(9), "square": first(12)}, {"pgd": first(8)}).finding
     assert "4 of n=100" in lonely
     assert "noise 1, square 4" in lonely
@@ -297,6 +309,7 @@ ZERO = ("gradients", "gradient-balance", "unbounded")
 def test_a_sound_detector_passes_every_check() -> None:
     made = Case(GAUSSIAN, GAUSSIAN, HALF).checked()
     assert made.pop("certificate").finding == "No certificate was made."
+    assert made.pop("mild-changes").finding == "No mild changes were measured."
     assert {name: check.finding for name, check in made.items() if check.status != "pass"} == {}
     won = int(re.search(r"know the detector win (\d+)", made["adaptive"].finding).group(1))
     assert 20 < won < 80  # neither all nor nothing, so that the checks have something to find

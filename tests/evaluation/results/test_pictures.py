@@ -108,11 +108,15 @@ def test_a_detector_without_latents_has_no_cloud() -> None:
 
 @pytest.mark.parametrize("grid", [None, a_grid(), a_grid(1, 1)], ids=["no grid", "grid", "one image"])
 @pytest.mark.parametrize("points", [None, a_cloud(), a_cloud(1)], ids=["no points", "points", "one point"])
-def test_pictures_come_back_from_arrays(grid: PairGrid | None, points: LatentPoints | None) -> None:
-    arrays = to_arrays(grid, points)
-    assert bool(arrays) == (grid is not None or points is not None)
+@pytest.mark.parametrize("shifted", [None, a_grid(2, 3)], ids=["no changes", "changes"])
+def test_pictures_come_back_from_arrays(
+    grid: PairGrid | None, points: LatentPoints | None, shifted: PairGrid | None
+) -> None:
+    given = (grid, points, shifted)
+    arrays = to_arrays(*given)
+    assert bool(arrays) == any(part is not None for part in given)
     assert all(array.dtype != object for array in arrays.values())
-    for was, now in zip((grid, points), from_arrays(arrays), strict=True):
+    for was, now in zip(given, from_arrays(arrays), strict=True):
         assert (was is None) == (now is None)
         if was is not None:
             same(was, now)

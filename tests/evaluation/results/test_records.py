@@ -58,7 +58,7 @@ def test_a_value_must_be_a_share(value: float) -> None:
         ({"note": "hello"}, "record 1: field 'note': Extra inputs"),
         ({"low": 0.99}, r"record 1: value 0.98 lies outside its interval \[0.99, 0.99\]"),
         ({"low": None}, "record 1: low and high come together"),
-        ({"asked": 0.05}, "record 1: asked is of fpr and sr_certified alone; auc has 0.05"),
+        ({"asked": 0.05}, "record 1: asked is of fpr, sr_certified, flagged_shift alone; auc has 0.05"),
         ({"metric": "fpr", "asked": 1.0}, "record 1: field 'asked'"),
         ({"value": 1.5, "low": None, "high": None}, r"auc is a share"),
     ],

@@ -17,7 +17,7 @@ from twinlatent.evaluation.results import Check, Status
 from twinlatent.outputs import Outputs
 
 NAMES = ("gradients", "gradient-balance", "gamma", "adaptive", "iterative", "blind", "epsilon", "unbounded", "effort",
-         "determinism", "threshold", "counts", "certificate")  # fmt: skip
+         "determinism", "threshold", "counts", "certificate", "mild-changes")  # fmt: skip
 """Every check, in the order of `run_checks`."""
 TRIED = 20
 """So many images the checks' own attacks take."""
@@ -29,6 +29,8 @@ CLOSE, APART = 1e-4, 1e-2
 """Relative difference that rounding makes between an image alone and in a batch; what rounding cannot make."""
 ENOUGH, FEW = 100, 20
 """Images behind a rate: enough; too few to say anything."""
+FAR_MORE = 3
+"""Times as often as asked: mildly changed benign images may be flagged so often."""
 WITHOUT_GRADIENTS = ("noise", "transfer", "square")
 ORDER: tuple[Status, ...] = ("skip", "pass", "warn", "fail")
 
@@ -235,6 +237,28 @@ def check_certificate(
         said += f"; attacked {_share(floor)} {sign} proved {_share(ceiling)}"
     status: Status = "fail" if bool(both.any()) or above else "pass" if bool(holds.any()) else "skip"
     return _check("certificate", status, said)
+
+
+# --- honest images ------------------------------------------------------------------------------------------------
+
+
+def check_mild_changes(flagged: Mapping[str, Rate], fpr: float = 0.05) -> Check:
+    """Benign images that are mildly changed are flagged no more than `FAR_MORE` times as often as asked; else it warns.
+
+    It fails never: what it finds is of the detector, and the other numbers may be believed.
+
+    Args:
+        flagged: change → share of images that are flagged after it, at its mildest.
+        fpr: that was asked.
+    """
+    if not flagged:
+        return _check("mild-changes", "skip", "No mild changes were measured")
+    limit, most = FAR_MORE * fpr, max(flagged, key=lambda name: flagged[name].value)
+    often = [name for name, share in flagged.items() if share.value > limit]
+    return _check("mild-changes", "warn" if often else "pass",
+                  f"Where {fpr:g} was asked for, more than {limit:.2g} of the benign images are flagged after "
+                  f"{' and '.join(often) or 'none'} of {len(flagged)} mild changes; most after {most}: "
+                  f"{_share(flagged[most])}")  # fmt: skip
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------

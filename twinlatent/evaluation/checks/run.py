@@ -25,6 +25,7 @@ from twinlatent.evaluation.checks.each import (
     check_gamma,
     check_gradients,
     check_iterative,
+    check_mild_changes,
     check_threshold,
     check_unbounded,
     misclassified,
@@ -40,7 +41,7 @@ from twinlatent.progress import bar
 
 TRIED = 20
 """So many images the checks' own attacks take."""
-NO_CERTIFICATE = check_certificate(())
+NO_CERTIFICATE, NO_CHANGES = check_certificate(()), check_mild_changes({})
 
 
 def run_checks(
@@ -52,6 +53,7 @@ def run_checks(
     by_epsilon: Mapping[float, Tensor],
     benign: Tensor,
     certificate: Check = NO_CERTIFICATE,
+    mild: Check = NO_CHANGES,
     seed: int,
     progress: bool = True,
 ) -> tuple[Check, ...]:
@@ -65,6 +67,7 @@ def run_checks(
         by_epsilon: L∞ radius → bool (n,), what MIM_W wins there, the same images throughout.
         benign: all benign test images, (m, channels, H, W), which the threshold is checked on.
         certificate: what `check_certificate` says of the attacks.
+        mild: what `check_mild_changes` says of the detector.
         seed: of random starts.
         progress: whether to show a bar.
 
@@ -81,7 +84,7 @@ def run_checks(
     hits = detector.detect(benign, settings.fpr).adversarial
     flagged = rate(int(hits.sum()), len(hits))
     return checks_of(probe, attacked.labels, result, by_epsilon=by_epsilon, flagged=flagged, certificate=certificate,
-                     progress=progress)  # fmt: skip
+                     mild=mild, progress=progress)  # fmt: skip
 
 
 def checks_of(
@@ -92,6 +95,7 @@ def checks_of(
     by_epsilon: Mapping[float, Tensor],
     flagged: Rate,
     certificate: Check = NO_CERTIFICATE,
+    mild: Check = NO_CHANGES,
     progress: bool = True,
 ) -> tuple[Check, ...]:
     """`run_checks` of anything that can be attacked.
@@ -99,7 +103,7 @@ def checks_of(
     Args:
         probe: the model, and the first of the attacked images.
         labels: int64 (n,), true labels of all attacked images.
-        result, by_epsilon, certificate, progress: see `run_checks`.
+        result, by_epsilon, certificate, mild, progress: see `run_checks`.
         flagged: share of benign test images that are flagged at the threshold.
     """
     n, unchanged = len(labels), result.by_attack.get(UNCHANGED)
@@ -134,4 +138,5 @@ def checks_of(
         check_threshold(flagged, probe.fpr),
         check_counts(counts | {"benign": flagged.n}),
         certificate,
+        mild,
     )

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     )
     from twinlatent.evaluation.results.pictures import Flags, Floats, LatentPoints, Names, PairGrid
     from twinlatent.evaluation.results.records import (
+        ACCURACY_SHIFT,
         ANY,
         CERTIFIED,
+        FLAGGED_SHIFT,
         MEAN,
+        MILD,
         MISCLASSIFIED_ONLY,
+        OF_CLASS,
         UNCHANGED,
         WORST,
         Label,
@@ -58,7 +62,8 @@ else:
             ),
             "twinlatent.evaluation.results.pictures": ("Flags", "Floats", "LatentPoints", "Names", "PairGrid"),
             "twinlatent.evaluation.results.records": (
-                "ANY", "CERTIFIED", "MEAN", "MISCLASSIFIED_ONLY", "UNCHANGED", "WORST", "Label", "Metric", "Record",
+                "ACCURACY_SHIFT", "ANY", "CERTIFIED", "FLAGGED_SHIFT", "MEAN", "MILD", "MISCLASSIFIED_ONLY", "OF_CLASS",
+                "UNCHANGED", "WORST", "Label", "Metric", "Record",
                 "checked_label", "complaint", "false_alarms", "read_json", "read_records", "write_records",
             ),
             "twinlatent.evaluation.results.report": ("Report", "read_run", "write_run"),
@@ -67,10 +72,12 @@ else:
     )  # fmt: skip
 
 __all__ = [
+    "ACCURACY_SHIFT",
     "ANY",
     "CERTIFIED",
     "Check",
     "Examples",
+    "FLAGGED_SHIFT",
     "Flags",
     "Floats",
     "JudgeCase",
@@ -79,11 +86,13 @@ __all__ = [
     "Label",
     "LatentPoints",
     "MEAN",
+    "MILD",
     "MISCLASSIFIED_ONLY",
     "MODEL",
     "Metric",
     "ModelCard",
     "Names",
+    "OF_CLASS",
     "PAGE",
     "PairGrid",
     "RESULTS",

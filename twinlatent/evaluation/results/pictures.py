@@ -108,9 +108,11 @@ class LatentPoints:
                 raise TwinlatentError(f"latents_{name} has {len(values)} rows, latents_attacked {len(self.attacked)}")
 
 
-def to_arrays(grid: PairGrid | None, latents: LatentPoints | None) -> dict[str, NDArray[Any]]:
-    """Both as named arrays; empty if there is neither."""
-    parts = {"grid": grid, "latents": latents}
+def to_arrays(
+    grid: PairGrid | None, latents: LatentPoints | None, shifted: PairGrid | None = None
+) -> dict[str, NDArray[Any]]:
+    """All as named arrays; empty if there is none."""
+    parts = {"grid": grid, "latents": latents, "shifted": shifted}
     return {
         f"{prefix}_{field.name}": np.asarray(getattr(part, field.name))
         for prefix, part in parts.items()
@@ -119,18 +121,19 @@ def to_arrays(grid: PairGrid | None, latents: LatentPoints | None) -> dict[str, 
     }
 
 
-def from_arrays(arrays: Arrays) -> tuple[PairGrid | None, LatentPoints | None]:
+def from_arrays(arrays: Arrays) -> tuple[PairGrid | None, LatentPoints | None, PairGrid | None]:
     """What `to_arrays` was given.
 
     Raises:
         TwinlatentError: an array is missing or wrong; the line names it.
     """
-    grid, latents = _part(arrays, "grid", PairGrid), _part(arrays, "latents", LatentPoints)
+    latents = _part(arrays, "latents", LatentPoints)
     return (
-        PairGrid(**grid | {"fpr": _scalar("grid_fpr", grid["fpr"], "f").item()}) if grid else None,
+        _grid(arrays, "grid"),
         LatentPoints(**latents | {"class_name": str(_scalar("latents_class_name", latents["class_name"], "U"))})
         if latents
         else None,
+        _grid(arrays, "shifted"),
     )
 
 
@@ -154,6 +157,11 @@ def check_unit_interval(name: str, values: Floats) -> None:
     """`TwinlatentError` unless all `values` lie in [0, 1]."""
     if not ((values >= 0) & (values <= 1)).all():
         raise TwinlatentError(f"{name} has values outside [0, 1]")
+
+
+def _grid(arrays: Arrays, prefix: str) -> PairGrid | None:
+    found = _part(arrays, prefix, PairGrid)
+    return PairGrid(**found | {"fpr": _scalar(f"{prefix}_fpr", found["fpr"], "f").item()}) if found else None
 
 
 def _part(arrays: Arrays, prefix: str, of: type[PairGrid] | type[LatentPoints]) -> dict[str, Any]:

@@ -29,9 +29,13 @@ FORMERLY = ", misread only"
 WORST, UNCHANGED, ANY = "worst", "none", "any"
 """What records call the worst of all attacks, no attack at all, and whatever attack there could be."""
 CERTIFIED = "sr_certified"
+"""Metric of what is proved of any attack."""
+FLAGGED_SHIFT, ACCURACY_SHIFT = "flagged_shift", "accuracy_shift"
+"""Metrics of mildly changed benign images, whose `attack` names the change and its strength."""
+MILD, OF_CLASS = "mild changes", ", of class "
+"""Budget of these, and what stands in it before a class where it is of the images of that class alone."""
 L2_RADIUS = "L2 radius "
 """Stands in the budget of what was attacked or certified in L2, before the radius."""
-"""Metric of what is proved of any attack."""
 LONGEST = 80
 """Characters of a name, at most."""
 
@@ -49,7 +53,9 @@ Label = Annotated[str, AfterValidator(_one_line)]
 Metric = Literal["accuracy", "auc", "fpr", "tpr@1", "tpr@5", "tpr@10", "sr@1", "sr@5", "sr@10", "sr_certified",
                  "sr_c1c2", "sr_c1c2c3", "benign_pass_c1c2", "benign_c3", "l2_rms255", "substitute_accuracy",
                  "attack_success", "test_attack_success", "test_xb_accuracy", "test_xv_accuracy",
-                 "control_relabelled_accuracy", "control_noise_accuracy", "control_unattacked_accuracy"]  # fmt: skip
+                 "control_relabelled_accuracy", "control_noise_accuracy", "control_unattacked_accuracy",
+                 "flagged_shift", "accuracy_shift"]  # fmt: skip
+ASKED = ("fpr", CERTIFIED, FLAGGED_SHIFT)  # metrics of a false-positive rate that is asked for
 UNBOUNDED_METRICS = frozenset({"l2_rms255"})  # every other metric is a share, in [0, 1]
 
 Name = Annotated[str, Field(min_length=1)]
@@ -70,7 +76,9 @@ class Record(BaseModel):
             beforehand on held-out benign images, k in percent of benign images flagged; "sr_certified" is what no
             attack can exceed, at the rate `asked`; "attack_success" is the
             share of attacked images the substitute misclassifies; "benign_c3" is the share of benign images that
-            meet C3, which bounds "sr_c1c2c3"; "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
+            meet C3, which bounds "sr_c1c2c3"; "flagged_shift" and "accuracy_shift" are of benign images after the mild
+            change that `attack` names, such as "blur 1", "none" being the same images as they were;
+            "test_xb_accuracy", "test_xv_accuracy" and "control_*" are
             of section 3's experiment, see `motivation`; "l2_rms255" is 255·‖δ‖₂/√d averaged over successes.
         value: the number, finite; in [0, 1] unless it is "l2_rms255".
         n: how many images it was taken over, at least 1.
@@ -86,9 +94,9 @@ class Record(BaseModel):
         budget: name of the attack suite, such as "blackbox", "paper" or "standard".
         substitute: name of the classifier that a black-box number was measured with, or "mean" over all of them; None
             where there is none, and in files of version 0.1.0, which knew `f_p` alone.
-        asked: of "fpr" the rate that was asked for, in (0, 1), of which `value` is what came of it, and of
-            "sr_certified" that of the thresholds; None for any other metric, and in files of version 0.1.0, which asked
-            for 0.05 or the finest rate above it.
+        asked: of "fpr" and "flagged_shift" the rate that was asked for, in (0, 1), of which `value` is what came of
+            it, and of "sr_certified" that of the thresholds; None for any other metric, and in files of version 0.1.0,
+            which asked for 0.05 or the finest rate above it.
         reused: which other runs made attacked images, substitutes or judges that it rests on; None if there were none.
 
     Errors: pydantic's `ValidationError` on any other field or a value outside these ranges.
@@ -129,8 +137,8 @@ class Record(BaseModel):
     def _numbers_agree(self) -> Self:
         if self.metric not in UNBOUNDED_METRICS and self.value > 1:
             raise ValueError(f"{self.metric} is a share, so value must lie in [0, 1]; it is {self.value}")
-        if self.asked is not None and self.metric not in ("fpr", CERTIFIED):
-            raise ValueError(f"asked is of fpr and {CERTIFIED} alone; {self.metric} has {self.asked}")
+        if self.asked is not None and self.metric not in ASKED:
+            raise ValueError(f"asked is of {', '.join(ASKED)} alone; {self.metric} has {self.asked}")
         in_l2 = L2_RADIUS in self.budget
         if self.metric == CERTIFIED and (self.asked is None or (self.epsilon is None and not in_l2)):
             raise ValueError(f"{CERTIFIED} is of a radius and a rate; give epsilon and asked")

@@ -75,6 +75,7 @@ class Report:
         judges: what judges that never saw the detector say of attacked images; None if none were asked.
         grid: images attacked in several ways; None if none were kept.
         latents: of one class; None if none were kept.
+        shifted: an image mildly changed in several ways, a row a strength; None if none was kept.
         detector: hex digest of what was judged; None where it was not kept.
         settings: of the whole evaluation, as JSON; None where they were not kept.
 
@@ -92,6 +93,7 @@ class Report:
     judges: JudgeReport | None = None
     grid: PairGrid | None = None
     latents: LatentPoints | None = None
+    shifted: PairGrid | None = None
     detector: str | None = None
     settings: dict[str, Any] | None = None
 
@@ -202,7 +204,7 @@ def write_run(folder: str | Path, run: Report) -> None:
     _write_or_remove(folder / LOG, log, write_text)
     _write_or_remove(folder / CHECKS, [check.model_dump() for check in run.checks], write_json)
     _write_or_remove(folder / JUDGES, run.judges and run.judges.model_dump(), write_json)
-    _write_or_remove(folder / PICTURES, to_arrays(run.grid, run.latents), _write_arrays)
+    _write_or_remove(folder / PICTURES, to_arrays(run.grid, run.latents, run.shifted), _write_arrays)
 
 
 def read_run(folder: str | Path) -> Report:
@@ -218,7 +220,7 @@ def read_run(folder: str | Path) -> Report:
     log, checks = read_log(folder / LOG), read_checks(folder / CHECKS)
     judges = folder / JUDGES
     judged = validated(judges, JudgeReport, read_json(judges)) if judges.exists() else None
-    grid, latents = _read_pictures(folder / PICTURES)
+    grid, latents, shifted = _read_pictures(folder / PICTURES)
     path = folder / ARRAYS
     arrays = _read_arrays(path)
     try:
@@ -236,6 +238,7 @@ def read_run(folder: str | Path) -> Report:
             judges=judged,
             grid=grid,
             latents=latents,
+            shifted=shifted,
             detector=None if first is None else first.detector,
             settings=None if first is None else first.settings,
         )
@@ -292,9 +295,9 @@ def read_checks(path: Path) -> tuple[Check, ...]:
     return tuple(validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
 
 
-def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentPoints | None]:
+def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentPoints | None, PairGrid | None]:
     if not path.exists():
-        return None, None
+        return None, None, None
     arrays = _read_arrays(path)
     try:
         return from_arrays(arrays)

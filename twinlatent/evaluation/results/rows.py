@@ -36,7 +36,7 @@ class Rows:
         budget: name of the attacks' budget.
         substitute: classifier that was attacked, or `MEAN`; None where there is none.
         origins: of the runs that made what the numbers rest on.
-        asked: the false-positive rate that was asked for, of "fpr" and "sr_certified" alone.
+        asked: the false-positive rate that was asked for, of "fpr", "flagged_shift" and "sr_certified" alone.
     """
 
     rows: tuple[Row, ...]
