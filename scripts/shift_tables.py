@@ -1,0 +1,69 @@
+"""The tables of mild changes, from results/shift/; scripts/pages.py puts them into docs/results.md."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from tables import RESULTS, TITLES, head, named, row, short
+
+from twinlatent.evaluation.results import ACCURACY_SHIFT, FLAGGED_SHIFT, MILD, OF_CLASS, UNCHANGED, Record, read_records
+from twinlatent.evaluation.shift import CHANGES, STRENGTHS, shift_name
+
+FOLDER = RESULTS / "shift"
+ASKED = 0.05
+
+Records = Sequence[Record]
+
+
+@cache
+def shifted() -> Mapping[str, Records]:
+    """The records of each shipped detector by its name."""
+    return {path.stem: read_records(path) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def of(records: Records, name: str, *, accuracy: bool = False, budget: str = MILD) -> Record | None:
+    """Share flagged where 5 % was asked for, or accuracy, after the change of that name."""
+    wanted = (ACCURACY_SHIFT, None) if accuracy else (FLAGGED_SHIFT, ASKED)
+    return next((r for r in records if (r.metric, r.asked) == wanted and (r.attack, r.budget) == (name, budget)), None)
+
+
+def by_strength(everything: Mapping[str, Records], *, accuracy: bool = False) -> Iterator[str]:
+    """Three numbers a cell, of strengths 1, 2 and 3: share flagged; below, if asked, accuracy."""
+    yield from head("detector", "images", "", "as they are", *CHANGES)
+    for name, records in everything.items():
+        for right in (False, True)[: 1 + accuracy]:
+            first = of(records, UNCHANGED, accuracy=right)
+            cells = (
+                " ".join(short(of(records, shift_name(change, strength), accuracy=right)) for strength in STRENGTHS)
+                for change in CHANGES
+            )
+            begin = (" | ",) if right else (f"`{name}`", first.n if first else "")
+            yield row(*begin, "accuracy" if right else "flagged", short(first), *cells)
+
+
+def mild_changes() -> Iterator[str]:
+    """Of all shipped detectors."""
+    yield from by_strength(shifted(), accuracy=True)
+
+
+def mild_by_class() -> Iterator[str]:
+    """The share of each class flagged at strength 1: the mean over the changes, and the most, after which change."""
+    yield from head("detector", "class: mean over the changes, the worst of them")
+    for name, records in shifted().items():
+        names = dict.fromkeys(r.budget.partition(OF_CLASS)[2] for r in records if OF_CLASS in r.budget)
+        yield row(f"`{name}`", "; ".join(_of_class(records, class_name) for class_name in names))
+
+
+def _of_class(records: Records, class_name: str) -> str:
+    found = {change: share for change in CHANGES
+             if (share := of(records, shift_name(change, 1), budget=f"{MILD}{OF_CLASS}{class_name}"))}  # fmt: skip
+    worst = max(found, key=lambda change: found[change].value)
+    mean = sum(share.value for share in found.values()) / len(found)
+    return f"{class_name} {f'{mean:.2f}'.removeprefix('0')}, {worst} {short(found[worst])}"
+
+
+def mild_commands() -> Iterator[str]:
+    """Where the numbers come from."""
+    for name, records in shifted().items():
+        first = records[0]
+        about = f"{TITLES[first.data]}, {named(records)}"
+        yield f"- `{name}` ({about}): `{first.command}`, commit {first.commit}, {first.date}, {first.seconds:.0f} s"
