@@ -25,7 +25,7 @@ from twinlatent.evaluation.white_box import suite
 from twinlatent.failures import INTERRUPTED
 from twinlatent.method.detector import Detector
 
-OUTSIDE = ["--suite", "none", "--blackbox-images"]
+OUTSIDE = ["--suite", "none", "--shift-images", "0", "--blackbox-images"]
 
 
 def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(

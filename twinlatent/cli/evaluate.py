@@ -48,6 +48,9 @@ def evaluate(
     certified_images: Annotated[
         int | None, typer.Option(help="Test images to certify at the main radius; default: 10,000, or all.", min=1)
     ] = None,
+    shift_images: Annotated[
+        int | None, typer.Option(help="Test images to change mildly; 0: none; default: 1,000, or all.", min=0)
+    ] = None,
     few: Few = None,
     substitute: Annotated[
         list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
@@ -78,7 +81,7 @@ def evaluate(
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.evaluation.results.folder import UNFINISHED
-    from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SUBSET, EvaluationSettings
+    from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SHIFTED, SUBSET, EvaluationSettings
     from twinlatent.report.console import print_run
     from twinlatent.report.page import write_page
     from twinlatent.settings import checked
@@ -93,7 +96,9 @@ def evaluate(
         raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
-             "certified_images": certified_images or CERTIFIED, "steps": steps, "seed": seed}  # fmt: skip
+             "certified_images": certified_images or CERTIFIED,
+             "shift_images": SHIFTED if shift_images is None else shift_images,
+             "steps": steps, "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable(places=(folder / UNFINISHED, shared)):
         run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared,

@@ -6,7 +6,18 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from twinlatent.evaluation.protocol import WhiteBoxSettings
-from twinlatent.evaluation.results import CERTIFIED, WORST, Check, Record, Report
+from twinlatent.evaluation.results import (
+    ACCURACY_SHIFT,
+    CERTIFIED,
+    FLAGGED_SHIFT,
+    MILD,
+    UNCHANGED,
+    WORST,
+    Check,
+    Record,
+    Report,
+)
+from twinlatent.evaluation.shift import CHANGES, STRENGTHS, shift_name
 from twinlatent.evaluation.white_box import CW, Certified, WhiteBoxRun
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import (
@@ -94,6 +105,7 @@ def print_run(run: Report) -> None:
         table.add_row(attack, _radius(first), *shown, str(first.n) if first else "")
     show(table)
     _print_substitutes(run)
+    _print_shift(run)
     _print_white_box(run)
 
 
@@ -108,6 +120,25 @@ def _print_substitutes(run: Report) -> None:
     for attack in run.suspicion:
         areas = (find(found, attack=attack, substitute=name) for name in names)
         table.add_row(attack, *(f"{area.value:.3f}" if area else "" for area in areas))
+    show(table)
+
+
+def _print_shift(run: Report) -> None:
+    """A row a mild change: share flagged at the detector's rate, and accuracy, at each strength."""
+    found = [r for r in run.records if r.budget == MILD and r.asked in (None, run.model.fpr)]
+    if not found:
+        return
+    print(f"Mild changes of benign images, at strengths {', '.join(map(str, STRENGTHS))}: flagged where "
+          f"{run.model.fpr:.4g} was asked for, and accuracy:")  # fmt: skip
+    table = _table("change", "flagged", "accuracy", "n")
+    named = {UNCHANGED: [UNCHANGED], **{change: [shift_name(change, s) for s in STRENGTHS] for change in CHANGES}}
+    for name, attacks in named.items():
+        flagged, right = (
+            [r for attack in attacks if (r := find(found, metric=metric, attack=attack))]
+            for metric in (FLAGGED_SHIFT, ACCURACY_SHIFT)
+        )
+        shown = (" ".join(f"{r.value:.3f}" for r in cells) for cells in (flagged, right))
+        table.add_row(name, *shown, str(right[0].n) if right else "")
     show(table)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twinlatent.evaluation.results import CERTIFIED, PAGE, ModelCard, Record, Report, read_run
 from twinlatent.files import write_text
-from twinlatent.report import plots, select, summary, tables
+from twinlatent.report import plots, select, shift, summary, tables
 from twinlatent.report.cells import share
 from twinlatent.report.rendering import Cell, Fact, render
 
@@ -42,6 +42,8 @@ def page(run: Report) -> str:
         white_box=tables.white_box(run.records),
         unproved=unproved(run),
         conditions=tables.conditions(run.records),
+        shifted=shift.tables(run),
+        under_changes=shift.pictures(run),
         judges=tables.judges(run.judges),
         checks=tables.checks(run.checks),
         separation=plots.separation(run),
@@ -65,7 +67,11 @@ def unproved(run: Report) -> str:
 
 def provenance(records: Iterable[Record]) -> list[Fact]:
     """Where the numbers come from."""
-    records = tuple(records)
+    records, other = tuple(records), (CERTIFIED, *shift.OF_SHIFT)
+
+    def is_attack(record: Record) -> bool:
+        return not select.misclassified_only(record) and record.metric not in other
+
     versions = dict.fromkeys(f"{name} {version}" for r in records for name, version in r.versions.items())
     rows: list[Fact] = [
         ("command", _distinct(Cell(r.command, kind="code") for r in records)),
@@ -74,7 +80,7 @@ def provenance(records: Iterable[Record]) -> list[Fact]:
         ("machine", _distinct(r.machine for r in records)),
         ("versions", ", ".join(versions)),
         ("seed", _distinct(str(r.seed) for r in records)),
-        ("attacks", _distinct(r.budget for r in records if not select.misclassified_only(r) and r.metric != CERTIFIED)),
+        ("attacks", _distinct(r.budget for r in records if is_attack(r))),
     ]
     return [row for row in rows if row[1]]
 

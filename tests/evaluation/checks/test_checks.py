@@ -209,8 +209,8 @@ def test_findings_say_what_they_rest_on() -> None:
     assert "attacked 0.400 of n=100 [0.309, 0.498] > proved 0.080 of n=1000 [" in proved[4]
     assert proved[6] == "No bound is known for gong."
     assert CASES["mild-changes"][1][1]().finding == (
-        "Where 0.05 was asked for, more than 0.15 of the benign images are flagged after blur of 2 mild changes; most "
-        "after blur: 0.160 of n=100 [0.101, 0.244]."
+        "Where 0.05 was asked for, more than 0.15 of the benign images are flagged after 1 of 2 mild changes (blur); "
+        "most after blur: 0.160 of n=100 [0.101, 0.244]."
     )
     lonely = checks.check_blind({"noise": first(9), "square": first(12)}, {"pgd": first(8)}).finding
     assert "4 of n=100" in lonely

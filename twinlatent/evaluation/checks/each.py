@@ -255,10 +255,10 @@ def check_mild_changes(flagged: Mapping[str, Rate], fpr: float = 0.05) -> Check:
         return _check("mild-changes", "skip", "No mild changes were measured")
     limit, most = FAR_MORE * fpr, max(flagged, key=lambda name: flagged[name].value)
     often = [name for name, share in flagged.items() if share.value > limit]
+    after = f"{len(often)} of {len(flagged)} mild changes" + f" ({', '.join(often)})" * bool(often)
     return _check("mild-changes", "warn" if often else "pass",
-                  f"Where {fpr:g} was asked for, more than {limit:.2g} of the benign images are flagged after "
-                  f"{' and '.join(often) or 'none'} of {len(flagged)} mild changes; most after {most}: "
-                  f"{_share(flagged[most])}")  # fmt: skip
+                  f"Where {fpr:g} was asked for, more than {limit:.2g} of the benign images are flagged after {after}; "
+                  f"most after {most}: {_share(flagged[most])}")  # fmt: skip
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
