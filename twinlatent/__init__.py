@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twinlatent.method.game_state import GameSettings
     from twinlatent.method.losses import LossSettings
     from twinlatent.method.negatives import NegativesSettings
+    from twinlatent.method.recalibrate import calibrate
     from twinlatent.outputs import Bounds, Outputs
     from twinlatent.zoo import load
 else:
@@ -44,6 +45,7 @@ else:
             "twinlatent.method.game_state": ("GameSettings",),
             "twinlatent.method.losses": ("LossSettings",),
             "twinlatent.method.negatives": ("NegativesSettings",),
+            "twinlatent.method.recalibrate": ("calibrate",),
             "twinlatent.outputs": ("Bounds", "Outputs"),
             "twinlatent.zoo": ("load",),
         },
@@ -66,6 +68,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attacks",
+    "calibrate",
     "certify",
     "criteria",
     "data",

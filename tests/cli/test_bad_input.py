@@ -165,6 +165,14 @@ BAD = [  # words, what the line must name
     ("attack {run} --suite quick --steps 1 --images 2 --save ok.npy/a.npz", "(ok.npy is a file, no folder)"),
     ("attack {run} --suite quick --steps 1 --images 2 --records there.npz", "there.npz is there already"),
     ("attack {run} --suite quick --steps 1 --images 2 --records ok.npy/a.json", "ok.npy"),
+    # calibrate
+    ("calibrate nosuch digits --out a", "'nosuch'"),
+    ("calibrate {run} nosuch --out a", "'nosuch' is no data set, folder or file"),
+    ("calibrate {run} digits --out there.npz", "there.npz is there already"),
+    ("calibrate {run} digits --out empty", "empty is a folder"),
+    ("calibrate {run} digits --fpr 1.5 --out a", "fpr is 1.5"),
+    ("calibrate {run} digits --fpr 0.001 --out a", "give at least 999 benign images"),
+    ("calibrate {run} empty --out a", "empty: is a folder without files"),
     # certify
     ("certify nosuch", "'nosuch'"),
     ("certify {run} nosuch", "'nosuch'"),

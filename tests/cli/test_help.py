@@ -34,7 +34,7 @@ def test_help_names_every_command(ok: Callable) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "train", "detect", "evaluate", "report", "reproduce", "attack", "certify", "motivation"),
+        *("demo", "train", "calibrate", "detect", "evaluate", "report", "reproduce", "attack", "certify", "motivation"),
         *("data list", "data fetch", "data prepare", "data show", "zoo list", "zoo show", "results check"),
     ],
 )

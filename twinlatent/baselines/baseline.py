@@ -90,6 +90,10 @@ class Baseline(CalibratedDetector):
     def _decisive(self) -> tuple[Any, ...]:
         return self._name, self._score, self.module, {score: vars(table) for score, table in self.benign.items()}
 
+    def with_calibration(self, images: Tensor, card: Mapping[str, Any], seen: Seen | None) -> "Baseline":
+        benign = _benign_answers(self.module, images)
+        return Baseline(self._name, self.module, benign, self.class_names, self.image_shape, card, self._score, seen)
+
     @full_precision()
     def outputs(self, images: Tensor) -> Outputs:
         return self.module.outputs(images, self._score)
@@ -189,15 +193,20 @@ def build_baseline(
         class_names: one a class.
         card: kept in the baseline.
     """
-    module.requires_grad_(False).eval()
-    device = next(module.parameters()).device
-    benign = {}
+    benign = _benign_answers(module.requires_grad_(False).eval(), calibration.images)
+    seen = Seen.of(train.images, calibration.images)
+    return Baseline(method, module, benign, class_names, tuple(calibration.images.shape[1:]), card, seen=seen)
+
+
+@torch.no_grad()
+def _benign_answers(module: BaselineNetwork, images: Tensor) -> dict[str, BenignAnswers]:
+    """What a frozen network says of benign images under each of its scores, asked as `detect` asks it."""
+    device, benign = next(module.parameters()).device, {}
     for score in module.scores:
         labels, suspicion = [], []
-        for n, chunk in chunks(calibration.images):
+        for n, chunk in chunks(images):
             answers = module.outputs(chunk.to(device), score)
             labels.append(answers.labels[:n].cpu())
             suspicion.append(answers.suspicion_of_label[:n].cpu())
         benign[score] = BenignAnswers(torch.cat(labels), torch.cat(suspicion))
-    seen = Seen.of(train.images, calibration.images)
-    return Baseline(method, module, benign, class_names, tuple(calibration.images.shape[1:]), card, seen=seen)
+    return benign

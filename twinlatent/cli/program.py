@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from twinlatent.cli.attack import attack
+from twinlatent.cli.calibrate import calibrate
 from twinlatent.cli.certify import certify
 from twinlatent.cli.data import data_list, fetch, prepare
 from twinlatent.cli.data import show as data_show
@@ -61,7 +62,7 @@ def everywhere(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    demo, train, detect, evaluate, report, reproduce, motivation, attack, certify
+    demo, train, calibrate, detect, evaluate, report, reproduce, motivation, attack, certify
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",

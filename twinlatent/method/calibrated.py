@@ -188,6 +188,20 @@ class CalibratedDetector(ABC):
     def save(self, path: str | Path) -> None:
         """Write the detector file, whole or not at all."""
 
+    def with_calibration(self, images: Tensor, card: Mapping[str, Any], seen: Seen | None) -> Self:  # noqa: ARG002
+        """The same with thresholds of other benign images; `twinlatent.calibrate` checks them before.
+
+        Args:
+            images: float32 (n, channels, H, W) in [0, 1], n at least 1.
+            card: of the new detector.
+            seen: likewise.
+
+        Raises:
+            TwinlatentError: it has no thresholds that could be kept.
+        """
+        raise TwinlatentError(f"{self.method} keeps no thresholds; give its benign images as the calibration part of "
+                              "a split")  # fmt: skip
+
     def __call__(self, images: Tensor) -> Outputs:
         """`outputs`."""
         return self.outputs(images)

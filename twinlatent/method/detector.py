@@ -201,6 +201,10 @@ class Detector(CalibratedDetector):
             raise unknown_score(score, self.scores)
         return self.using(score=score)  # type: ignore[arg-type]
 
+    def with_calibration(self, images: Tensor, card: Mapping[str, Any], seen: Seen | None) -> "Detector":
+        tables = _benign_tables(self.encoders, self.class_means, images)
+        return Detector(self.encoders, self.class_means, tables, self.class_names, self.settings, card, seen)
+
     @full_precision()
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, suspicion, robust log-density and latents (μ_r, then μ_v), differentiable with respect to the images.
@@ -263,11 +267,7 @@ def build_detector(
     """
     encoders.requires_grad_(False).eval()
     class_means = _class_means(encoders, train)
-    robust, vulnerable, means = _encode(encoders, calibration.images, class_means.device)
-    tables: dict[LabelRule, BenignTable] = {}
-    for rule in get_args(LabelRule):
-        labels = label_logits(rule, robust, vulnerable, means, class_means.cpu()).argmax(1)
-        tables[rule] = BenignTable(labels, at_label(robust, labels), at_label(vulnerable, labels))
+    tables = _benign_tables(encoders, class_means, calibration.images)
     seen = Seen.of(train.images, calibration.images)
     return Detector(encoders, class_means, tables, class_names, settings, card, seen)
 
@@ -294,6 +294,17 @@ def _narrow(tensor: Tensor) -> Tensor:
     """In float16 where that changes no value."""
     half = tensor.half()
     return half if torch.equal(half.to(tensor.dtype), tensor) else tensor
+
+
+@torch.no_grad()
+def _benign_tables(encoders: ClassEncoders, class_means: Tensor, images: Tensor) -> dict[LabelRule, BenignTable]:
+    """Benign images under every label rule."""
+    robust, vulnerable, means = _encode(encoders, images, class_means.device)
+    tables: dict[LabelRule, BenignTable] = {}
+    for rule in get_args(LabelRule):
+        labels = label_logits(rule, robust, vulnerable, means, class_means.cpu()).argmax(1)
+        tables[rule] = BenignTable(labels, at_label(robust, labels), at_label(vulnerable, labels))
+    return tables
 
 
 def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

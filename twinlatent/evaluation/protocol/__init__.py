@@ -10,7 +10,7 @@ from twinlatent.evaluation.protocol.own_attacks import (
 )
 from twinlatent.evaluation.protocol.points import RATES, Point, draw, drawn_rows, other_points, won_before
 from twinlatent.evaluation.protocol.settings import BESIDE, Goal, WhiteBoxSettings
-from twinlatent.evaluation.protocol.which_split import fitted, split_of
+from twinlatent.evaluation.protocol.which_split import fitted, seen_by, split_of
 
 __all__ = [
     "BESIDE",
@@ -27,6 +27,7 @@ __all__ = [
     "drawn_rows",
     "fitted",
     "other_points",
+    "seen_by",
     "split_of",
     "try_attacks",
     "with_attacks",

@@ -79,7 +79,7 @@ def fitted(detector: CalibratedDetector, split: Split, *, say: Say = warnings.wa
     _check_shape(detector, split)
     own = _is_own(detector, split)
     split = split.with_classes(detector.class_names)
-    seen = detector.seen if own else _seen_by(detector)
+    seen = detector.seen if own else seen_by(detector)
     return split if seen is None else _without(seen, split, detector, own, say)
 
 
@@ -121,7 +121,7 @@ def _is_own(detector: CalibratedDetector, split: Split) -> bool:
 
 def _check_known(detector: CalibratedDetector, split: Split, say: Say) -> None:
     """Refuse other data of the name it was trained on, and say it of others, if nothing tells which images it saw."""
-    if _seen_by(detector) is not None:
+    if seen_by(detector) is not None:
         return
     if split.short_name == detector.card.get("data", {}).get("name"):
         raise TwinlatentError(
@@ -134,8 +134,8 @@ def _check_known(detector: CalibratedDetector, split: Split, say: Say) -> None:
     )
 
 
-def _seen_by(detector: CalibratedDetector) -> Seen | None:
-    """What its file keeps; of a file that keeps nothing what its data set tells, if that is here; else None."""
+def seen_by(detector: CalibratedDetector) -> Seen | None:
+    """The images it was made with: as its file keeps them, else as its data set tells if that is here, else None."""
     if detector.seen is not None:
         return detector.seen
     card = detector.card.get("data", {})
