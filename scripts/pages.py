@@ -2,14 +2,15 @@
 
 python scripts/pages.py [--check]
 
-Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py. With --check nothing is written: it
-says which page does not show what results/ holds.
+Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py and shift_tables.py. With --check
+nothing is written: it says which page does not show what results/ holds.
 """
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import shift_tables
 import tables
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -22,11 +23,11 @@ BEGIN, END = "<!-- headline:begin -->\n", "<!-- headline:end -->"
 
 
 def rendered(name: str) -> str:
-    """The page whose template has this name; what a template names and `tables` lacks is an error."""
+    """The page whose template has this name; what a template names and both files of tables lack is an error."""
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)  # of Markdown
     environment.filters["lines"] = "\n".join
-    return environment.get_template(f"{name}.j2").render(vars(tables))
+    return environment.get_template(f"{name}.j2").render(vars(tables) | vars(shift_tables))
 
 
 def with_headline(text: str, rows: Iterator[str]) -> str:

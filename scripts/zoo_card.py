@@ -6,6 +6,7 @@ python scripts/zoo_card.py mnist-mim
 import sys
 from pathlib import Path
 
+from shift_tables import mild_card
 from tables import ROOT, TITLES, ceiling_of, find, row
 
 import twinlatent as tl
@@ -162,6 +163,7 @@ def main() -> None:
         "same command; a stronger suite would find more):",
         *("", *adaptive(seen, detector.score)),
         *proved(seen),
+        *mild_card(name),
         *care(seen),
         "",
         "Images of another kind than the training data (noise, other symbols, photographs) get a label and a p-value",

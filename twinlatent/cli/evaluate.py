@@ -17,6 +17,7 @@ from twinlatent.cli.options import (
     Progress,
     Recipe,
     Seed,
+    ShiftImages,
     Size,
     Steps,
     Threads,
@@ -48,9 +49,7 @@ def evaluate(
     certified_images: Annotated[
         int | None, typer.Option(help="Test images to certify at the main radius; default: 10,000, or all.", min=1)
     ] = None,
-    shift_images: Annotated[
-        int | None, typer.Option(help="Test images to change mildly; 0: none; default: 1,000, or all.", min=0)
-    ] = None,
+    shift_images: ShiftImages = 1000,
     few: Few = None,
     substitute: Annotated[
         list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
@@ -81,7 +80,7 @@ def evaluate(
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.evaluation.results.folder import UNFINISHED
-    from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SHIFTED, SUBSET, EvaluationSettings
+    from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SUBSET, EvaluationSettings
     from twinlatent.report.console import print_run
     from twinlatent.report.page import write_page
     from twinlatent.settings import checked
@@ -91,14 +90,12 @@ def evaluate(
     check_device(device)
     detector = loaded(model, label_rule, score, thresholds).to(device)
     split = split_of(detector, data, size=size, progress=progress, say=say_aside)
-    if max(images or 0, blackbox_images or 0) > len(split.test):
-        asked_for = max(images or 0, blackbox_images or 0)
+    if (asked_for := max(images or 0, blackbox_images or 0)) > len(split.test):
         raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
-             "certified_images": certified_images or CERTIFIED,
-             "shift_images": SHIFTED if shift_images is None else shift_images,
-             "steps": steps, "seed": seed}  # fmt: skip
+             "certified_images": certified_images or CERTIFIED, "shift_images": shift_images, "steps": steps,
+             "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable(places=(folder / UNFINISHED, shared)):
         run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared,
