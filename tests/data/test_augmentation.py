@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from twinlatent.data import LabelledImages
@@ -9,7 +10,7 @@ from twinlatent.data.augmentation import Augmentation, augmented
 from twinlatent.method.batches import BatchSampler
 from twinlatent.recipes import recipe_for
 
-ALL = Augmentation(flip=True, shift=2, brightness=0.2)
+ALL = Augmentation(flip=True, shift=2, brightness=0.2, blur=1.0)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -53,6 +54,17 @@ def test_brightness_is_one_factor_an_image(images: Tensor) -> None:
     assert one.min() >= 0.8
     assert one.max() <= 1.2
     assert one.std() > 0.05
+
+
+def test_blur_is_a_gaussian_of_each_image_s_own_width(images: Tensor) -> None:
+    """With the draws known: SciPy's, cut off as far out, and none where the draw is of hardly any width."""
+    pair = torch.cat([images, images.flip(1)], 1)
+    made, sigmas = augmented(pair, Augmentation(blur=1.5), seeded()), 1.5 * torch.rand(60, generator=seeded())
+    for image, changed, sigma in zip(pair.double().numpy(), made, sigmas.tolist(), strict=True):
+        wanted = ndimage.gaussian_filter(image, (0, sigma, sigma), mode="nearest", radius=(0, 5, 5))
+        assert torch.allclose(changed, torch.from_numpy(wanted).float(), atol=1e-5)
+    assert sigmas.max() > 1.4
+    assert torch.equal(augmented(images, Augmentation(blur=1e-6), seeded()), images)
 
 
 def test_values_stay_in_range_and_images_as_they_were(images: Tensor) -> None:

@@ -157,6 +157,8 @@ def test_classes_with_too_few_images_are_named(trained_detector: Detector, digit
     assert len(lines) == 1
     assert "too few images are predicted as 0, 1, 2 and 7 more for a threshold of its own at 0.05" in lines[0]
     calibrate(trained_detector, digits.calibration.images, say=no_line)
+    together = calibrate(trained_detector.using(thresholds="together"), digits.selection.images, say=no_line)
+    assert len(together.calibration.thresholds(0.05).unique()) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import typer
 import twinlatent as tl
 from twinlatent import zoo
 from twinlatent.cli.options import (
+    CertifiedImages,
     DataName,
     Device,
     Few,
@@ -46,9 +47,7 @@ def evaluate(
     subset: Annotated[
         int | None, typer.Option(help="White-box images attacked at other radii and rates; default: 100.", min=1)
     ] = None,
-    certified_images: Annotated[
-        int | None, typer.Option(help="Test images to certify at the main radius; default: 10,000, or all.", min=1)
-    ] = None,
+    certified_images: CertifiedImages = None,
     shift_images: ShiftImages = 1000,
     few: Few = None,
     substitute: Annotated[
@@ -98,9 +97,9 @@ def evaluate(
              "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable(places=(folder / UNFINISHED, shared)):
-        run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared,
-                          log=_log_beside(model, detector), page=write_page, overwrite=force,
-                          progress=progress)  # fmt: skip
+        log = _log_beside(model, detector)
+        run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared, log=log,
+                          page=write_page, overwrite=force, progress=progress)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 

@@ -22,6 +22,9 @@ Model = Annotated[str, typer.Argument(help="Name in the zoo (or zoo:NAME), detec
 DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")]
 Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
 Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
+CertifiedImages = Annotated[
+    int | None, typer.Option(help="Test images to certify at the main radius; default: 10,000, or all.", min=1)
+]
 ShiftImages = Annotated[int, typer.Option(help="Test images to change mildly, all if fewer; 0: none.", min=0)]
 Steps = Annotated[int | None, typer.Option(help="Steps of each gradient attack; default: the suite's.", min=1)]
 Overruled = Annotated[str | None, typer.Option(help="To use instead of the detector's own.")]

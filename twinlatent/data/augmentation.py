@@ -3,9 +3,12 @@
 Letters: n images, H and W height and width in pixels.
 """
 
+import math
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Augmentation(BaseModel):
@@ -22,6 +25,8 @@ class Augmentation(BaseModel):
     """Move by up to this many pixels up or down and left or right; the border is repeated."""
     brightness: float = Field(0.0, ge=0, lt=1)
     """Multiply all pixels by a factor from 1 − this to 1 + this; what gets brighter than 1 is cut off."""
+    blur: float = Field(0.0, ge=0, le=10)
+    """Blur by a Gaussian whose σ is from 0 to this many pixels; the border is repeated."""
 
 
 def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -46,7 +51,21 @@ def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator
     if settings.brightness:
         factors = 1 + settings.brightness * (2 * torch.rand(n, generator=generator) - 1)
         changed = (changed * factors.to(whole.device)[:, None, None, None]).clamp_max(1)
+    if settings.blur:
+        sigmas = settings.blur * torch.rand(n, generator=generator)
+        changed = _blurred(changed, sigmas.to(whole.device), math.ceil(3 * settings.blur))
     return changed.view(images.shape)
+
+
+def _blurred(images: Tensor, sigmas: Tensor, reach: int) -> Tensor:
+    """(n, channels, H, W), each after a Gaussian of its own σ (n,), cut off at `reach` pixels."""
+    n, channels, height, width = images.shape
+    places = torch.arange(-reach, reach + 1, device=images.device)
+    kernels = torch.exp(-0.5 * (places / sigmas[:, None].clamp_min(1e-3)) ** 2)
+    weights = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None, :, None]
+    planes = F.pad(images.reshape(1, n * channels, height, width), (reach,) * 4, mode="replicate")
+    rows = F.conv2d(planes, weights, groups=n * channels)
+    return F.conv2d(rows, weights.mT, groups=n * channels).view(images.shape).clamp(0, 1)
 
 
 def _moved(images: Tensor, moves: Tensor, axis: int) -> Tensor:

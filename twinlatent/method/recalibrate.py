@@ -117,6 +117,6 @@ def _say_few(detector: CalibratedDetector, fpr: float, say: Callable[[str], None
     """Name the classes that cannot tell the rate by themselves."""
     counts = zip(detector.class_names, detector.calibration.scores, strict=True)
     few = [name for name, scores in counts if (len(scores) + 1) * fpr < 1 - 1e-9]
-    if few:
+    if few and not detector.calibration.together:
         say(f"too few images are predicted as {listed(few)} for a threshold of its own at {fpr:g}; it is taken with "
             "those of all classes")  # fmt: skip
