@@ -130,6 +130,9 @@ def test_a_user_s_model_and_attacks_are_recorded_under_their_names(folder: Path,
     assert re.fullmatch("[0-9a-f]{64}", report.detector or "")
     right = (noisy(digits.test.images).labels == digits.test.labels).double().mean().item()
     assert report.accuracy.value == pytest.approx(right)
+    mild = {r.attack: r.value for r in report.records if (r.metric, r.asked, r.n) == ("flagged_shift", 0.05, 4)}
+    most = max((name for name in mild if name.endswith(" 1")), key=lambda name: mild[name])
+    assert f"  mild changes, most after {most}: flagged {mild[most]:.3f} [" in str(report)
     worst = report.sr()
     assert max(report.sr(attack=name).value for name in ("inverted", "fixed")) <= worst.value
     assert (worst.n, report.sr(epsilon=0.2).n) == (8, 4)

@@ -43,7 +43,9 @@ from twinlatent.evaluation.results.pictures import (
 )
 from twinlatent.evaluation.results.records import (
     CERTIFIED,
+    FLAGGED_SHIFT,
     MEAN,
+    MILD,
     MISCLASSIFIED_ONLY,
     UNCHANGED,
     WORST,
@@ -165,6 +167,12 @@ class Report:
         attacks = dict.fromkeys(record.attack for record in self._records("auc"))
         worst = [r for r in self._records("sr@5") if r.attack == WORST and r.score == card.score]
         proved = [r for r in self._records(CERTIFIED) if r.asked == 0.05 and r.score == card.score and r.value < 1]
+        mild = [
+            r
+            for r in self._records(FLAGGED_SHIFT)
+            if r.budget == MILD and r.asked == card.fpr and r.attack[-2:] == " 1"
+        ]
+        most = sorted(mild, key=lambda r: -r.value)[:1]
         warned = [f"{check.name}: {check.status}" for check in self.checks if check.status in ("warn", "fail")]
         passed = [f"{sum(check.status == 'pass' for check in self.checks)} pass"] if self.checks else []
         return "\n".join([
@@ -173,6 +181,7 @@ class Report:
             *(f"  black box, {attack}: AUC {_said(self.auc(attack))}" for attack in attacks),
             *(f"  white box, worst at ε {r.epsilon:g}: SR@5 % {_said(_rate_of(r))}" for r in worst),
             *(f"  proved, any attack at ε {r.epsilon:g}: SR@5 % at most {_said(_rate_of(r))}" for r in proved),
+            *(f"  mild changes, most after {r.attack}: flagged {_said(_rate_of(r))}" for r in most),
             *(f"  checks: {', '.join([*passed, *warned])}" for _ in self.checks[:1]),
         ])  # fmt: skip
 
