@@ -39,6 +39,7 @@ FLOORS = (
         "settings",
         "torch_state",
         "lazy",
+        "loading",
         "cells",
     ),
     (
