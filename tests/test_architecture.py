@@ -59,7 +59,15 @@ FLOORS = (
         "method.batches",
     ),
     ("criteria", "method.class_vaes", "testing.*"),
-    ("method.losses", "method.bounds", "method.linear_bounds", "attacks.*", "method.detector", "method.certificate"),
+    (
+        "method.losses",
+        "method.bounds",
+        "method.linear_bounds",
+        "attacks.*",
+        "method.detector",
+        "method.certificate",
+        "bridges.*",
+    ),
     (
         "method.game",
         "method.game_state",

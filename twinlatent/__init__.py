@@ -14,7 +14,7 @@ from twinlatent.lazy import lazily
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from twinlatent import attacks, criteria, data
+    from twinlatent import attacks, bridges, criteria, data
     from twinlatent.evaluation.evaluate import evaluate
     from twinlatent.evaluation.results.report import Report
     from twinlatent.evaluation.settings import EvaluationSettings
@@ -33,7 +33,7 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "twinlatent": ("attacks", "criteria", "data"),
+            "twinlatent": ("attacks", "bridges", "criteria", "data"),
             "twinlatent.evaluation.evaluate": ("evaluate",),
             "twinlatent.evaluation.results.report": ("Report",),
             "twinlatent.evaluation.settings": ("EvaluationSettings",),
@@ -68,6 +68,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "attacks",
+    "bridges",
     "calibrate",
     "certify",
     "criteria",

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -126,6 +127,26 @@ def test_some_substitutes_can_be_chosen_and_the_former_name_of_subset_is_known(t
     assert {r.substitute for r in records if r.metric == "auc"} == {"cnn5", "f_p", "mean"}
     assert "'cnn6'" in program("evaluate", trained, *OUTSIDE, 2, "--substitute", "cnn6", "--out", "x").refusal
     assert "--few" not in ok("evaluate", "--help").out
+
+
+MINE = """
+from twinlatent.attacks import Iterative, LInf, SignStep
+attacks = {"mine": lambda epsilon: Iterative(LInf(epsilon), SignStep(epsilon), 2)}
+"""
+
+
+def test_attacks_of_the_user_s_come_from_a_file(trained: Path, program: Callable, monkeypatch) -> None:
+    Path("mine.py").write_text(MINE, encoding="utf-8")
+    named = partial(program, "evaluate", trained, "--out", "x", "--no-progress", "--attacks")
+    assert "mine.py has no nothing" in named("mine.py:nothing").refusal
+    assert "there is no file other.py" in named("other.py:attacks").refusal
+    assert "attacks is a type; give a dict" in named("mine.py:LInf").refusal
+    assert not Path("x").exists()
+    given: list[object] = []
+    monkeypatch.setattr(tl, "evaluate", lambda *_, attacks, **__: given.append(attacks["mine"](0.2).ball))
+    monkeypatch.setattr("twinlatent.report.console.print_run", given.append)
+    assert named("mine.py:attacks").status == 0
+    assert given == [tl.attacks.LInf(0.2), None]
 
 
 def test_an_evaluation_never_judges_on_training_images(trained: Path, detector: Detector, ok: Callable, monkeypatch):

@@ -15,6 +15,7 @@ from twinlatent.cli.options import (
     Force,
     Model,
     Overruled,
+    OwnAttacks,
     Progress,
     Recipe,
     Seed,
@@ -23,6 +24,7 @@ from twinlatent.cli.options import (
     Steps,
     Threads,
     loaded,
+    own_attacks,
     resumable,
     say_aside,
     set_threads,
@@ -54,9 +56,9 @@ def evaluate(
         list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
     ] = None,
     recipe: Recipe = None,
+    attacks: OwnAttacks = None,
     epsilon: Annotated[
-        float | None,
-        typer.Option(help="L∞ radius of all attacks; default: the recipe's, else the paper's radii and 0.3.", max=1),
+        float | None, typer.Option(help="L∞ radius; default: the recipe's, else the paper's radii and 0.3.", max=1)
     ] = None,
     steps: Steps = None,
     label_rule: Overruled = None,
@@ -97,9 +99,9 @@ def evaluate(
              "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable(places=(folder / UNFINISHED, shared)):
-        log = _log_beside(model, detector)
-        run = tl.evaluate(detector, split, settings=settings, recipe=recipe, folder=folder, shared=shared, log=log,
-                          page=write_page, overwrite=force, progress=progress)  # fmt: skip
+        run = tl.evaluate(detector, split, settings=settings, recipe=recipe, attacks=own_attacks(attacks),
+                          folder=folder, shared=shared, log=_log_beside(model, detector), page=write_page,
+                          overwrite=force, progress=progress)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 

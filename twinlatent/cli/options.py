@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,9 @@ Overruled = Annotated[str | None, typer.Option(help="To use instead of the detec
 Few = Annotated[int | None, typer.Option("--few", help="Former name of --subset.", min=1, hidden=True)]
 Recipe = Annotated[
     str | None, typer.Option(help="Recipe for radius, substitutes and judges; default: the detector's own.")
+]
+OwnAttacks = Annotated[
+    str | None, typer.Option(help="Dict of attacks of your own that join the suite: FILE.py:NAME or MODULE:NAME.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Change = Annotated[
@@ -61,6 +64,13 @@ def loaded(
     else:
         detector = detector.using(label_rule=label_rule, thresholds=thresholds)  # type: ignore[arg-type]
     return detector if score is None else detector.with_score(score)
+
+
+def own_attacks(text: str | None) -> Any:
+    """The object that text names; what is no dict of attacks is refused where it is used."""
+    from twinlatent.loading import load_object
+
+    return {} if text is None else load_object(text)
 
 
 def refuse_records(path: Path | None, force: bool) -> None:
