@@ -192,6 +192,9 @@ LEAST = {
     "foolbox-fmn": ("foolbox", "LInfFMNAttack", {"steps": 60}),
     "foolbox-noise": ("foolbox", "LinfRepeatedAdditiveUniformNoiseAttack", {"repeats": 5}),
     "art-hopskipjump": ("art", "HopSkipJump", {"norm": np.inf, "max_iter": 2, "max_eval": 50, "init_eval": 10}),
+    "foolbox-ddn": ("foolbox", "DDNAttack", {"steps": 200}),
+    "art-deepfool": ("art", "DeepFool", {}),
+    "torchattacks-deepfool": ("torchattacks", "DeepFool", {}),
     "secml-fmn": ("secml", "fmn.FMN", {"perturbation_model": "linf", "num_steps": 60, "step_size": 0.5}),
     "adv_lib-fmn": ("adv_lib", "fmn", {"steps": 60, "norm": float("inf")}),
 }
@@ -235,6 +238,22 @@ def test_they_pass_the_detector_where_that_is_possible_because_they_see_it(name,
     blind = attacks.run(replace(made(name)(epsilon), sees="logits"), model, images, labels, criterion=criterion)
     assert (blind.labels != labels).float().mean() >= 0.9
     assert blind.success.float().mean() < found.success.float().mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["foolbox-ddn", "art-deepfool", "torchattacks-deepfool"])
+def test_the_least_change_in_l2_is_found_in_the_model_s_precision(name, precision) -> None:
+    model = GaussianDetector.random(classes=3).to(precision)
+    images, labels = model.samples(6)
+    images = images.to(precision)
+    radius = model.optimal_radius(images, labels, "l2")
+    attack = replace(made(name)(1.3 * radius.max().item()), norm="l2")
+    found = attacks.run(attack, model, images, labels, criterion=passing(model))
+    assert found.images.dtype == precision
+    assert found.success.float().mean() >= 0.9
+    assert (found.l2 >= radius * 0.999)[found.success].all()
+    assert found.l2.max() <= attack.epsilon * (1 + 1e-5)
 
 
 @pytest.mark.slow

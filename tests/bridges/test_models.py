@@ -32,6 +32,7 @@ def foolbox() -> Any:
 @pytest.fixture(scope="module")
 def art() -> Callable[[str], Any]:
     """A function: a module of the toolbox."""
+    library("art", "art")
     return lambda module: library("art", f"art.{module}")
 
 
