@@ -9,8 +9,12 @@ from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 
 
-def test_on_its_own_calibration_images_a_detector_flags_what_it_flagged(trained_detector, digits: Split) -> None:
-    ours, mine = trained_detector, Flagging.on(trained_detector, digits.calibration.images)
+@pytest.mark.parametrize("thresholds", ["each_class", "together"])
+def test_on_its_own_calibration_images_a_detector_flags_what_it_flagged(
+    trained_detector, digits: Split, thresholds
+) -> None:
+    ours = trained_detector.using(thresholds=thresholds)
+    mine = Flagging.on(ours, digits.calibration.images)
     expected, found = ours.detect(digits.test.images, 0.1), mine.verdict(digits.test.images, 0.1)
     assert 0 < expected.adversarial.float().mean() < 1
     for part in ("label", "adversarial", "suspicion", "p_value"):

@@ -33,9 +33,13 @@ class Flagging:
 
     @classmethod
     def on(cls, model: Answers, images: Array) -> Self:
-        """Calibrated on benign images, float (n, channels, H, W) in [0, 1], that took no part in training."""
+        """Calibrated on benign images, float (n, channels, H, W) in [0, 1], that took no part in training.
+
+        Classes are calibrated apart or together as the detector's are, and apart where it has no calibration.
+        """
         scored, classes = scores_of(model, images)
-        return cls(model, calibrate(scored.suspicion, scored.label, classes))
+        together = isinstance(model, CalibratedDetector) and model.calibration.together
+        return cls(model, calibrate(scored.suspicion, scored.label, classes, together=together))
 
     def verdict(self, images: Array, fpr: float) -> Verdict:
         """As `CalibratedDetector.detect`, with these thresholds; NaN is flagged."""
