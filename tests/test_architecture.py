@@ -36,6 +36,7 @@ FLOORS = (
         "code_digest",
         "digest",
         "outputs",
+        "normalised",
         "settings",
         "torch_state",
         "lazy",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twinlatent.method.losses import LossSettings
     from twinlatent.method.negatives import NegativesSettings
     from twinlatent.method.recalibrate import calibrate
+    from twinlatent.normalised import Normalised
     from twinlatent.outputs import Bounds, Outputs
     from twinlatent.zoo import load
 else:
@@ -46,6 +47,7 @@ else:
             "twinlatent.method.losses": ("LossSettings",),
             "twinlatent.method.negatives": ("NegativesSettings",),
             "twinlatent.method.recalibrate": ("calibrate",),
+            "twinlatent.normalised": ("Normalised",),
             "twinlatent.outputs": ("Bounds", "Outputs"),
             "twinlatent.zoo": ("load",),
         },
@@ -61,6 +63,7 @@ __all__ = [
     "GameSettings",
     "LossSettings",
     "NegativesSettings",
+    "Normalised",
     "Outputs",
     "Report",
     "TwinlatentError",

@@ -113,10 +113,12 @@ class Answering(Attack):
 def folder(digits: Split, tmp_path_factory, fewer_steps) -> Path:
     """An evaluation of a user's function with attacks of theirs."""
     folder = tmp_path_factory.mktemp("foreign") / "evaluation"
+    said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         fewer_steps(patch, 3)
         tl.evaluate(noisy, digits, name="my détector <1>", attacks={"inverted": Inverted, "fixed": Inverted(0.3)},
-                    folder=folder, page=write_page, progress=False, **TINY)  # fmt: skip
+                    folder=folder, page=write_page, say=said.append, progress=False, **TINY)  # fmt: skip
+    assert [line[:58] for line in said] == ["my détector <1>: it answers the same images differently ea"]
     return folder
 
 
@@ -243,7 +245,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(
     monkeypatch.setattr(whole, "train_substitute", None)
     asked = {"folder": tmp_path / "new"} | TINY | more
     with pytest.raises(TwinlatentError, match=line):
-        tl.evaluate(noisy, digits, attacks=attacks, progress=False, **asked)
+        tl.evaluate(noisy, digits, attacks=attacks, say=[].append, progress=False, **asked)
     assert not (tmp_path / "new").exists()
 
 
@@ -252,7 +254,8 @@ def test_ctrl_c_in_an_attack_is_no_failure_of_it(digits: Split, tmp_path: Path) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tl.evaluate(noisy, digits, attacks={"mine": Answering(stop)}, folder=tmp_path / "new", progress=False, **TINY)
+        tl.evaluate(noisy, digits, attacks={"mine": Answering(stop)}, folder=tmp_path / "new", say=[].append,
+                    progress=False, **TINY)  # fmt: skip
     assert not (tmp_path / "new").exists()
 
 

@@ -1,5 +1,6 @@
 """Everything that is to be known of one detector: black box, white box, judges, and checks of all that."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -35,14 +36,14 @@ def evaluate(
     page: Callable[[Path], object] = lambda _: None,
     overwrite: bool = False,
     progress: bool = True,
+    say: Callable[[str], None] = warnings.warn,
     **asked: Unpack[Asked],
 ) -> Report:
     """Judge a detector: accuracy, false positives, black box, white box, checks of these; resumes in the same `folder`.
 
     Args:
-        model: a detector of this package; or a module or function from images (n, channels, H, W) in [0, 1] to
-            `Outputs`, which is calibrated on `split.calibration`. A module is in evaluation mode meanwhile and its
-            parameters ask for no gradients; afterwards all is as it was.
+        model: a detector of this package; or yours, any `Judgeable`, which is calibrated on `split.calibration`. A
+            module is in evaluation mode meanwhile, its parameters ask for no gradients; then all is as it was.
         split: its data set; test images are attacked, training images train substitutes and judges.
         settings: what is asked, or a mapping of its fields; None: the keywords say it.
         recipe: name or file of the recipe for radius, substitutes and judges; None: that of the detector's training.
@@ -58,6 +59,7 @@ def evaluate(
         page: called with the folder when all is there.
         overwrite: write over an earlier evaluation in the folder, which is refused otherwise.
         progress: whether to show bars.
+        say: gets a line on what looks wrong with a model of the user's and need not be, see `detector_of`.
         **asked: fields of `EvaluationSettings`, such as `suite`, `epsilon` and `images`; not together with `settings`.
 
     Raises:
@@ -71,7 +73,7 @@ def evaluate(
     made = at_radius(own, settings.epsilon or EPSILON)
     if own and settings.suite == "none":
         raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard or paper")
-    with detector_of(model, split, name, attacked=settings.suite != "none") as detector:
+    with detector_of(model, split, name, attacked=settings.suite != "none", say=say) as detector:
         judged = partial(evaluate_all, detector, split, settings, own=own, title=title,
                          shared=None if shared is None else file_path("shared", shared), progress=progress)  # fmt: skip
         about: Any = {

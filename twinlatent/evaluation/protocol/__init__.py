@@ -1,6 +1,7 @@
 """Who is attacked, at which points, on which images."""
 
-from twinlatent.evaluation.protocol.foreign import Judgeable, detector_of
+from twinlatent.evaluation.protocol.answering import Judgeable
+from twinlatent.evaluation.protocol.foreign import detector_of
 from twinlatent.evaluation.protocol.own_attacks import (
     OwnAttack,
     at_radius,
