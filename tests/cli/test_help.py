@@ -27,6 +27,7 @@ def test_help_names_every_command(ok: Callable) -> None:
         (["data"], ["list", "fetch", "prepare", "show"]),
         (["zoo"], ["list", "show"]),
         (["results"], ["check", "convert"]),
+        (["new"], ["detector"]),
     ):
         assert [name for name in commands if f" {name} " not in ok(*words, "--help").text] == []
 
@@ -36,6 +37,7 @@ def test_help_names_every_command(ok: Callable) -> None:
     [
         *("demo", "train", "calibrate", "detect", "evaluate", "report", "reproduce", "attack", "certify", "motivation"),
         *("data list", "data fetch", "data prepare", "data show", "zoo list", "zoo show", "results check"),
+        "new detector",
     ],
 )
 def test_every_command_explains_itself(command: str, ok: Callable) -> None:

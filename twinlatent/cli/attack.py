@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
+from twinlatent.cli.judged import data_of, judged
 from twinlatent.cli.options import (
+    AnyModel,
+    Data,
     DataName,
     Device,
     Force,
-    Model,
     Overruled,
     Progress,
     Seed,
     Size,
     Steps,
     Threads,
-    loaded,
     refuse_records,
     resumable,
     say_aside,
@@ -28,8 +29,9 @@ DEFAULT_IMAGES = 200
 
 
 def attack(
-    model: Model,
+    model: AnyModel,
     data: DataName = None,
+    named: Data = None,
     path: Annotated[Path, typer.Option("--save", help="File for the attacked images.")] = Path("adversarial.npz"),
     records: Annotated[Path | None, typer.Option(help="JSON file for the success rates.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
@@ -61,12 +63,11 @@ def attack(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Attack a detector with a suite of white-box attacks; for each image the worst one counts.
+    """Attack a detector, yours too, with a suite of white-box attacks; for each image the worst one counts.
 
     After an interruption, run the same command to resume.
     """
-    from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
-    from twinlatent.evaluation.protocol.which_split import split_of
+    from twinlatent.evaluation.protocol import WhiteBoxSettings, detector_of
     from twinlatent.evaluation.results.records import write_records
     from twinlatent.evaluation.white_box.suite import attack_to_file, unfinished_of
     from twinlatent.report.console import print_attacks
@@ -79,11 +80,11 @@ def attack(
     settings = checked(lambda: WhiteBoxSettings(**asked))
     check_device(device)
     refuse_records(records, force)
-    detector = loaded(model, label_rule, score, thresholds).to(device)
-    split = split_of(detector, data, size=size, progress=progress, say=say_aside)
+    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
+    asked_for, split, name = judged(model, data_of(data, named), overruled, size=size, device=device, progress=progress)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
-    with resumable(places=(unfinished_of(path),)):
+    with detector_of(asked_for, split, name, say=say_aside) as detector, resumable(places=(unfinished_of(path),)):
         run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
     if records is not None:
         write_records(records, run.records, detector=detector.fingerprint, settings=settings.model_dump(mode="json"))

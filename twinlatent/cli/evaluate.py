@@ -7,13 +7,16 @@ import typer
 
 import twinlatent as tl
 from twinlatent import zoo
+from twinlatent.cli.judged import data_of, is_own, judged
 from twinlatent.cli.options import (
+    AnyModel,
     CertifiedImages,
+    Data,
     DataName,
     Device,
     Few,
     Force,
-    Model,
+    Name,
     Overruled,
     OwnAttacks,
     Progress,
@@ -23,7 +26,6 @@ from twinlatent.cli.options import (
     Size,
     Steps,
     Threads,
-    loaded,
     own_attacks,
     resumable,
     say_aside,
@@ -32,12 +34,13 @@ from twinlatent.cli.options import (
 from twinlatent.errors import TwinlatentError
 
 if TYPE_CHECKING:
-    from twinlatent.method.calibrated import CalibratedDetector
+    from twinlatent.evaluation.protocol import Judgeable
 
 
 def evaluate(
-    model: Model,
+    model: AnyModel,
     data: DataName = None,
+    named: Data = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
     suite: Annotated[str, typer.Option(help="White-box attacks: none, quick, standard or paper.")] = "standard",
     images: Annotated[
@@ -68,18 +71,18 @@ def evaluate(
     shared: Annotated[
         Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")
     ] = None,
+    name: Name = None,
     force: Force = False,
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Evaluate a detector: accuracy, false positives, black-box and white-box attacks, checks of these numbers.
+    """Evaluate a detector, or yours: accuracy, false positives, black-box and white-box attacks, checks of these.
 
     After an interruption, run the same command to resume.
     """
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
-    from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.evaluation.results.folder import UNFINISHED
     from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SUBSET, EvaluationSettings
     from twinlatent.report.console import print_run
@@ -89,19 +92,19 @@ def evaluate(
 
     set_threads(threads)
     check_device(device)
-    detector = loaded(model, label_rule, score, thresholds).to(device)
-    split = split_of(detector, data, size=size, progress=progress, say=say_aside)
-    if (asked_for := max(images or 0, blackbox_images or 0)) > len(split.test):
-        raise TwinlatentError(f"{asked_for} test images are asked for; there are {len(split.test)}")
+    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
+    detector, split, own = judged(model, data_of(data, named), overruled, size=size, device=device, progress=progress)
+    _check_count(max(images or 0, blackbox_images or 0), len(split.test))
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
              "certified_images": certified_images or CERTIFIED, "shift_images": shift_images, "steps": steps,
              "seed": seed}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable(places=(folder / UNFINISHED, shared)):
-        run = tl.evaluate(detector, split, settings=settings, recipe=recipe, attacks=own_attacks(attacks),
-                          folder=folder, shared=shared, log=_log_beside(model, detector), page=write_page,
-                          overwrite=force, progress=progress)  # fmt: skip
+        run = tl.evaluate(detector, split, settings=settings, name=name or own, recipe=recipe,
+                          attacks=own_attacks(attacks), folder=folder, shared=shared,
+                          log=_log_beside(model, detector), page=write_page, overwrite=force, progress=progress,
+                          say=say_aside)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 
@@ -113,11 +116,19 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.
     print(write_page(folder))
 
 
-def _log_beside(model: str, detector: "CalibratedDetector") -> Path | None:
+def _check_count(asked: int, there: int) -> None:
+    if asked > there:
+        raise TwinlatentError(f"{asked} test images are asked for; there are {there}")
+
+
+def _log_beside(model: str, detector: "Judgeable") -> Path | None:
     """The log of the training folder; one that lies beside a detector file only if it is of this detector."""
     from twinlatent.evaluation.results.folder import log_of
+    from twinlatent.method.calibrated import CalibratedDetector
     from twinlatent.method.training import LOG_FILE
 
+    if is_own(model) or not isinstance(detector, CalibratedDetector):
+        return None
     log = zoo.locate(model).with_name(LOG_FILE)
     if not Path(model).is_dir():
         try:

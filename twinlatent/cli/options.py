@@ -19,7 +19,15 @@ Progress = Annotated[bool, typer.Option(help="Show progress.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: PyTorch's.", min=1)]
 Model = Annotated[str, typer.Argument(help="Name in the zoo (or zoo:NAME), detector file, or training folder.")]
+AnyModel = Annotated[
+    str,
+    typer.Argument(
+        help="Name in the zoo (or zoo:NAME), detector file, training folder; or your own: FILE.py:NAME, MODULE:NAME."
+    ),
+]
 DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one it was trained on.")]
+Data = Annotated[str | None, typer.Option("--data", help="The same, as an option.")]
+Name = Annotated[str | None, typer.Option(help="What results call a detector of your own; default: FILE:NAME.")]
 Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
 Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
 CertifiedImages = Annotated[

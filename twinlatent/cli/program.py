@@ -18,6 +18,7 @@ from twinlatent.cli.data import show as data_show
 from twinlatent.cli.demo import demo
 from twinlatent.cli.detect import detect
 from twinlatent.cli.evaluate import evaluate, report
+from twinlatent.cli.new import new_detector
 from twinlatent.cli.recipe import recipe_list
 from twinlatent.cli.recipe import show as recipe_show
 from twinlatent.cli.reproduce import motivation, reproduce
@@ -67,6 +68,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",
              {"list": data_list, "fetch": fetch, "prepare": prepare, "show": data_show}),
+    "new": ("Files to start from: detector.", {"detector": new_detector}),
     "recipe": ("Settings that ship for known data sets: list, show.", {"list": recipe_list, "show": recipe_show}),
     "results": ("Result files: check, convert.", {"check": check, "convert": convert}),
     "zoo": ("Detectors that ship with the package.", {"list": zoo_list, "show": zoo_show}),

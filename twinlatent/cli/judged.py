@@ -1,0 +1,81 @@
+"""What `evaluate` and `attack` judge: a detector that has a file, or an object of the user's own code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinlatent import zoo
+from twinlatent.cli.options import loaded, say_aside
+from twinlatent.errors import TwinlatentError
+from twinlatent.loading import SUFFIX, built, load_object, names_object
+
+if TYPE_CHECKING:
+    from twinlatent.data import Split
+    from twinlatent.evaluation.protocol import Judgeable
+
+
+def is_own(model: str) -> bool:
+    """Whether the text names an object of the user's code, and no detector of the zoo, file or folder."""
+    return names_object(model) and not model.startswith(zoo.ZOO) and not Path(model).exists()
+
+
+def judged(
+    model: str,
+    data: str | None,
+    overruled: Mapping[str, str | None],
+    *,
+    size: int | None,
+    device: str,
+    progress: bool,
+) -> "tuple[Judgeable, Split, str | None]":
+    """What is judged, on which images, and its name in records; None where it has one of its own.
+
+    Args:
+        model: as `zoo.load` takes it, or as `load_object` does.
+        data: name of the data; None for those the detector was trained on.
+        overruled: `loaded`'s label rule, score and thresholds, to use instead of the detector's own.
+        size: pixels a side, for `folder:PATH`.
+        device: where to compute.
+        progress: whether to show bars.
+
+    Raises:
+        TwinlatentError: there is no such thing, it fails, or an option does not go with it.
+    """
+    import twinlatent as tl
+    from twinlatent.evaluation.protocol.which_split import split_of
+    from twinlatent.method.calibrated import CalibratedDetector
+
+    if not is_own(model):
+        if model.endswith(SUFFIX):
+            raise TwinlatentError(f"{model} names no object; say which of the file: {model}:build")
+        detector = loaded(model, **overruled).to(device)
+        return detector, split_of(detector, data, size=size, progress=progress, say=say_aside), None
+    for name, value in overruled.items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise TwinlatentError(f"{option} {value}: {model} has one of its own; leave {option} out")
+    if data is None:
+        raise TwinlatentError(f"say on which images to judge {model}: --data NAME, or --data folder:PATH")
+    found, split = load_object(model), tl.data.load(data, size=size, progress=progress)
+    own = built(found, model)
+    if isinstance(own, CalibratedDetector):
+        own = own.to(device)
+        return own, split_of(own, data, size=size, progress=progress, say=say_aside), None
+    home, _, name = model.rpartition(":")
+    return _moved(own, device), split, f"{Path(home).stem if home.endswith(SUFFIX) else home}:{name}"
+
+
+def data_of(data: str | None, named: str | None) -> str | None:
+    """The data that were named, in either way; `TwinlatentError` if in both, and not the same."""
+    if data is not None and named is not None and data != named:
+        raise TwinlatentError(f"the data are {data} and --data {named}; name one")
+    return data if named is None else named
+
+
+def _moved(model: object, device: str) -> "Judgeable":
+    """A module, or both of a pair, on the device; where a function computes only its author knows."""
+    from torch import nn
+
+    if isinstance(model, tuple | list):
+        return tuple(_moved(part, device) for part in model)  # type: ignore[return-value]
+    return model.to(device) if isinstance(model, nn.Module) else model  # type: ignore[return-value]
