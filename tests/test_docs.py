@@ -27,6 +27,7 @@ DOCS = ROOT / "docs"
 ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")
 SYMBOLS = (DOCS / "symbols.md").read_text(encoding="utf-8")
 ADDING = (DOCS / "adding_an_attack.md").read_text(encoding="utf-8")
+OWN = (DOCS / "your_own_detector.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BASE = shipped("mnist-smoke").game_settings()
 STANDARD = shipped("mnist").game_settings()
@@ -79,7 +80,7 @@ def same(said: str, value: object) -> bool:
 
 
 def test_every_line_of_a_table_has_all_its_cells() -> None:
-    for text in (ARCHITECTURE, SYMBOLS, ADDING):
+    for text in (ARCHITECTURE, SYMBOLS, ADDING, OWN):
         for rows in tables(text):
             assert {len(row) for row in rows} == {len(rows[0])}, rows[0]
 
@@ -141,6 +142,18 @@ def test_the_code_of_adding_an_attack_runs(capsys: pytest.CaptureFixture[str]) -
     whole = tl.attacks.run(attack, network, images, labels)
     single = tl.attacks.run(attack, network, images[3:4], labels[3:4])
     torch.testing.assert_close(single.images, whole.images[3:4], msg="the example must not depend on the batch")
+
+
+def test_the_code_of_your_own_detector_runs_and_its_commands_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_blocks(python_blocks(OWN), {})
+    assert names["report"].accuracy.value > 0.9
+    assert "margin on digits, 359 test images" in capsys.readouterr().out
+    known: Any = typer.main.get_command(app)
+    commands = [line.split("#")[0].split()[1:] for line in OWN.splitlines() if line.startswith("twinlatent ")]
+    assert [name for name, *_ in commands] == ["new", "evaluate"]
+    assert commands[0][1] in known.commands["new"].commands
+    options = {name for option in known.commands["evaluate"].params for name in option.opts}
+    assert {word for word in commands[1] if word.startswith("--")} <= options
 
 
 def test_the_code_of_the_readme_runs(

@@ -11,9 +11,21 @@ import pytest
 import torch
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-LONGEST = 45  # lines
+LONGEST = 60  # lines
 SHARE = r"\d+%"
 INTERVAL = r"\[[01]\.\d{3}, [01]\.\d{3}\]"
+
+
+def judged(name: str) -> list[str]:
+    """What an example prints that judges a detector."""
+    return [
+        f"{name} on digits, 359 test images",
+        rf"  accuracy 0\.9\d\d {INTERVAL}, false positives 0\.0\d\d {INTERVAL}",
+        *(rf"  black box, {attack}: AUC [01]\.\d{{3}} {INTERVAL}" for attack in ("fgsm", "pgd", "mim", "cw")),
+        *(rf"  white box, worst at ε {epsilon}: SR@5 % [01]\.\d{{3}} {INTERVAL}" for epsilon in ("0.1", "0.2")),
+        r"  checks: \d+ pass, .*counts: warn",
+    ]
+
 
 SAID = {  # file -> what its output must match, line by line
     "01_detect_digits.py": [
@@ -41,13 +53,11 @@ SAID = {  # file -> what its output must match, line by line
         rf"test images: {SHARE} read correctly, \d+ flagged",
     ],
     "05_judge_your_own_detector.py": [
-        "feature squeezing on digits, 359 test images",
-        rf"  accuracy 0\.9\d\d {INTERVAL}, false positives 0\.0\d\d {INTERVAL}",
-        *(rf"  black box, {attack}: AUC [01]\.\d{{3}} {INTERVAL}" for attack in ("fgsm", "pgd", "mim", "cw")),
-        *(rf"  white box, worst at ε {epsilon}: SR@5 % [01]\.\d{{3}} {INTERVAL}" for epsilon in ("0.1", "0.2")),
-        r"  checks: \d+ pass, .*counts: warn",
+        *judged("feature squeezing"),
         rf"the worst attack wins {SHARE} of 50 images",
     ],
+    "06_feature_squeezing.py": judged("FeatureSqueezing"),
+    "07_mahalanobis.py": judged("Mahalanobis"),
 }  # fmt: skip
 LEFT = {"01_detect_digits.py": ["digits.safetensors"]}  # file -> what it writes into the current folder
 
