@@ -49,6 +49,6 @@ def build() -> nn.Module:
 
 
 if __name__ == "__main__":
-    few = {"images": 50, "subset": 20, "blackbox_images": 50, "substitutes": ["f_p"], "radii": (0.5, 1)}
-    print(tl.evaluate(build(), tl.data.load("digits", progress=False), suite="quick", epsilon=0.2, steps=10,
+    few = {"images": 20, "subset": 20, "blackbox_images": 20, "substitutes": ["f_p"], "radii": (0.5, 1)}
+    print(tl.evaluate(build(), tl.data.load("digits", progress=False), suite="quick", epsilon=0.2, steps=5,
                       condition_radii=(0.2,), judges={"steps": 50}, progress=False, **few))  # fmt: skip

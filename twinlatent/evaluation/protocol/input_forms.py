@@ -102,7 +102,7 @@ def of_range(answering: Answering, split: Split) -> list[str]:
     if alone < FEWEST or alone - lost < SIGMAS * (alone + lost) ** 0.5 or share < (1 + chance) / 2:
         return []
     line = (f"it classifies {int(right.sum())} of {len(right)} calibration images correctly as they are, in [0, 1], "
-            f"and {int(better.sum())} {form.words}; if it was trained so, judge {form.code}")  # fmt: skip
+            f"and {int(better.sum())} {form.words}; if it was trained so, or nearly so, judge {form.code}")  # fmt: skip
     if share - here > APART:
         raise TwinlatentError(line)
     return [line]
