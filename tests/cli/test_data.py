@@ -114,11 +114,11 @@ def test_a_file_in_the_place_of_a_folder_ends_in_one_line(photos: Path, program:
 def test_ctrl_c_keeps_what_was_read(photos: Path, program: Callable, ok: Callable, monkeypatch) -> None:
     real, read = reading.take, []
 
-    def take(piece, size: int):
+    def take(piece, size: int, look):
         read.append(piece.path)
         if len(read) == 20:
             signal.raise_signal(signal.SIGINT)
-        return real(piece, size)
+        return real(piece, size, look)
 
     monkeypatch.setattr(reading, "take", take)
     words = ("data", "prepare", "pets", "--photos", photos, "--no-progress")

@@ -17,6 +17,7 @@ from twinlatent.data.downloads import DATA_VARIABLE
 from twinlatent.data.faces import SHADE_TOLERANCE, Face, holds_the_faces, listed_faces, misfits, rebuild_faces, shades
 from twinlatent.data.fingerprints import TOLERANCE, distances, fingerprints
 from twinlatent.data.photos import Piece, take
+from twinlatent.data.pictures import Look
 from twinlatent.errors import TwinlatentError
 
 
@@ -267,7 +268,9 @@ def test_what_was_read_is_kept_where_a_photograph_is_wrong(made, picture, tmp_pa
     refusal(photos, faces, path)
     (photos / "cat" / "cat.2.jpg").write_bytes(right)
     read = []
-    monkeypatch.setattr(reading, "take", lambda piece, size: read.append(piece.path.name) or take(piece, size))
+    monkeypatch.setattr(
+        reading, "take", lambda piece, size, look: read.append(piece.path.name) or take(piece, size, look)
+    )
     rebuild_faces(photos, path, faces, progress=False)
     assert read == ["cat.2.jpg"]
     assert [file.name for file in path.parent.iterdir()] == ["faces64.npz"]
@@ -277,11 +280,11 @@ def test_an_interrupted_rebuilding_goes_on(made, tmp_path: Path, monkeypatch: py
     photos, faces = made
     read = []
 
-    def interrupted(piece: Piece, size: int):
+    def interrupted(piece: Piece, size: int, look: Look):
         read.append(piece.path.name)
         if len(read) == 7:
             signal.raise_signal(signal.SIGINT)
-        return take(piece, size)
+        return take(piece, size, look)
 
     monkeypatch.setattr(reading, "take", interrupted)
     path = tmp_path / "out" / "faces64.npz"

@@ -254,3 +254,42 @@ def test_names_that_are_no_text_can_be_printed() -> None:
     assert read_images([Path(name)], (1, 5, 5))[0] == [r"a\nb\udcff.png"]
     Path(name).write_bytes(b"hello")
     refusal(name).encode()
+
+
+# --- colour, and images that are not square -------------------------------------------------------------------------
+
+OF_COLOUR = (3, 6, 5)
+COLOURS = np.random.default_rng(5).random((2, *OF_COLOUR)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("stored", "meant"),
+    [
+        (COLOURS, COLOURS),
+        (np.moveaxis(COLOURS, 1, 3), COLOURS),
+        (COLOURS[0], COLOURS[:1]),
+        (np.moveaxis(COLOURS[0], 0, 2), COLOURS[:1]),
+        (np.asfortranarray(COLOURS), COLOURS),
+    ],
+)
+def test_coloured_arrays_are_read_with_their_channels_first_or_last(stored: NDArray, meant: NDArray) -> None:
+    names, images = read_images([saved("a.npy", stored)], OF_COLOUR)
+    assert names == [f"a.npy[{k}]" for k in range(len(meant))]
+    np.testing.assert_array_equal(images.numpy(), meant)
+
+
+def test_grey_arrays_are_no_coloured_ones() -> None:
+    with pytest.raises(TwinlatentError, match=r"has shape \(2, 1, 6, 5\); the detector takes \(n, 3, 6, 5\)"):
+        read_images([saved("a.npy", COLOURS[:, :1])], OF_COLOUR)
+
+
+def test_pictures_have_the_channels_and_the_shape_that_are_asked_for() -> None:
+    colours = np.random.default_rng(6).integers(0, 256, (6, 5, 3)).astype(np.uint8)
+    Image.fromarray(colours).save("a.png")
+    Image.fromarray(np.dstack([colours, np.zeros((6, 5), np.uint8)])).save("clear.png")
+    np.testing.assert_array_equal(read_images([Path("a.png")], OF_COLOUR)[1][0].movedim(0, -1) * 255, colours)
+    assert read_images([Path("a.png")], (1, 6, 5))[1].shape == (1, 1, 6, 5)
+    assert read_images([Path("a.png")], (3, 4, 7))[1].shape == (1, 3, 4, 7)
+    assert read_images([Path("clear.png")], OF_COLOUR, "#0f0")[1][0, :, 0, 0].tolist() == [0, 1, 0]
+    with pytest.raises(TwinlatentError, match=r"a\.png is a picture, .* takes images of 4 channels; give arrays"):
+        read_images([Path("a.png")], (4, 6, 5))

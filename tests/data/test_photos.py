@@ -9,6 +9,7 @@ from PIL import Image
 
 from twinlatent.data.folder import files_below
 from twinlatent.data.photos import Piece, by_name, take
+from twinlatent.data.pictures import Look
 from twinlatent.errors import TwinlatentError
 
 WIDE = np.arange(6 * 10, dtype=np.uint8).reshape(6, 10) * 4  # 10 wide, 6 high
@@ -144,3 +145,14 @@ def test_a_photograph_far_below_its_white_is_skipped_with_a_reason(tmp_path: Pat
     Image.fromarray(values).save(tmp_path / "a.png")
     taken = take(Piece(tmp_path / "a.png"), 4)
     assert (taken.image, taken.fault) == (None, "is far too dark: its largest value is 4095, with 65535 for white")
+
+
+def test_colours_are_cut_as_grey_is(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    taken = take(Piece(tmp_path / "a.png", (10, 5, 24, 24)), 16, Look(3)).image
+    assert taken.shape == (16, 16, 3)
+    for colour in range(3):
+        Image.fromarray(np.ascontiguousarray(colours[..., colour])).save(tmp_path / "b.png")
+        alone = take(Piece(tmp_path / "b.png", (10, 5, 24, 24)), 16).image
+        np.testing.assert_array_equal(taken[..., colour], alone)

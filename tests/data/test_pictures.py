@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from twinlatent.data.pictures import read_image
+from twinlatent.data.pictures import Look, read_image
 from twinlatent.errors import TwinlatentError
 
 SIZE = 6
@@ -345,3 +345,95 @@ def test_only_regular_files_are_opened(tmp_path) -> None:
         with pytest.raises(TwinlatentError, match=fault) as error:
             read_image(tmp_path / name, SIZE)
         assert str(error.value).isprintable()
+
+
+# --- colour ---------------------------------------------------------------------------------------------------------
+
+COLOURS = np.stack([RAMP, RAMP[::-1], RAMP.T], -1)
+COLOUR = Look(3)
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "ppm", "webp"])
+def test_lossless_colours_are_kept_exactly(tmp_path, ending: str) -> None:
+    path = saved(tmp_path / f"a.{ending}", COLOURS, **({"lossless": True} if ending == "webp" else {}))
+    np.testing.assert_array_equal(read_image(path, SIZE, COLOUR), COLOURS.astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("ending", ["png", "gif", "tif", "pgm"])
+def test_a_grey_picture_has_three_equal_colours(tmp_path, ending: str) -> None:
+    image = read_image(saved(tmp_path / f"a.{ending}", RAMP), SIZE, COLOUR)
+    np.testing.assert_array_equal(image, np.stack([RAMP.astype(np.float32) / 255] * 3, -1))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_a_grey_picture_of_16_bits_keeps_them_in_colour(tmp_path, ending: str) -> None:
+    deep = RAMP.astype(np.uint16) * 256 + 17
+    image = read_image(saved(tmp_path / f"a.{ending}", deep), SIZE, COLOUR)
+    np.testing.assert_array_equal(image, np.stack([deep.astype(np.float32) / 65535] * 3, -1))
+
+
+def test_palette_and_cmyk_become_red_green_and_blue(tmp_path) -> None:
+    two = np.where(np.indices((SIZE, SIZE)).sum(0)[..., None] % 2, (255, 0, 0), (0, 0, 255)).astype(np.uint8)
+    Image.fromarray(two).quantize(2).save(tmp_path / "a.png")
+    Image.fromarray(two).convert("CMYK").save(tmp_path / "a.tif")
+    Image.fromarray(np.full((64, 64, 3), (255, 0, 0), np.uint8)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    for name in ("a.png", "a.tif"):
+        np.testing.assert_array_equal(read_image(tmp_path / name, SIZE, COLOUR), two / np.float32(255))
+    np.testing.assert_allclose(read_image(tmp_path / "a.jpg", SIZE, COLOUR)[3, 3], (1, 0, 0), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("background", "red", "grey"),
+    [
+        ("white", (1, 0.5, 0.5), 0.6495),
+        ("#00f", (0.5, 0, 0.5), 0.2065),
+        ("black", (0.5, 0, 0), 0.1495),
+    ],
+)
+def test_transparent_parts_are_shown_on_the_background(tmp_path, background: str, red, grey: float) -> None:
+    half_red = np.full((SIZE, SIZE, 4), (255, 0, 0, 128), np.uint8)
+    path = saved(tmp_path / "a.png", half_red)
+    np.testing.assert_allclose(read_image(path, SIZE, Look(3, background))[0, 0], red, atol=1 / 255)
+    np.testing.assert_allclose(read_image(path, SIZE, Look(1, background)), grey, atol=1.1 / 255)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_grey_is_shown_on_the_background_in_colour(tmp_path, bits: int) -> None:
+    values = (RAMP.astype(np.uint16) * 257 if bits == 16 else RAMP).copy()
+    clear = int(values[0, 0])
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=clear)
+    image = read_image(tmp_path / "a.png", SIZE, Look(3, "red"))
+    assert image[0, 0].tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(image[1:], np.stack([RAMP[1:].astype(np.float32) / 255] * 3, -1))
+    assert read_image(tmp_path / "a.png", SIZE, Look(1, "black"))[0, 0] == 0
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_colours_are_turned_upright(tmp_path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(COLOURS).save(tmp_path / "a.png", exif=exif)
+    turned = {3: np.rot90(COLOURS, 2), 6: np.rot90(COLOURS, -1), 8: np.rot90(COLOURS)}[orientation]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", SIZE, COLOUR), turned / np.float32(255))
+
+
+def test_colours_are_resized_one_by_one(tmp_path) -> None:
+    together = read_image(saved(tmp_path / "a.png", COLOURS), 4, COLOUR)
+    for colour in range(3):
+        alone = read_image(saved(tmp_path / "b.png", np.ascontiguousarray(COLOURS[..., colour])), 4)
+        np.testing.assert_array_equal(together[..., colour], alone)
+
+
+@pytest.mark.parametrize(
+    ("channels", "background", "complaint"),
+    [
+        (2, "white", "channels is 2; give 1 for grey or 3 for colour"),
+        (4, "white", "channels is 4; give 1"),
+        (1, "whit", "background 'whit' is no colour; give a name such as white, or #rrggbb"),
+        (3, "#ff000080", "background '#ff000080' is no colour"),
+        (3, 7, "background is 7; give a text"),
+    ],
+)
+def test_no_channels_and_no_colours_are_named(channels: int, background: str, complaint: str) -> None:
+    with pytest.raises(TwinlatentError, match=complaint):
+        Look(channels, background)

@@ -12,6 +12,7 @@ from PIL import Image
 from twinlatent.data import limits, load, preparation, prepare, reading
 from twinlatent.data.fingerprints import TOLERANCE, distances, fingerprints
 from twinlatent.data.photos import Piece, take
+from twinlatent.data.pictures import Look
 from twinlatent.data.prepared import read_prepared
 from twinlatent.errors import TwinlatentError
 
@@ -46,6 +47,23 @@ def test_photographs_become_a_set(photos: Path, cache: Path) -> None:
     split = load("pets", seed=2)
     assert [part.labels.tolist().count(1) for part in split.parts.values()] == [3, 1, 1, 1]
     assert [len(part) for part in split.parts.values()] == [6, 2, 2, 1]
+
+
+def test_photographs_keep_their_colours_if_asked_to(photos: Path, cache: Path) -> None:
+    tinted = np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+    Image.fromarray(tinted).resize((60, 60), Image.Resampling.BICUBIC).save(photos / "cat" / "tinted.png")
+    grey = told(photos, size=20)[0].path
+    grey.rename(grey.with_name("grey.npz"))
+    made, lines = told(photos, size=20, channels=3, background="black")
+    assert (made.channels, lines) == (3, [])
+    held = read_prepared(made.path)
+    assert held.images.shape == (12, 20, 20, 3)
+    assert (held.made_with["channels"], held.made_with["background"]) == (3, "black")
+    luma = held.images @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(luma, read_prepared(grey.with_name("grey.npz")).images, atol=1)
+    assert held.images[held.sources.index("cat/tinted.png")].std(-1).max() > 20
+    with pytest.raises(TwinlatentError, match="cats-dogs is grey, on white; leave channels and background out"):
+        prepare("cats-dogs", photos, channels=3)
 
 
 def test_the_centre_is_cut_out_of_a_wide_photograph(photos: Path) -> None:
@@ -204,11 +222,11 @@ def test_an_interrupted_preparation_goes_on_to_the_same_bytes(photos: Path, cach
     made.path.unlink()
     read = []
 
-    def interrupted(piece: Piece, size: int):
+    def interrupted(piece: Piece, size: int, look: Look):
         read.append(piece.path)
         if len(read) == 4:
             signal.raise_signal(signal.SIGINT)
-        return take(piece, size)
+        return take(piece, size, look)
 
     monkeypatch.setattr(reading, "take", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -264,7 +282,9 @@ def test_what_was_read_is_kept_where_the_set_is_refused(photos: Path, cache: Pat
     for k in (2, 3, 4):
         (tmp_path / f"{k:02}.png").rename(photos / "cat" / f"{k:02}.png")
     read = []
-    monkeypatch.setattr(reading, "take", lambda piece, size: read.append(piece.path.name) or take(piece, size))
+    monkeypatch.setattr(
+        reading, "take", lambda piece, size, look: read.append(piece.path.name) or take(piece, size, look)
+    )
     assert told(photos)[0].counts == {"cat": 5, "dog": 6}
     assert read == ["02.png", "03.png", "04.png"]
     assert files(cache) == ["prepared/pets.npz"]

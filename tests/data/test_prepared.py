@@ -51,6 +51,19 @@ def test_a_prepared_set_is_one_like_any_other(cache: Path, pets: Prepared) -> No
         load("pet")
 
 
+def test_a_prepared_set_keeps_its_colours(cache: Path, pets: Prepared) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (25, 12, 12, 3)).astype(np.uint8)
+    made_with = {**pets.made_with, "channels": 3}
+    write_prepared(path_of("pets"), dataclasses.replace(pets, images=images, made_with=made_with))
+    split = load("pets", channels=3)
+    assert split.image_shape == (3, 12, 12)
+    everything = torch.cat([part.images for part in split.parts.values()]).movedim(1, -1).mul(255).round().byte()
+    assert sorted(image.numpy().tobytes() for image in everything) == sorted(image.tobytes() for image in images)
+    assert describe("pets") == "photographs of yours, 25 images, 12x12 in colour, 2 classes"
+    with pytest.raises(TwinlatentError, match="channels is 1, but pets has 3; leave channels out"):
+        load("pets", channels=1)
+
+
 def test_the_data_folder_comes_before_the_cache(cache: Path, pets: Prepared, tmp_path: Path, monkeypatch) -> None:
     write_prepared(path_of("pets"), pets)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "mine"))

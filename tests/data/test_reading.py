@@ -6,6 +6,7 @@ import pytest
 
 from twinlatent.data import reading
 from twinlatent.data.photos import Piece
+from twinlatent.data.pictures import Look
 from twinlatent.data.reading import check_writable, partial_of, read_pieces
 from twinlatent.errors import TwinlatentError
 
@@ -29,11 +30,11 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read = []
     real = reading.take
 
-    def take(piece: Piece, size: int):
+    def take(piece: Piece, size: int, look: Look):
         read.append(piece.path)
         if len(read) == 6:
             signal.raise_signal(signal.SIGINT)
-        return real(piece, size)
+        return real(piece, size, look)
 
     monkeypatch.setattr(reading, "take", take)
     return read
@@ -61,7 +62,7 @@ def test_all_are_read_in_order(pieces, partial: Path) -> None:
 def test_only_what_could_be_read_is_kept(pieces, partial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file may become readable without a change of its time, as by `chmod`."""
     first, real, again = read(pieces, partial), reading.take, []
-    monkeypatch.setattr(reading, "take", lambda piece, size: again.append(piece) or real(piece, size))
+    monkeypatch.setattr(reading, "take", lambda piece, size, look: again.append(piece) or real(piece, size, look))
     before = partial.read_bytes()
     assert same(first, read(pieces, partial))
     assert again == [pieces[3]]

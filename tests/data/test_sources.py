@@ -151,9 +151,28 @@ def test_a_folder_takes_any_size(own_folder) -> None:
     assert load(f"folder:{own_folder}", size=9, progress=False).image_shape == (1, 9, 9)
 
 
+def test_a_folder_keeps_its_colours_if_asked_to(own_folder) -> None:
+    generator = np.random.default_rng(1)
+    for name in ("cat", "dog"):
+        Image.fromarray(generator.integers(0, 256, (28, 28, 3), dtype=np.uint8)).save(own_folder / name / "colour.png")
+    grey, colour = (
+        load(f"folder:{own_folder}", progress=False),
+        load(f"folder:{own_folder}", channels=3, progress=False),
+    )
+    assert (grey.image_shape, colour.image_shape) == ((1, 28, 28), (3, 28, 28))
+    for of_grey, of_colour in zip(parts(grey), parts(colour), strict=True):
+        luma = torch.einsum("nchw,c->nhw", of_colour.images, torch.tensor([0.299, 0.587, 0.114]))
+        torch.testing.assert_close(of_grey.images[:, 0], luma, atol=1 / 255, rtol=0)
+    assert sum(bool((image.std(0) > 0.1).any()) for part in parts(colour) for image in part.images) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "options", "complaint"),
     [
+        ("digits", {"channels": 3}, "channels is 3, but digits has 1; leave channels out"),
+        ("digits", {"background": "black"}, "background is 'black', but digits has no transparent parts; leave it out"),
+        ("folder:.", {"channels": 2}, "channels is 2; give 1 for grey or 3 for colour"),
+        ("folder:.", {"background": "blakc"}, "background 'blakc' is no colour"),
         (".", {}, "no data set is called '[.]'; write folder:[.] for the folder"),
         ("minst", {}, "no data set is called 'minst'; did you mean mnist[?] Known are digits, .* and folder:PATH"),
         ("", {}, "no data set is called ''; known are digits"),
@@ -165,7 +184,7 @@ def test_a_folder_takes_any_size(own_folder) -> None:
         ("folder:.", {"size": 0}, "size is 0; give 4 to 1024 pixels"),
     ],
 )
-def test_bad_requests_are_refused_in_one_line(name: str, options: dict[str, int], complaint: str) -> None:
+def test_bad_requests_are_refused_in_one_line(name: str, options: dict, complaint: str) -> None:
     with pytest.raises(TwinlatentError, match=complaint) as error:
         load(name, **options)
     assert "\n" not in str(error.value)

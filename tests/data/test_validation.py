@@ -6,6 +6,7 @@ from twinlatent.data.validation import check_images, check_numbering
 from twinlatent.errors import TwinlatentError
 
 IMAGES = torch.rand(4, 1, 5, 6, generator=torch.Generator().manual_seed(0))
+COLOUR = torch.rand(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
 LABELS = torch.tensor([0, 1, 1, 7])
 
 
@@ -19,6 +20,7 @@ def changed(value: float) -> torch.Tensor:
     "images",
     [
         IMAGES,
+        COLOUR,
         IMAGES.double(),
         IMAGES.bfloat16(),
         IMAGES.numpy(),
@@ -88,7 +90,7 @@ def test_a_read_only_array_is_copied() -> None:
 )
 def test_bad_images_are_refused(images, complaint: str) -> None:
     with pytest.raises(TwinlatentError, match=complaint) as error:
-        check_images(images)
+        check_images(images, channels=1)
     assert str(error.value).startswith("images ")
     assert "\n" not in str(error.value)
 
@@ -130,6 +132,12 @@ def test_the_expected_shape_is_named() -> None:
         (IMAGES[0], None, {"shape": (1, 5, 6)}, r"add the batch axis"),
         (IMAGES[:, 0], None, {"shape": (1, 5, 6)}, r"add the channel axis"),
         (IMAGES.flatten(1), LABELS, {"shape": (1, 5, 6)}, r"for rows of pixels give images\.reshape\(-1, 1, 5, 6\)"),
+        (COLOUR.movedim(1, 3), LABELS, {}, r"not \(n, channels, H, W\); .*images\.permute\(0, 3, 1, 2\)"),
+        (COLOUR.movedim(1, 3).numpy(), LABELS, {"shape": (3, 5, 6)}, r"not \(n, 3, .*images\.transpose\(0, 3, 1, 2\)"),
+        (COLOUR[0].movedim(0, 2), None, {"shape": (3, 5, 6)}, r"images\.permute\(2, 0, 1\)\[None\]"),
+        (IMAGES, LABELS, {"shape": (3, 5, 6)}, r"repeat the grey channel: images\.expand\(-1, 3, -1, -1\)"),
+        (IMAGES.numpy(), LABELS, {"shape": (3, 5, 6)}, r"repeat the grey channel: images\.repeat\(3, 1\)"),
+        (COLOUR, LABELS, {"shape": (1, 5, 6)}, r"not \(n, 1, H, W\); convert them to one grey channel"),
         (IMAGES[:, 0][None], LABELS, {"channels": None}, r"1 image of 4 channels but 4 .*images\.transpose\(0, 1\)"),
     ],
 )

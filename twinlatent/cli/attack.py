@@ -8,6 +8,8 @@ import typer
 from twinlatent.cli.judged import data_of, judged
 from twinlatent.cli.options import (
     AnyModel,
+    Background,
+    Channels,
     Data,
     DataName,
     Device,
@@ -58,6 +60,8 @@ def attack(
     score: Overruled = None,
     thresholds: Overruled = None,
     size: Size = None,
+    channels: Channels = None,
+    background: Background = "white",
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 0,
@@ -81,7 +85,8 @@ def attack(
     check_device(device)
     refuse_records(records, force)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
-    asked_for, split, name = judged(model, data_of(data, named), overruled, size=size, device=device, progress=progress)
+    reading = {"size": size, "channels": channels, "background": background}
+    asked_for, split, name = judged(model, data_of(data, named), overruled, reading, device=device, progress=progress)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
     with detector_of(asked_for, split, name, say=say_aside) as detector, resumable(places=(unfinished_of(path),)):

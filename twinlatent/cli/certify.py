@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from twinlatent.cli.options import (
+    Background,
     DataName,
     Force,
     Model,
@@ -42,6 +43,7 @@ def certify(
     score: Overruled = None,
     thresholds: Overruled = None,
     size: Size = None,
+    background: Background = "white",
     threads: Threads = None,
     seed: Seed = 0,
     progress: Progress = True,
@@ -72,7 +74,7 @@ def certify(
     settings = checked(lambda: CertifySettings.model_validate(asked))
     refuse_records(records, force)
     detector = loaded(model, label_rule, score, thresholds)
-    split = split_of(detector, data, size=size, progress=progress, say=say_aside)
+    split = split_of(detector, data, size=size, background=background, progress=progress, say=say_aside)
     if not epsilons:
         usual = EvaluationSettings().for_images(split, detector.card).epsilon or EPSILON
         settings = settings.model_copy(update={"epsilons": (usual,)})

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 import twinlatent as tl
-from twinlatent.cli.options import Progress, Seed, Size, resumable, say_aside
+from twinlatent.cli.options import Background, Channels, Progress, Seed, Size, resumable, say_aside
 from twinlatent.errors import TwinlatentError
 from twinlatent.terminal import show as show_table
 
@@ -38,25 +38,30 @@ def prepare(
         ),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side; default: 64.")] = None,
+    channels: Annotated[int, typer.Option(help="1 for grey images, 3 to keep colours.")] = 1,
+    background: Annotated[str, typer.Option(help="Colour behind transparent parts, a name or #rrggbb.")] = "white",
     folder: Annotated[
         Path | None, typer.Option("--out", help="Data folder, for TWINLATENT_DATA; default: the user's cache.")
     ] = None,
     progress: Progress = True,
 ) -> None:
-    """Make a data set of photographs: grey squares, checked, without duplicates.
+    """Make a data set of photographs: squares, grey or in colour, checked, without duplicates.
 
     After an interruption, run the same command to resume.
     """
     with resumable(""):
-        made = tl.data.prepare(name, photos, boxes=boxes, size=size, folder=folder, progress=progress, say=say_aside)
+        made = tl.data.prepare(name, photos, boxes=boxes, size=size, channels=channels, background=background,
+                               folder=folder, progress=progress, say=say_aside)  # fmt: skip
     counts = ", ".join(f"{count} {class_name}" for class_name, count in made.counts.items())
-    print(f"{made.path}: {sum(made.counts.values())} images of shape {(1, made.size, made.size)}: {counts}")
+    print(f"{made.path}: {sum(made.counts.values())} images of shape {(made.channels, made.size, made.size)}: {counts}")
 
 
 def show(
     name: Annotated[str, typer.Argument(help="Data set, or folder:PATH.")],
     path: Annotated[Path, typer.Option("--out", help="PNG file of the contact sheet.")] = Path("contact-sheet.png"),
     size: Size = None,
+    channels: Channels = None,
+    background: Background = "white",
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -65,7 +70,7 @@ def show(
 
     if path.is_dir():
         raise TwinlatentError(f"{path} is a folder; name a PNG file, such as {path / 'contact-sheet.png'}")
-    split = tl.data.load(name, seed=seed, size=size, progress=progress)
+    split = tl.data.load(name, seed=seed, size=size, channels=channels, background=background, progress=progress)
     contact_sheet(split.train, split.class_names, path, rows_per_class=2)
     parts = ", ".join(f"{len(images)} {part}" for part, images in split.parts.items())
     print(f"{path}: {parts} images of shape {split.image_shape}, {split.classes} classes")

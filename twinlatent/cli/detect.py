@@ -24,6 +24,7 @@ def detect(
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
     invert: Annotated[bool, typer.Option(help="Invert the images first: MNIST is white on black.")] = False,
+    background: Annotated[str, typer.Option(help="Colour behind transparent parts, a name or #rrggbb.")] = "white",
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -35,7 +36,7 @@ def detect(
     check_device(device)
     detector = tl.load(model).to(device)
     detector.calibration.check(fpr)
-    names, images = read_images(files, detector.image_shape)
+    names, images = read_images(files, detector.image_shape, background)
     verdict = detector.detect(1 - images if invert else images, fpr)
     rows = [
         {"image": name, "label": detector.class_names[verdict.label[i]], "adversarial": bool(verdict.adversarial[i]),

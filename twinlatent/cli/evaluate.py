@@ -10,7 +10,9 @@ from twinlatent import zoo
 from twinlatent.cli.judged import data_of, is_own, judged
 from twinlatent.cli.options import (
     AnyModel,
+    Background,
     CertifiedImages,
+    Channels,
     Data,
     DataName,
     Device,
@@ -68,6 +70,8 @@ def evaluate(
     score: Overruled = None,
     thresholds: Overruled = None,
     size: Size = None,
+    channels: Channels = None,
+    background: Background = "white",
     shared: Annotated[
         Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")
     ] = None,
@@ -93,7 +97,8 @@ def evaluate(
     set_threads(threads)
     check_device(device)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
-    detector, split, own = judged(model, data_of(data, named), overruled, size=size, device=device, progress=progress)
+    reading = {"size": size, "channels": channels, "background": background}
+    detector, split, own = judged(model, data_of(data, named), overruled, reading, device=device, progress=progress)
     _check_count(max(images or 0, blackbox_images or 0), len(split.test))
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinlatent import zoo
 from twinlatent.cli.options import loaded, say_aside
@@ -12,6 +12,7 @@ from twinlatent.loading import SUFFIX, built, load_object, names_object
 if TYPE_CHECKING:
     from twinlatent.data import Split
     from twinlatent.evaluation.protocol import Judgeable
+    from twinlatent.method.calibrated import CalibratedDetector
 
 
 def is_own(model: str) -> bool:
@@ -23,8 +24,8 @@ def judged(
     model: str,
     data: str | None,
     overruled: Mapping[str, str | None],
+    reading: Mapping[str, Any],
     *,
-    size: int | None,
     device: str,
     progress: bool,
 ) -> "tuple[Judgeable, Split, str | None]":
@@ -34,7 +35,7 @@ def judged(
         model: as `zoo.load` takes it, or as `load_object` does.
         data: name of the data; None for those the detector was trained on.
         overruled: `loaded`'s label rule, score and thresholds, to use instead of the detector's own.
-        size: pixels a side, for `folder:PATH`.
+        reading: size, channels and background, as `data.load` takes them, for `folder:PATH`.
         device: where to compute.
         progress: whether to show bars.
 
@@ -42,27 +43,38 @@ def judged(
         TwinlatentError: there is no such thing, it fails, or an option does not go with it.
     """
     import twinlatent as tl
-    from twinlatent.evaluation.protocol.which_split import split_of
     from twinlatent.method.calibrated import CalibratedDetector
 
     if not is_own(model):
         if model.endswith(SUFFIX):
             raise TwinlatentError(f"{model} names no object; say which of the file: {model}:build")
         detector = loaded(model, **overruled).to(device)
-        return detector, split_of(detector, data, size=size, progress=progress, say=say_aside), None
+        return detector, _split_of(detector, data, reading, progress), None
     for name, value in overruled.items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             raise TwinlatentError(f"{option} {value}: {model} has one of its own; leave {option} out")
     if data is None:
         raise TwinlatentError(f"say on which images to judge {model}: --data NAME, or --data folder:PATH")
-    found, split = load_object(model), tl.data.load(data, size=size, progress=progress)
+    found, split = load_object(model), tl.data.load(data, **reading, progress=progress)
     own = built(found, model)
     if isinstance(own, CalibratedDetector):
         own = own.to(device)
-        return own, split_of(own, data, size=size, progress=progress, say=say_aside), None
+        return own, _split_of(own, data, reading, progress), None
     home, _, name = model.rpartition(":")
     return _moved(own, device), split, f"{Path(home).stem if home.endswith(SUFFIX) else home}:{name}"
+
+
+def _split_of(detector: "CalibratedDetector", data: str | None, reading: Mapping[str, Any], progress: bool) -> "Split":
+    """The images a detector of this package is judged on, with as many channels as it takes."""
+    from twinlatent.evaluation.protocol.which_split import split_of
+
+    own = {**reading}
+    channels = own.pop("channels")
+    if channels not in (None, detector.image_shape[0]):
+        raise TwinlatentError(f"--channels {channels}: the detector takes images of {detector.image_shape[0]}; leave "
+                              "--channels out")  # fmt: skip
+    return split_of(detector, data, **own, progress=progress, say=say_aside)
 
 
 def data_of(data: str | None, named: str | None) -> str | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from twinlatent.cli.options import Progress, Size
+from twinlatent.cli.options import Background, Channels, Progress, Size
 from twinlatent.errors import TwinlatentError
 from twinlatent.terminal import show as show_table
 
@@ -29,6 +29,8 @@ def show(
         str | None, typer.Option(help="Training attack: mim, cw or pgd; default: the recipe's, else mim.")
     ] = None,
     size: Size = None,
+    channels: Channels = None,
+    background: Background = "white",
     progress: Progress = True,
 ) -> None:
     """Print all settings of a recipe as TOML, defaults included; of the recipe that --data gets if none is named."""
@@ -37,7 +39,9 @@ def show(
     from twinlatent.settings import as_toml
 
     if data is not None:
-        found = recipe_of(tl.data.load(data, size=size, progress=progress), asked=name)
+        found = recipe_of(
+            tl.data.load(data, size=size, channels=channels, background=background, progress=progress), asked=name
+        )
     elif name is None or (name not in names() and Path(name).is_file()):
         raise TwinlatentError("say whose images the recipe is for: --data NAME, or --data folder:PATH")
     else:

@@ -8,7 +8,18 @@ import typer
 import twinlatent as tl
 from twinlatent.baselines.methods import METHODS
 from twinlatent.cells import OURS
-from twinlatent.cli.options import Change, Device, Force, Progress, Seed, Size, Threads, set_threads
+from twinlatent.cli.options import (
+    Background,
+    Change,
+    Channels,
+    Device,
+    Force,
+    Progress,
+    Seed,
+    Size,
+    Threads,
+    set_threads,
+)
 from twinlatent.errors import TwinlatentError
 from twinlatent.failures import INTERRUPTED, fail
 
@@ -37,6 +48,8 @@ def train(
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
     thresholds: Annotated[str | None, typer.Option(help="each_class, or together: one for all classes.")] = None,
     size: Size = None,
+    channels: Channels = None,
+    background: Background = "white",
     resume: Annotated[bool, typer.Option(help="Resume an interrupted training in --out.")] = False,
     force: Force = False,
     device: Device = "cpu",
@@ -56,7 +69,7 @@ def train(
                               "--score and --thresholds out")  # fmt: skip
     if method != OURS and start:
         raise TwinlatentError(f"{method} begins with fresh weights; leave --start out")
-    split = tl.data.load(data, seed=seed, size=size, progress=progress)
+    split = tl.data.load(data, seed=seed, size=size, channels=channels, background=background, progress=progress)
     chosen = recipe_of(split, preset, recipe)
 
     def begin() -> None:

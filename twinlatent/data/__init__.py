@@ -1,4 +1,4 @@
-"""Data: a name becomes a `Split` of labelled grey images in [0, 1]."""
+"""Data: a name becomes a `Split` of labelled images in [0, 1]."""
 
 from typing import TYPE_CHECKING
 

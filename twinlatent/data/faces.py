@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from twinlatent.data.fingerprints import TOLERANCE, fingerprints
 from twinlatent.data.photos import CutPiece, Piece, by_name
 from twinlatent.data.reading import partial_of, read_pieces
-from twinlatent.data.split import LabelledImages, split_three_ways
+from twinlatent.data.split import LabelledImages, from_bytes, split_three_ways
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
 
@@ -85,8 +85,7 @@ def read_faces(paths: Sequence[Path], _seed: int = 0) -> Parts:
     """
     (path,) = paths
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
-    faces = LabelledImages(images.unsqueeze(1).float().div_(255), labels.long())
+        faces = LabelledImages(from_bytes(arrays["images"]), torch.from_numpy(arrays["labels"]).long())
     shares = {"test_share": TEST / len(faces), "calibration_share": CALIBRATION / len(faces)}
     return split_three_ways(faces, **shares, seed=SPLIT_SEED)
 

@@ -13,7 +13,7 @@ from twinlatent.data.arrays import Header, headers, listed, read_npy, read_npz
 from twinlatent.data.folder import files_below
 from twinlatent.data.idx import is_idx, read_idx
 from twinlatent.data.kinds import NUMPY, ZIP, UnreadableFileError, foreign, head_of, inner_head, is_npz
-from twinlatent.data.pictures import almost_black, far_from_white, grey_values, open_image, pictures_in, resized
+from twinlatent.data.pictures import Look, almost_black, far_from_white, open_image, pictures_in, pixel_values, resized
 from twinlatent.data.validation import check_images
 from twinlatent.errors import TwinlatentError, one_line
 
@@ -24,13 +24,15 @@ KNOWN = ("images", "worst")  # as users are told to call them, and as an attack'
 Named = tuple[list[str], Tensor]
 
 
-def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> Named:
+def read_images(files: Sequence[Path], image_shape: tuple[int, ...], background: str = "white") -> Named:
     """Read image files and arrays as (n, channels, H, W) in [0, 1], with a name for each image.
 
     A file is known by its content, not by the end of its name. A folder stands for all files below it. Image files are
-    resized to `image_shape`, of several pictures in one the first is taken; arrays must have it.
+    greyed or in colour as the channels ask, transparent parts on `background`, and resized to `image_shape`; of several
+    pictures in one the first is taken. Arrays must have it.
 
-    An array is (n, 1, H, W), (n, H, W), (n, H, W, 1), (H, W, 1) or (H, W), of floating values in [0, 1], of bool, or of
+    An array is (n, channels, H, W), (n, H, W, channels) or one image of these; of grey ones the channel's axis may be
+    left out. It is of floating values in [0, 1], of bool, or of
     uint8, where white is 255, or 1 if the whole array is of 0 and 1; one that shows something but nowhere reaches an
     eighth of white is refused. Of an .npz the array `images` is taken,
     or `worst` as `attack` calls it, or the only one that can be images; FILE.npz:NAME takes another. IDX files are
@@ -43,7 +45,7 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, ...]) -> Named:
     names: list[str] = []
     parts: list[Tensor] = []
     for path in (path for given in files for path in _files(given)):
-        called, part = _read(path, image_shape)
+        called, part = _read(path, image_shape, background)
         names += map(one_line, called)
         parts.append(part)
     if not parts:
@@ -58,7 +60,7 @@ def _files(given: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, image_shape: tuple[int, ...]) -> Named:
+def _read(path: Path, image_shape: tuple[int, ...], background: str) -> Named:
     picked, colon, member = str(path).rpartition(PICKED)
     if colon and not path.exists():
         return _read_archive(Path(picked + PICKED[:-1]), image_shape, member)
@@ -71,14 +73,18 @@ def _read(path: Path, image_shape: tuple[int, ...]) -> Named:
         return _read_archive(path, image_shape)
     if path.suffix.lower() in ARRAYS:
         raise foreign(path, head) or UnreadableFileError(path, "is no array file, or damaged", "save it anew")
-    return _read_picture(path, image_shape[-1])
+    return _read_picture(path, image_shape, background)
 
 
-def _read_picture(path: Path, size: int) -> Named:
+def _read_picture(path: Path, image_shape: tuple[int, ...], background: str) -> Named:
+    channels, height, width = image_shape
+    if channels not in (1, 3):
+        mend = "give arrays"
+        raise TwinlatentError(f"{path} is a picture, and the detector takes images of {channels} channels; {mend}")
     with open_image(path) as image:
         count = pictures_in(image)
-        grey = torch.from_numpy(np.array(resized(grey_values(image), size)))
-    return [f"{path}[first of {count}]" if count > 1 else str(path)], grey[None, None]
+        values = np.atleast_3d(resized(pixel_values(image, Look(channels, background)), height, width))
+    return [f"{path}[first of {count}]" if count > 1 else str(path)], torch.tensor(values).movedim(-1, 0)[None]
 
 
 def _read_archive(path: Path, image_shape: tuple[int, ...], member: str = "") -> Named:
@@ -93,7 +99,7 @@ def _member(path: Path, there: dict[str, Header], image_shape: tuple[int, ...]) 
     for known in KNOWN:
         if known in there:
             return known
-    fitting = [name for name, header in there.items() if _stacked(header.shape, image_shape)]
+    fitting = [name for name, header in there.items() if _channels_at(header.shape, image_shape) is not None]
     choice = fitting or list(there)
     if len(choice) != 1:
         example = f"; name one, as {path.name}:{choice[0]}" if choice else "; save an array of images in it"
@@ -101,20 +107,28 @@ def _member(path: Path, there: dict[str, Header], image_shape: tuple[int, ...]) 
     return choice[0]
 
 
-def _stacked(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape is images of that shape, whatever its axes of length 1 are."""
-    height, width = image_shape[1:]
-    if shape[-3:] == (height, width, 1) and shape[-2:] != (height, width):
-        shape = shape[:-1]
-    return shape[-2:] == (height, width) and (len(shape) < 4 or (len(shape) == 4 and shape[1] == 1))
+def _channels_at(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> int | None:
+    """Which axis of an array holds the channels of images of that shape; None if it holds other images.
+
+    Of grey images without such an axis it is -3, where it goes.
+    """
+    channels, height, width = image_shape
+    if len(shape) in (3, 4) and shape[-3:] == (channels, height, width):
+        return -3
+    if channels == 1 and len(shape) in (2, 3) and shape[-2:] == (height, width):
+        return -3
+    return -1 if len(shape) in (3, 4) and shape[-3:] == (height, width, channels) else None
 
 
 def _of_array(path: Path, name: str, values: NDArray[Any], image_shape: tuple[int, ...]) -> Named:
-    height, width = image_shape[1:]
-    if not _stacked(values.shape, image_shape):
-        raise TwinlatentError(f"{path} has shape {values.shape}; the detector takes (n, 1, {height}, {width})")
+    axis = _channels_at(values.shape, image_shape)
+    if axis is None:
+        raise TwinlatentError(
+            f"{path} has shape {values.shape}; the detector takes (n, {', '.join(map(str, image_shape))})"
+        )
+    first = values if axis == -3 else np.moveaxis(values, -1, -3)
     try:
-        images = check_images(_floating(values).reshape(-1, 1, height, width), shape=image_shape)[0]
+        images = check_images(_floating(first).reshape(-1, *image_shape), shape=image_shape)[0]
     except TwinlatentError as error:
         raise TwinlatentError(f"{path}: {error}") from error
     if almost_black(images.numpy()):

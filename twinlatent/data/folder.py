@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from twinlatent.data.limits import check_memory
-from twinlatent.data.pictures import read_image
+from twinlatent.data.pictures import GREY, Look, read_image
 from twinlatent.data.split import LabelledImages
 from twinlatent.errors import TwinlatentError
 from twinlatent.progress import bar
@@ -17,7 +17,7 @@ FEWEST_IMAGES = 3  # of a class: one each for training, calibration and test
 LEFTOVERS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")  # what systems put into folders unasked
 
 
-def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImages, tuple[str, ...]]:
+def read_folder(root: Path, *, size: int, progress: bool, look: Look = GREY) -> tuple[LabelledImages, tuple[str, ...]]:
     """Read all images under `root`, and the names of the classes.
 
     The folders in `root`, in the order of `plain` names, are the classes; the files in each, likewise, its images.
@@ -28,6 +28,7 @@ def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImage
         root: the folder that holds a folder a class.
         size: height and width of the result in pixels.
         progress: whether to show a progress bar.
+        look: grey or colour, and what is behind transparent parts.
 
     Raises:
         TwinlatentError: no such folder, fewer than two classes, a class with fewer than three images, more than fits
@@ -35,11 +36,11 @@ def read_folder(root: Path, *, size: int, progress: bool) -> tuple[LabelledImage
     """
     listing = {class_name(folder.name, root): _files(folder) for folder in class_folders(root)}
     paths = [path for files in listing.values() for path in files]
-    check_memory(len(paths), size * size, root)
-    images = torch.empty(len(paths), 1, size, size)
+    check_memory(len(paths), look.channels * size * size, root)
+    images = torch.empty(len(paths), look.channels, size, size)
     with bar(f"reading {root}", len(paths), show=progress) as shown:
         for image, path in zip(images, paths, strict=True):
-            image[0] = torch.from_numpy(np.array(read_image(path, size)))
+            image[:] = torch.from_numpy(np.atleast_3d(read_image(path, size, look))).movedim(-1, 0)
             shown.advance()
     labels = torch.arange(len(listing)).repeat_interleave(torch.tensor([len(files) for files in listing.values()]))
     return LabelledImages(images, labels), tuple(listing)

@@ -104,4 +104,5 @@ def _describe_prepared(path: Path) -> str:
     except TwinlatentError as error:
         return str(error)
     size, counts = made_with["size"], made_with["counts"]
-    return f"photographs of yours, {sum(counts.values()):,} images, {size}x{size}, {len(counts)} classes"
+    colour = " in colour" if made_with["channels"] > 1 else ""
+    return f"photographs of yours, {sum(counts.values()):,} images, {size}x{size}{colour}, {len(counts)} classes"

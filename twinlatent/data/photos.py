@@ -1,4 +1,4 @@
-"""Pieces of photographs: a square cut out of one, grey, at the size that a detector sees."""
+"""Pieces of photographs: a square cut out of one, grey or in colour, at the size that a detector sees."""
 
 import hashlib
 from collections.abc import Collection
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twinlatent.data.folder import files_below, plain
 from twinlatent.data.kinds import UnreadableFileError
-from twinlatent.data.pictures import grey_values, open_image, pictures_in
+from twinlatent.data.pictures import GREY, Look, open_image, pictures_in, pixel_values
 from twinlatent.data.resampling import resampled_bytes
 
 DEPTH = 256  # steps of a grey value, for 16-bit images; also makes the values of 8-bit ones whole again
@@ -38,7 +38,7 @@ class CutPiece:
     """What came of a piece.
 
     Attributes:
-        image: uint8 (size, size), None if there is none.
+        image: uint8 (size, size), in colour (size, size, 3), None if there is none.
         digest: SHA-256 of the file in hex, empty if there is no image.
         square: what was cut out of the upright photograph, (0, 0, 0) if there is no image.
         fault: why there is no image, empty if there is one.
@@ -50,12 +50,13 @@ class CutPiece:
     fault: str = ""
 
 
-def take(piece: Piece, size: int) -> CutPiece:
+def take(piece: Piece, size: int, look: Look = GREY) -> CutPiece:
     """Cut a piece out of its photograph, or say in a few words why that cannot be done.
 
-    The photograph is turned upright by its EXIF data and greyed: the luma that a JPEG holds as it is, ITU-R 601 luma of
-    other colours. A box becomes the smallest square around its middle that holds it, moved into the photograph, and no
-    larger than that allows. Shrunk to `size` by area, enlarged by cubic interpolation, rounded to bytes.
+    The photograph is turned upright by its EXIF data and, unless colours are asked for, greyed: the luma that a JPEG
+    holds as it is, ITU-R 601 luma of other colours. A box becomes the smallest square around its middle that holds it,
+    moved into the photograph, and no larger than that allows. Shrunk to `size` by area, enlarged by cubic
+    interpolation, rounded to bytes.
 
     On 20 photographs of `cats-dogs` this gives every pixel of the published faces (decoded by libjpeg-turbo). Where the
     grey is computed from the decoded colours instead, pixels differ by 4 grey values at most, by 0.007 on average.
@@ -64,9 +65,10 @@ def take(piece: Piece, size: int) -> CutPiece:
         with open_image(piece.path) as image:
             if pictures_in(image) > 1:
                 return CutPiece(None, fault="is animated, or holds several pictures")
-            image.draft("L", None)  # of a JPEG only the luma is decoded then
-            grey = grey_values(image)
-        height, width = grey.shape
+            if look.channels == 1:
+                image.draft("L", None)  # of a JPEG only the luma is decoded then
+            values = pixel_values(image, look)
+        height, width = values.shape[:2]
         if piece.photo_size is not None and piece.photo_size != (width, height):
             wanted_width, wanted_height = piece.photo_size
             return CutPiece(None, fault=f"is {width}x{height} pixels, not {wanted_width}x{wanted_height}")
@@ -74,8 +76,10 @@ def take(piece: Piece, size: int) -> CutPiece:
         if square is None:
             return CutPiece(None, fault=f"has {width}x{height} pixels, and its box {piece.box} lies outside")
         left, top, side = square
-        part = grey[top : top + side, left : left + side] * (255.0 * DEPTH)
-        cut = resampled_bytes(np.rint(part) / DEPTH, size)
+        part = values[top : top + side, left : left + side] * (255.0 * DEPTH)
+        planes = part if look.channels == 1 else np.moveaxis(part, -1, 0)
+        cut = resampled_bytes(np.rint(planes) / DEPTH, size)
+        cut = cut if look.channels == 1 else np.moveaxis(cut, 0, -1)
         with piece.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return CutPiece(cut, digest, square)

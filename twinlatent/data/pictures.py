@@ -1,4 +1,4 @@
-"""Pictures in any format that Pillow reads, as grey values in [0, 1].
+"""Pictures in any format that Pillow reads, as values in [0, 1], grey or of three colours.
 
 Pillow hands out some pictures other than their formats mean them: TIFF with white as zero upside down where a value has
 16 bits or is a fraction, 12 bits as if they were 16, signed bytes as if they had no sign, and transparent values of
@@ -8,15 +8,19 @@ PNG of 2, 4 and 16 bits not, or as others. Those are put right here, or refused.
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from twinlatent.arguments import text, whole
 from twinlatent.data.kinds import UnreadableFileError, foreign, head_of
+from twinlatent.errors import TwinlatentError
 
+COLOURS = 3
 JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further views of the same scene behind it, as some phones write
 SIXTEEN = ("PNG", "PPM", "TIFF", "IM")  # formats whose 32-bit mode holds 16-bit values, or is taken to
 SMALL = {"L;2": 4, "L;4": 16}  # layouts of grey PNG: how many shades
@@ -30,6 +34,43 @@ SUBFILE, BITS, PHOTOMETRIC, SAMPLE_FORMAT, DNG = 254, 258, 262, 339, 50706  # ta
 WHITE_IS_ZERO, SIGNED, PREVIEW = 0, 2, 1
 
 
+@dataclass(frozen=True)
+class Look:
+    """What is taken of a picture.
+
+    Attributes:
+        channels: 1 for grey (ITU-R 601 luma), 3 for red, green and blue.
+        background: colour that transparent parts are shown on: a name, as in CSS, or #rrggbb.
+
+    Raises:
+        TwinlatentError: another number of channels, or no colour.
+    """
+
+    channels: int = 1
+    background: str = "white"
+
+    def __post_init__(self) -> None:
+        if whole("channels", self.channels, least=0) not in (1, COLOURS):
+            raise TwinlatentError(f"channels is {self.channels}; give 1 for grey or 3 for colour")
+        name = text("background", self.background)
+        try:
+            colour: tuple[int, ...] = ImageColor.getrgb(name)
+        except ValueError:
+            colour = ()
+        if len(colour) != COLOURS:
+            raise TwinlatentError(f"background {self.background!r} is no colour; give a name such as white, or #rrggbb")
+
+    @property
+    def shade(self) -> NDArray[np.float32]:
+        """The background as values in [0, 1]: of grey (), of colour (3,)."""
+        pixel = Image.new("RGB", (1, 1), self.background).convert("L" if self.channels == 1 else "RGB")
+        shade: NDArray[np.float32] = np.asarray(pixel, np.float32)[0, 0] / np.float32(255)
+        return shade
+
+
+GREY = Look()
+
+
 class _MisfitError(ValueError):
     """A picture whose grey values are not known, and what to do about it."""
 
@@ -38,22 +79,22 @@ class _MisfitError(ValueError):
         self.mend = mend
 
 
-def read_image(path: Path, size: int) -> NDArray[np.float32]:
-    """Read one image as float32 (size, size) in [0, 1].
+def read_image(path: Path, size: int, look: Look = GREY) -> NDArray[np.float32]:
+    """Read one image as float32 (size, size), or (size, size, 3) in colour, in [0, 1].
 
-    The first of several pictures in a file, upright by its EXIF orientation, transparent parts shown on white, as grey
-    (ITU-R 601 luma), 16-bit grey in full precision, resized to a square whatever its shape. An image that already is
+    The first of several pictures in a file, upright by its EXIF orientation, transparent parts shown on the look's
+    background, 16-bit grey in full precision, resized to a square whatever its shape. An image that already is
     `size` by `size` keeps its exact values. Whole numbers of 32 bits are divided by the first of `WHITES` that none of
     them exceeds. Pictures of 16 and 32 bits that are nowhere an eighth as bright as white are refused, unless all of
     one shade.
 
     Raises:
         UnreadableFileError: the file is no image, is damaged, has so many pixels that Pillow suspects an attack, or has
-            grey values that could mean several things.
+            values that could mean several things.
     """
     with open_image(path) as image:
-        grey = grey_values(image)
-    return resized(grey, size)
+        values = pixel_values(image, look)
+    return resized(values, size, size)
 
 
 @contextmanager
@@ -119,16 +160,16 @@ def pictures_in(image: Image.Image) -> int:
     return 1 if image.format in JPEGS else int(getattr(image, "n_frames", 1))
 
 
-def grey_values(image: Image.Image) -> NDArray[np.float32]:
-    """Grey values in [0, 1] of an opened image of any mode, (H, W), turned upright by its EXIF data."""
+def pixel_values(image: Image.Image, look: Look = GREY) -> NDArray[np.float32]:
+    """Values in [0, 1] of an opened image of any mode, upright by its EXIF data: (H, W), in colour (H, W, 3)."""
     deep = ";16" in _layout(image)  # in colour or with alpha, of which Pillow keeps eight bits
-    grey = _grey(ImageOps.exif_transpose(image), image, deep)
-    darkest, brightest = grey.min(), grey.max()
+    values = _values(ImageOps.exif_transpose(image), image, deep, look)
+    darkest, brightest = values.min(), values.max()
     if not (darkest >= 0 and brightest <= 1):
         raise _MisfitError(
             f"has grey values from {darkest:.6g} to {brightest:.6g}, not from 0 for black to 1 for white"
         )
-    return grey
+    return values
 
 
 def almost_black(values: NDArray[np.float32]) -> bool:
@@ -141,8 +182,8 @@ def far_from_white(stored: NDArray[Any], white: int) -> bool:
     return bool(stored.min() < stored.max() < white / FAR)
 
 
-def _grey(upright: Image.Image, image: Image.Image, deep: bool) -> NDArray[np.float32]:
-    """Grey values of an image at its own size, by what its file says of them."""
+def _values(upright: Image.Image, image: Image.Image, deep: bool, look: Look) -> NDArray[np.float32]:
+    """Values of an image at its own size, by what its file says of them."""
     tags = _tags(image)
     bits = max(np.atleast_1d(tags.get(BITS, 0)))
     if SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)) and bits < 32:
@@ -154,8 +195,10 @@ def _grey(upright: Image.Image, image: Image.Image, deep: bool) -> NDArray[np.fl
         if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
             values = np.float32(1) - values
         clear = image.info.get("transparency") if image.format == "PNG" else None
-        return values if clear is None else np.where(stored == clear, np.float32(1), values)
-    return _shown(_bytes(upright), 255, deep)
+        if look.channels == COLOURS:
+            stored, values = stored[..., None], np.repeat(values[..., None], COLOURS, axis=-1)
+        return values if clear is None else np.where(stored == clear, look.shade, values)
+    return _shown(_bytes(upright, look), 255, deep)
 
 
 def _shown(stored: NDArray[Any], white: int, deep: bool) -> NDArray[np.float32]:
@@ -182,19 +225,21 @@ def _white(image: Image.Image, bits: int, stored: NDArray[Any]) -> int:
     return 2**bits - 1 if 8 < bits < 16 else 65535
 
 
-def _bytes(upright: Image.Image) -> NDArray[np.uint8]:
+def _bytes(upright: Image.Image, look: Look) -> NDArray[np.uint8]:
     if upright.mode == "La":
         upright = upright.convert("LA")
     if upright.has_transparency_data:
-        white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright.convert("RGBA"))
-    if upright.mode not in ("1", "L"):
+        ground = Image.new("RGBA", upright.size, look.background)
+        upright = Image.alpha_composite(ground, upright.convert("RGBA"))
+    if look.channels == COLOURS or upright.mode not in ("1", "L"):
         upright = upright.convert("RGB")
-    return np.asarray(upright.convert("L"))
+    return np.asarray(upright if look.channels == COLOURS else upright.convert("L"))
 
 
-def resized(grey: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def resized(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Bilinear, over all pixels that fall on one when shrinking, so that values stay in the range they had."""
-    if grey.shape == (size, size):
-        return grey
-    return np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR)).clip(0, 1)
+    if values.shape[:2] == (height, width):
+        return values
+    if values.ndim == COLOURS:
+        return np.stack([resized(np.ascontiguousarray(part), height, width) for part in np.moveaxis(values, -1, 0)], -1)
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR)).clip(0, 1)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from twinlatent.data.folder import FEWEST_IMAGES
 from twinlatent.data.known import CATS_DOGS, KNOWN
 from twinlatent.data.limits import check_memory, check_size
 from twinlatent.data.photos import CutPiece
+from twinlatent.data.pictures import GREY, Look
 from twinlatent.data.prepared import Prepared, write_prepared
 from twinlatent.data.prepared_files import check_name, find, path_of
 from twinlatent.data.reading import check_writable, partial_of, read_pieces
@@ -23,6 +24,7 @@ from twinlatent.data.selection import called, left_out
 from twinlatent.errors import TwinlatentError, one_line
 
 PHOTO_SIZE = 64
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601: what a fingerprint sees of colours
 
 Say = Callable[[str], None]
 
@@ -35,11 +37,13 @@ class PreparedSet:
         path: the file.
         size: height and width of the images in pixels.
         counts: images of each class, by its name.
+        channels: 1 of grey images, 3 in colour.
     """
 
     path: Path
     size: int
     counts: dict[str, int]
+    channels: int = 1
 
 
 def prepare(
@@ -48,6 +52,8 @@ def prepare(
     *,
     boxes: str | Path | None = None,
     size: int | None = None,
+    channels: int = 1,
+    background: str = "white",
     folder: str | Path | None = None,
     progress: bool = True,
     say: Say = lambda _line: None,
@@ -72,6 +78,8 @@ def prepare(
         photos: folder of the photographs; for one's own set without boxes it holds a folder a class.
         boxes: a .csv file or a folder of Pascal VOC XML files, see `wanted`.
         size: height and width of the images in pixels, 4 to 1024; 64 if None, and always for `cats-dogs`.
+        channels: 1 for grey images, 3 to keep colours; `cats-dogs` is grey.
+        background: what is behind transparent parts: a colour's name, or #rrggbb.
         folder: the data folder to write below, which `load` finds as $TWINLATENT_DATA; the user's cache if None.
         progress: whether to show a bar.
         say: is told a line for each file that is skipped, left out, missing or another than it should be.
@@ -83,22 +91,26 @@ def prepare(
     """
     photos, boxes = Path(photos), None if boxes is None else Path(boxes)
     told, say = say, lambda line: told(one_line(line))
+    look = Look(channels, background)
     if name == CATS_DOGS:
+        if look != GREY:
+            raise TwinlatentError(f"{CATS_DOGS} is grey, on white; leave channels and background out")
         return _prepare_faces(photos, boxes, size, folder, progress, say)
     size = PHOTO_SIZE if size is None else size
     path = _free_path(name, size, folder)
     partial = partial_of(path)
     pieces, absent = wanted(photos, boxes)
-    check_memory(len(pieces), size * size, photos)
+    check_memory(len(pieces), look.channels * size * size, photos)
     taken = read_pieces([labelled.piece for labelled in pieces], size, partial, {"set": name},
-                        title=f"reading {photos}", progress=progress)  # fmt: skip
+                        title=f"reading {photos}", progress=progress, look=look)  # fmt: skip
     for file, fault in absent.items():
         say(f"skipped {file}: {fault}")
     prepared = _chosen(photos, pieces, taken, say)
     how = {"size": size, "squares": "largest centred" if boxes is None else boxes.name, "tolerance": TOLERANCE}
+    how |= {} if look == GREY else asdict(look)
     write_prepared(path, replace(prepared, made_with=prepared.made_with | how))
     partial.unlink(missing_ok=True)
-    return PreparedSet(path, size, prepared.made_with["counts"])
+    return PreparedSet(path, size, prepared.made_with["counts"], channels)
 
 
 def _prepare_faces(
@@ -146,7 +158,7 @@ def _chosen(photos: Path, pieces: Sequence[Labelled], taken: Sequence[CutPiece],
     usable, results, images = zip(*read, strict=True)
     stack = np.stack(images)
     labels = np.array([class_names.index(labelled.class_name) for labelled in usable], np.int64)
-    reasons = left_out(usable, results, fingerprints(stack))
+    reasons = left_out(usable, results, fingerprints(stack if stack.ndim == 3 else stack @ LUMA))
     for number in sorted(reasons):
         say(f"left out {called(usable[number].piece)}: {reasons[number]}")
     kept = np.array([number not in reasons for number in range(len(labels))])

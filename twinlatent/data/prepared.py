@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from twinlatent.data.arrays import read_npz
-from twinlatent.data.split import LabelledImages
+from twinlatent.data.split import LabelledImages, from_bytes
 from twinlatent.errors import TwinlatentError, brief
 from twinlatent.files import replacing
 
@@ -20,7 +20,7 @@ class Prepared:
     """What a prepared file holds.
 
     Attributes:
-        images: uint8 (n, size, size).
+        images: uint8 (n, size, size), in colour (n, size, size, 3).
         labels: int64 (n,).
         class_names: in the order of the labels.
         sources: the photograph of each image, below the folder that it was found in.
@@ -34,9 +34,8 @@ class Prepared:
     made_with: dict[str, Any]
 
     def labelled(self) -> LabelledImages:
-        """All images as float32 (n, 1, size, size) in [0, 1]."""
-        images = torch.from_numpy(self.images).unsqueeze(1).float().div_(255)
-        return LabelledImages(images, torch.from_numpy(self.labels))
+        """All images as float32 (n, channels, size, size) in [0, 1]."""
+        return LabelledImages(from_bytes(self.images), torch.from_numpy(self.labels))
 
 
 def write_prepared(path: Path, prepared: Prepared) -> None:
@@ -81,14 +80,15 @@ def read_made_with(path: Path) -> dict[str, Any]:
     """
     try:
         made_with = json.loads(str(read_npz(path, ("made_with",))["made_with"]))
-        return {"size": int(made_with["size"]), "counts": dict(made_with["counts"]), **made_with}
+        return {"size": int(made_with["size"]), "channels": 1, "counts": dict(made_with["counts"]), **made_with}
     except Exception as error:
         raise _damaged(path, error) from None
 
 
 def _checked(prepared: Prepared) -> Prepared:
     images, labels, size = prepared.images, prepared.labels, prepared.made_with["size"]
-    if images.dtype != np.uint8 or images.shape != (len(labels), size, size) or len(prepared.sources) != len(labels):
+    shapes = [(len(labels), size, size, *colours) for colours in ((), (3,))]
+    if images.dtype != np.uint8 or images.shape not in shapes or len(prepared.sources) != len(labels):
         raise ValueError(f"images are {images.dtype} {images.shape}")
     if labels.dtype != np.int64 or set(labels.tolist()) != set(range(len(prepared.class_names))):
         raise ValueError("labels do not fit the class names")

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from twinlatent.claims import claimed_file
 from twinlatent.data.kinds import check_file
 from twinlatent.data.photos import CutPiece, Piece, take
+from twinlatent.data.pictures import GREY, Look
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
 from twinlatent.interrupts import deferred_interrupt
@@ -45,7 +47,14 @@ def check_writable(folder: Path) -> None:
 
 
 def read_pieces(
-    pieces: Sequence[Piece], size: int, partial: Path, asked: dict[str, Any], *, title: str, progress: bool
+    pieces: Sequence[Piece],
+    size: int,
+    partial: Path,
+    asked: dict[str, Any],
+    *,
+    title: str,
+    progress: bool,
+    look: Look = GREY,
 ) -> list[CutPiece]:
     """`take` every piece, in order.
 
@@ -59,19 +68,20 @@ def read_pieces(
         asked: whatever else decides what the images are; plain JSON. A partial file of anything else is refused.
         title: of the bar.
         progress: whether to show it.
+        look: grey or colour, and what is behind transparent parts.
 
     Raises:
         TwinlatentError: `partial` is damaged, or was begun with other settings.
         KeyboardInterrupt: after Ctrl-C, with what was done kept.
     """
-    asked = {**asked, "size": size}
+    asked = {**asked, "size": size} | ({} if look == GREY else asdict(look))
     before = _kept(partial, asked) if partial.exists() else {}
     done: dict[Key, CutPiece] = {}
     saved = time.monotonic()
     with claimed_file(partial), deferred_interrupt() as interrupted, bar(title, len(pieces), show=progress) as shown:
         for piece in pieces:
             key = _key(piece)
-            done[key] = before[key] if key in before else take(piece, size)
+            done[key] = before[key] if key in before else take(piece, size, look)
             shown.advance()
             stop = interrupted()
             if stop or time.monotonic() - saved > SAVE_SECONDS:

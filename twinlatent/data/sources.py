@@ -19,6 +19,7 @@ from twinlatent.data.folder import read_folder
 from twinlatent.data.idx import read_idx
 from twinlatent.data.known import CATS_DOGS, FOLDER, known, prepared_file
 from twinlatent.data.limits import check_size
+from twinlatent.data.pictures import GREY, Look
 from twinlatent.data.prepared import read_prepared
 from twinlatent.data.split import (
     LabelledImages,
@@ -40,6 +41,7 @@ DIGITS = tuple("0123456789")
 CLOTHES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 FIVE_CLOTHES = ("coat", "trouser", "sandal", "sneaker", "bag")
 
+Asked = tuple[int | None, int | None, str]  # size, channels, background
 Parts = tuple[LabelledImages, LabelledImages, LabelledImages]  # train, calibration, test
 
 
@@ -52,12 +54,14 @@ class Source:
         size: height and width of the images in pixels.
         read: (paths of the collection's files, seed) -> train, calibration, test.
         split_seed: divides it whatever the seed of everything else is; None: that seed does.
+        channels: 1 of grey images, 3 in colour.
     """
 
     class_names: tuple[str, ...]
     size: int
     read: Callable[[Sequence[Path], int], Parts]
     split_seed: int | None = None
+    channels: int = 1
 
 
 def _read_digits(_paths: Sequence[Path], seed: int) -> Parts:
@@ -102,6 +106,8 @@ def load(
     *,
     seed: int = 0,
     size: int | None = None,
+    channels: int | None = None,
+    background: str = "white",
     selection: bool = True,
     fetch: bool = True,
     progress: bool = True,
@@ -123,23 +129,26 @@ def load(
         seed: of the divisions, at least 0.
         size: height and width in pixels, 4 to 1024, to which the images of a folder are resized, 28 if None. The other
             sets, prepared ones too, have their own size and accept no other.
+        channels: 1 for grey images, 3 to keep the colours of a folder's, 1 if None. The other sets have their own.
+        background: what is behind transparent parts of a folder's images: a colour's name, or #rrggbb.
         selection: whether images are held out for selection; without, they are training images, as in version 0.1.0.
         fetch: whether missing files may be fetched over the network into the user's cache.
         progress: whether to show progress bars.
 
     Raises:
-        TwinlatentError: unknown name, wrong size or seed, or files that are missing, damaged or not what their
-            names say.
+        TwinlatentError: unknown name, wrong size, channels, background or seed, or files that are missing, damaged or
+            not what their names say.
     """
     name = text("name", name)
     seed, size = checked_seed(seed), None if size is None else whole("size", size, least=0, wanted="pixels")
+    look, asked = Look(1 if channels is None else channels, background), (size, channels, background)
     if name.startswith(FOLDER):
-        split = _load_folder(name, seed, FOLDER_SIZE if size is None else size, progress)
+        split = _load_folder(name, seed, FOLDER_SIZE if size is None else size, look, progress)
     elif (prepared := prepared_file(name)) is not None:
-        split = _load_prepared(name, prepared, seed, size)
+        split = _load_prepared(name, prepared, seed, asked)
     else:
         collection, source = known(name).collection, SOURCES[name]
-        _check_size(name, size, source.size)
+        _check_own(name, (source.channels, source.size), asked)
         paths = obtain(collection, fetch=fetch, progress=progress) if collection else []
         split = Split(name, *source.read(paths, seed), source.class_names)
         seed = seed if source.split_seed is None else source.split_seed
@@ -149,22 +158,28 @@ def load(
     return replace(split, train=train, selection=chosen)
 
 
-def _check_size(name: str, size: int | None, own: int) -> None:
-    if size not in (None, own):
-        raise TwinlatentError(f"size is {size}, but {name} is {own}x{own}; leave size out")
+def _check_own(name: str, own: tuple[int, int], asked: Asked) -> None:
+    """Refuse what can be chosen of a folder's images alone; `own` are the channels and the size of these."""
+    (size, channels, background), (own_channels, own_size) = asked, own
+    if size not in (None, own_size):
+        raise TwinlatentError(f"size is {size}, but {name} is {own_size}x{own_size}; leave size out")
+    if channels not in (None, own_channels):
+        raise TwinlatentError(f"channels is {channels}, but {name} has {own_channels}; leave channels out")
+    if background != GREY.background:
+        raise TwinlatentError(f"background is {background!r}, but {name} has no transparent parts; leave it out")
 
 
-def _load_prepared(name: str, path: Path, seed: int, size: int | None) -> Split:
+def _load_prepared(name: str, path: Path, seed: int, asked: Asked) -> Split:
     prepared = read_prepared(path)
-    _check_size(name, size, prepared.images.shape[-1])
     data = prepared.labelled()
+    _check_own(name, (data.images.shape[1], data.images.shape[-1]), asked)
     parts = split_three_ways(data, test_share=TEST_SHARE, calibration_share=CALIBRATION_SHARE, seed=seed)
     return Split(name, *parts, prepared.class_names)
 
 
-def _load_folder(name: str, seed: int, size: int, progress: bool) -> Split:
+def _load_folder(name: str, seed: int, size: int, look: Look, progress: bool) -> Split:
     check_size(size)
-    data, class_names = read_folder(_folder_path(name), size=size, progress=progress)
+    data, class_names = read_folder(_folder_path(name), size=size, progress=progress, look=look)
     parts = split_three_ways(data, test_share=TEST_SHARE, calibration_share=CALIBRATION_SHARE, seed=seed)
     return Split(name, *parts, class_names)
 

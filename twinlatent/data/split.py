@@ -1,6 +1,6 @@
 """Labelled images, and their division into training, selection, calibration and test parts.
 
-Letters: n images, H and W height and width in pixels. Images are grey, one channel, in [0, 1].
+Letters: n images, H and W height and width in pixels. Images are in [0, 1], of any number of channels: 1 where grey.
 """
 
 import hashlib
@@ -11,7 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from twinlatent.arguments import real, whole
@@ -28,7 +30,7 @@ class LabelledImages:
     """Images and the class of each.
 
     Attributes:
-        images: float32 (n, 1, H, W) in [0, 1].
+        images: float32 (n, channels, H, W) in [0, 1].
         labels: int64 (n,), each at least 0.
 
     Raises:
@@ -48,6 +50,13 @@ class LabelledImages:
     def subset(self, index: Tensor | slice) -> "LabelledImages":
         """The rows that `index`, an int64 tensor of positions or a slice, picks, in its order."""
         return LabelledImages(self.images[index], self.labels[index])
+
+
+def from_bytes(pixels: NDArray[np.uint8]) -> Tensor:
+    """Grey (n, H, W) or coloured (n, H, W, 3) bytes as float32 (n, channels, H, W) in [0, 1]."""
+    found = torch.from_numpy(pixels)
+    found = found.unsqueeze(1) if found.ndim == 3 else found.movedim(-1, 1).contiguous()
+    return found.float().div_(255)
 
 
 NO_IMAGES = LabelledImages(torch.empty(0, 1, 1, 1), torch.empty(0, dtype=torch.int64))
@@ -100,7 +109,7 @@ class Split:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(1, H, W) of every image."""
+        """(channels, H, W) of every image."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 

@@ -10,18 +10,19 @@ from torch import Tensor
 from twinlatent.errors import TwinlatentError
 
 Array = Tensor | NDArray[Any]
+FEW_CHANNELS = 4
 
 
 @overload
 def check_images(
-    images: Array, labels: None = None, shape: tuple[int, ...] | None = None, channels: int | None = 1
+    images: Array, labels: None = None, shape: tuple[int, ...] | None = None, channels: int | None = None
 ) -> tuple[Tensor, None]: ...
 @overload
 def check_images(
-    images: Array, labels: Array, shape: tuple[int, ...] | None = None, channels: int | None = 1
+    images: Array, labels: Array, shape: tuple[int, ...] | None = None, channels: int | None = None
 ) -> tuple[Tensor, Tensor]: ...
 def check_images(
-    images: Array, labels: Array | None = None, shape: tuple[int, ...] | None = None, channels: int | None = 1
+    images: Array, labels: Array | None = None, shape: tuple[int, ...] | None = None, channels: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """Check images, and labels if there are any, and return both as tensors.
 
@@ -31,7 +32,7 @@ def check_images(
         images: floating (n, channels, H, W), finite, in [0, 1], at least one image.
         labels: whole numbers (n,), at least 0; or None.
         shape: the (channels, H, W) that is expected; None accepts every size.
-        channels: how many are expected, 1 for grey images; None accepts every number.
+        channels: how many are expected, 1 for grey images; None: those of the shape, or every number.
 
     Returns:
         images as float32, and labels as int64 or None.
@@ -39,6 +40,7 @@ def check_images(
     Raises:
         TwinlatentError: anything is otherwise.
     """
+    channels = shape[0] if channels is None and shape is not None else channels
     labelled = len(labels) if getattr(labels, "ndim", 0) else None  # type: ignore[arg-type]
     checked = _checked_images(images, channels, shape, labelled)
     if channels is None and len(checked) == 1 and labelled == checked.shape[1] > 1:
@@ -66,7 +68,8 @@ def _checked_images(images: Array, channels: int | None, shape: tuple[int, ...] 
     if not _is_floating(images):
         mend = "divide by 255" if _dtype(images) == "uint8" else "convert to float32 in [0, 1]"
         raise TwinlatentError(f"images are {_dtype(images)}, not floating; {mend}")
-    if images.ndim != 4 or channels not in (None, images.shape[1]) or 0 in images.shape:
+    misplaced = channels is None and _channels_last(images.shape)
+    if images.ndim != 4 or channels not in (None, images.shape[1]) or 0 in images.shape or misplaced:
         wanted = f"(n, {'channels' if channels is None else channels}, H, W)"
         mend = _shape_mend(images, channels, shape, labelled)
         raise TwinlatentError(f"images have shape {tuple(images.shape)}, not {wanted}; {mend}")
@@ -87,15 +90,31 @@ def _shape_mend(images: Array, channels: int | None, shape: tuple[int, ...] | No
         return f"for rows of pixels give {rows}" if labelled == len(images) else f"give {image}, or for rows {rows}"
     if images.ndim == 4 and images.shape[3] == 1:
         return "move the channel axis forward: images[..., 0][:, None]"
+    if images.ndim == 4 and (images.shape[3] == channels or _channels_last(images.shape)):
+        return f"move the channel axis forward: images.{_permute(images)}(0, 3, 1, 2)"
+    if images.ndim == 4 and images.shape[1] == 1:
+        repeat = f"expand(-1, {channels}, -1, -1)" if isinstance(images, Tensor) else f"repeat({channels}, 1)"
+        return f"repeat the grey channel: images.{repeat}"
     if images.ndim == 4:
-        return "convert them to one grey channel"
+        return "convert them to one grey channel" if channels == 1 else f"give images of {channels} channels"
     return "reshape them"
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether these can only be (n, H, W, channels): images of one or three columns have few channels."""
+    return len(shape) == 4 and shape[3] in (1, 3) and min(shape[1:3]) > FEW_CHANNELS
+
+
+def _permute(images: Array) -> str:
+    return "permute" if isinstance(images, Tensor) else "transpose"
 
 
 def _missing_axis(images: Array, channels: int | None, shape: tuple[int, ...] | None, labelled: int | None) -> str:
     """Of (n, H, W) the channels', of (channels, H, W) the batch's."""
     channel, batch = "add the channel axis: images[:, None]", "add the batch axis: images[None]"
     n = images.shape[0]
+    if shape is not None and channels != 1 and tuple(images.shape) == (*shape[1:], channels):
+        return f"move the channel axis forward and add the batch axis: images.{_permute(images)}(2, 0, 1)[None]"
     one = tuple(images.shape) == shape or n == channels or labelled == 1
     if labelled == n or (channels == 1 and not one):
         return channel

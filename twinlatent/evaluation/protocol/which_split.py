@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from twinlatent.data import Split, load, names
 from twinlatent.data.known import FOLDER
@@ -22,6 +23,7 @@ def split_of(
     data: str | None = None,
     *,
     size: int | None = None,
+    background: str = "white",
     progress: bool = True,
     say: Say = warnings.warn,
 ) -> Split:
@@ -30,7 +32,8 @@ def split_of(
     Args:
         detector: with the card it got in training.
         data: name of the set; None for the one on the card.
-        size: pixels a side, for `folder:PATH`; None for the detector's.
+        size: pixels a side, for `folder:PATH`; None for the detector's. Channels are those of the detector.
+        background: what is behind transparent parts of a folder's images.
         progress: whether to show a bar.
         say: gets what is left out, or cannot be checked.
 
@@ -44,10 +47,12 @@ def split_of(
         where = f"{FOLDER}PATH" if trained_on.startswith(FOLDER) else "NAME"
         raise TwinlatentError(f"the detector was trained on {trained_on!r}; say where these images are, as {where}")
     seed, name = detector.card.get("seed", 0), data or trained_on
-    side = size or (detector.image_shape[-1] if name.startswith(FOLDER) else None)  # others have a size of their own
-    split = load(name, seed=seed, size=side, progress=progress)
+    look: dict[str, Any] = {"size": size, "background": background}
+    if name.startswith(FOLDER):  # others have a size and channels of their own
+        look |= {"size": size or detector.image_shape[-1], "channels": detector.image_shape[0]}
+    split = load(name, seed=seed, progress=progress, **look)
     if not _is_own(detector, split):  # trained before a part was held out for selection?
-        whole = load(name, seed=seed, size=side, selection=False, progress=False)
+        whole = load(name, seed=seed, selection=False, progress=False, **look)
         split = whole if _is_own(detector, whole) else split
     _check_shape(detector, split)
     if not _is_own(detector, split):
