@@ -247,7 +247,6 @@ BAD = [  # notation, role and input, the token named, its column, a piece of the
     ("bn z(8,8) d(4) z(8,8)", ENCODER, "z", 4, "may only stand at the end"),
     ("c(3,4) sm(3) z(8,8)", ENCODER, "sm", 8, "may only stand at the end"),
     ("d(24) d(10) ct(3,4) d(64)", DECODER, "ct", 13, "needs a square map, not 10"),
-    ("d(24) d(65)", DECODER, "d(65)", 7, "no square image"),
     ("d(9) ct(1,4) d(64)", DECODER, "ct", 6, "smaller than its stride 2"),
     ("d(9) ct(2,4,3) d(64)", DECODER, "ct", 6, "smaller than its stride 3"),
     ("c(3,4) mp(9) z(1,1)", ENCODER, "mp(9)", 8, "larger than its"),

@@ -51,6 +51,18 @@ def test_every_sample_is_on_the_sheet_in_its_place(tmp_path, scale: int) -> None
     assert (sheet[-MARGIN - 10 * scale :, -MARGIN - width :] == 255).all(), "the fourth place of b stays empty"
 
 
+def test_colours_are_shown_as_they_are(tmp_path) -> None:
+    colours = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.2, 1.0]])[:, :, None, None].expand(2, 3, 10, 12)
+    contact_sheet(LabelledImages(colours, torch.tensor([0, 1])), ["a", "b"], tmp_path / "sheet.png", columns=1, scale=1)
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert image.mode == "RGB"
+        sheet = np.asarray(image)
+    right = sheet.shape[1] - MARGIN - (12 + GAP)
+    assert (sheet[MARGIN : MARGIN + 10, right : right + 12] == (255, 0, 0)).all()
+    assert (sheet == (0, 51, 255)).all(-1).sum() == 120
+    assert (sheet[:, :right] < 128).all(-1).any(), "names are dark"
+
+
 def test_the_name_is_at_the_left_of_its_class(tmp_path) -> None:
     contact_sheet(flat([0, 1]), [" ", "trouser"], tmp_path / "sheet.png", columns=1, scale=2)
     sheet = pixels(tmp_path / "sheet.png")

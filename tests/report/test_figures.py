@@ -131,6 +131,25 @@ def test_difference_is_signed_and_on_one_scale() -> None:
     assert lightness[0] < neutral < lightness[1]
 
 
+def test_of_colours_the_change_of_the_channel_that_changed_most_is_drawn() -> None:
+    benign = np.full((2, 2, 3), 0.5)
+    attacked = benign + np.array([0.1, -0.3, 0.2])
+    np.testing.assert_allclose(figures.difference(benign, attacked), np.full((2, 2), -0.3))
+    left, middle, right = (axes.get_images()[0].get_array() for axes in
+                           figures.image_grid([figures.GridRow(benign, attacked, "a", "", "", "")]).axes)  # fmt: skip
+    np.testing.assert_array_equal(left, benign)
+    np.testing.assert_array_equal(middle, attacked)
+    np.testing.assert_allclose(right, -0.3)
+
+
+def test_coloured_pairs_are_drawn_in_colour() -> None:
+    grey = a_grid()
+    colour = replace(grey, benign=np.stack([grey.benign] * 3, -1), images=np.stack([grey.images] * 3, -1))
+    shown, as_grey = drawn(figures.pair_grid(colour)), drawn(figures.pair_grid(grey))
+    assert [image.shape for image in shown[0]] == [(5, 4, 3)] * len(as_grey[0])
+    assert shown[1] == as_grey[1]
+
+
 def test_training_curves_skip_missing_values_and_average_long_logs() -> None:
     above, below = figures.training_curves(ROUNDS).axes
     assert [line.get_label() for line in above.get_lines()] == ["total", "robust kl"]

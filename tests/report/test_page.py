@@ -132,6 +132,17 @@ def test_the_same_folder_gives_the_same_bytes(make_run: Make, tmp_path: Path) ->
     assert pages[0].read_bytes() == pages[1].read_bytes()
 
 
+def test_examples_in_colour_are_shown_so(make_run: Make, read_page: Any) -> None:
+    run = make_run()
+    tints = np.array([1.0, 0.5, 0.0], dtype=np.float32)
+    coloured = {name: getattr(run.examples, name)[..., None] * tints for name in ("benign", "adversarial")}
+    html = page(replace(run, examples=replace(run.examples, **coloured)))
+    sources = [image["src"] for image in read_page(html).all("img") if "png;base64" in image["src"]]
+    with Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2]))) as image:
+        assert image.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(image), np.rint(255 * coloured["benign"][0]).astype(np.uint8))
+
+
 def test_the_first_examples_are_shown_and_the_page_stays_small(make_run: Make, read_page: Any) -> None:
     html = page(make_run(k=MAX_EXAMPLES + 6))
     reader = read_page(html)

@@ -59,6 +59,13 @@ def from_bytes(pixels: NDArray[np.uint8]) -> Tensor:
     return found.float().div_(255)
 
 
+def as_pictures(images: Tensor) -> NDArray[Any]:
+    """Images (n, channels, H, W) as they are looked at: (n, H, W, 3) if of three colours, else the channels' mean."""
+    shown = images.movedim(1, -1) if images.shape[1] == 3 else images[:, 0] if images.shape[1] == 1 else images.mean(1)
+    pixels: NDArray[Any] = shown.cpu().numpy()
+    return pixels
+
+
 NO_IMAGES = LabelledImages(torch.empty(0, 1, 1, 1), torch.empty(0, dtype=torch.int64))
 PARTS = ("train", "calibration", "test", "selection")
 

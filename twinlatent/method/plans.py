@@ -124,7 +124,7 @@ def plan(spec: NetworkSpec | str, input_shape: Shape, role: Role) -> Plan:
     """Resolve `spec` for samples of `input_shape`.
 
     An encoder must end in `z(a,b)`, a classifier in `sm(n)`; only an encoder may have a bar. A decoder ends in
-    `d(n)`, n the pixels of the image; its output passes a sigmoid, its other dense layers a leaky ReLU.
+    `d(n)`, n the values of the image; its output passes a sigmoid, its other dense layers a leaky ReLU.
 
     Raises:
         TwinlatentError: a layer that does not fit, with its place.
@@ -183,7 +183,7 @@ class _Planner:
             case "ramp":
                 self._ramp(token)
             case _:
-                self._dense(token, last=index == len(self._names) - 1)
+                self._dense(token)
         self._activate(token.name, index)
 
     def _end_trunk(self, following: Token) -> None:
@@ -260,7 +260,7 @@ class _Planner:
         self.operations.insert(len(self.operations) - bool(rectified), Pool(size))  # the same, on fewer numbers
         self.shape = (channels, height // size, width // size)
 
-    def _dense(self, token: Token, *, last: bool) -> None:
+    def _dense(self, token: Token) -> None:
         if len(self.shape) == 3:
             self._flatten()
         if token.name == "z":
@@ -268,16 +268,8 @@ class _Planner:
             units = 2 * sum(self.latent)
         else:
             (units,) = token.arguments
-        if self.role == "decoder" and last:
-            self._check_image(token, units)
         self.operations.append(Dense(self.shape[0], units))
         self.shape = (units,)
-
-    def _check_image(self, token: Token, units: int) -> None:
-        if math.isqrt(units) ** 2 != units:
-            raise notation_error(
-                self.spec.text, token.place, f"d({units})", "ends a decoder but is no square image's pixels"
-            )
 
     def _map(self, token: Token) -> tuple[int, int, int]:
         """The sample as a map; a decoder's dense output becomes one square channel."""

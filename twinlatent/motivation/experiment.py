@@ -16,6 +16,7 @@ from torch import nn
 from twinlatent.claims import claimed, refuse_present
 from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import as_pictures
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import Rate, rate
@@ -42,7 +43,7 @@ class Vulnerability:
     Attributes:
         records: its numbers.
         settings: what it was run with.
-        images: uint8 (k, H, W), images of X_v for Figure 2, `SHOWN` of each label at most.
+        images: uint8 (k, H, W), in colour (k, H, W, 3), images of X_v for Figure 2, `SHOWN` of each label at most.
         labels: (k,) name of each one's label Y_v.
         true: (k,) name of the class of the benign image it was made from.
     """
@@ -233,7 +234,7 @@ def _write_figure(
     with replacing(path) as temporary:
         np.savez_compressed(
             temporary,
-            images=vulnerable.images[rows, 0].numpy(),
+            images=as_pictures(vulnerable.images[rows]),
             labels=names[vulnerable.labels[rows].numpy()],
             true=names[benign.labels[vulnerable.sources[rows]].numpy()],
         )

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from twinlatent.data.split import LabelledImages
+from twinlatent.data.split import LabelledImages, as_pictures
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import replacing
 
@@ -26,7 +26,7 @@ def contact_sheet(
     rows_per_class: int = 1,
     scale: int = 2,
 ) -> None:
-    """Write a grey PNG with sample images of each class, the name of the class at the left.
+    """Write a PNG, grey or in colour, with sample images of each class, its name at the left.
 
     The samples are spread evenly over the images of a class in their order, so equal data give equal files. A class
     with fewer images than places leaves places empty. The file is written whole or not at all.
@@ -60,17 +60,17 @@ def _check(data: LabelledImages, class_names: Sequence[str], counts: dict[str, i
 
 
 def samples(data: LabelledImages, label: int, count: int) -> NDArray[np.uint8]:
-    """At most `count` images of class `label` as bytes (k, H, W), spread evenly, the first and the last included."""
+    """At most `count` images of class `label` as bytes (k, H, W) or (k, H, W, 3), spread evenly over them."""
     members = (data.labels == label).nonzero().squeeze(1)
     places = torch.linspace(0, max(len(members) - 1, 0), min(count, len(members))).round().long()
-    pixels: NDArray[np.uint8] = data.images[members[places]].mul(255).round().byte().squeeze(1).cpu().numpy()
+    pixels: NDArray[np.uint8] = np.rint(as_pictures(data.images[members[places]]) * 255).astype(np.uint8)
     return pixels
 
 
 def _block(images: NDArray[np.uint8], columns: int, rows: int, scale: int) -> NDArray[np.uint8]:
-    """Images (k, H, W) side by side, row by row, a gap after each."""
-    height, width = (side * scale + GAP for side in images.shape[1:])
-    block = np.full((rows * height, columns * width), PAPER, dtype=np.uint8)
+    """Images (k, H, W) or (k, H, W, 3) side by side, row by row, a gap after each."""
+    height, width = (side * scale + GAP for side in images.shape[1:3])
+    block = np.full((rows * height, columns * width, *images.shape[3:]), PAPER, dtype=np.uint8)
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
         top, left = row * height, column * width
@@ -84,11 +84,12 @@ def _captioned(blocks: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> Ima
     boxes = [font.getbbox(name) for name in names]
     left = MARGIN + round(max(box[2] for box in boxes)) + MARGIN
     heights = [max(len(block), round(box[3])) + MARGIN for block, box in zip(blocks, boxes, strict=True)]
-    sheet = Image.new("L", (left + blocks[0].shape[1] + MARGIN, MARGIN + sum(heights)), PAPER)
+    mode, paper = ("L", PAPER) if blocks[0].ndim == 2 else ("RGB", (PAPER, PAPER, PAPER))
+    sheet = Image.new(mode, (left + blocks[0].shape[1] + MARGIN, MARGIN + sum(heights)), paper)
     draw = ImageDraw.Draw(sheet)
     top = MARGIN
     for block, name, height in zip(blocks, names, heights, strict=True):
-        draw.text((MARGIN, top), name, fill=INK, font=font)
+        draw.text((MARGIN, top), name, fill=INK if mode == "L" else (INK, INK, INK), font=font)
         sheet.paste(Image.fromarray(block), (left, top))
         top += height
     return sheet

@@ -29,8 +29,8 @@ class GridRow:
     """One row of `image_grid`.
 
     Attributes:
-        benign: (H, W) in [0, 1].
-        adversarial: (H, W) in [0, 1].
+        benign: (H, W), or in colour (H, W, 3), in [0, 1].
+        adversarial: the same.
         true_label: name of the true class.
         benign_verdict: what the detector said of the benign image.
         adversarial_verdict: the same of the attacked one.
@@ -58,7 +58,7 @@ def image_grid(rows: Sequence[GridRow]) -> Figure:
     panels = figure.subplots(len(rows), 3, squeeze=False)
     reach = difference_reach([(row.benign, row.adversarial) for row in rows])
     for (left, middle, right), row in zip(panels, rows, strict=True):
-        change = row.adversarial - row.benign
+        change = difference(row.benign, row.adversarial)
         _picture(left, row.benign, f"true: {row.true_label}\n{row.benign_verdict}", cmap="gray", vmin=0, vmax=1)
         _picture(middle, row.adversarial, f"{row.attack}\n{row.adversarial_verdict}", cmap="gray", vmin=0, vmax=1)
         note = f"largest change {np.abs(change).max():.2f}\n"
@@ -108,6 +108,14 @@ def comparison_grid(grids: Mapping[str, PairGrid], columns: Sequence[str] | None
     return _mosaic([benign, *attacked], first.true, first.fpr)
 
 
+def difference(benign: Floats, adversarial: Floats) -> Floats:
+    """Return the signed change (H, W) of each pixel; in colour that of the channel which changed most."""
+    change = adversarial - benign
+    if change.ndim == 2:
+        return change
+    return np.take_along_axis(change, np.abs(change).argmax(-1)[..., None], -1)[..., 0]
+
+
 def difference_reach(pairs: Sequence[tuple[Floats, Floats]]) -> float:
     """Return the largest absolute change over all (benign, adversarial) pairs, at least 1/255."""
     return max(1 / 255, *(float(np.abs(adversarial - benign).max()) for benign, adversarial in pairs))
@@ -154,7 +162,7 @@ def _split(column: str) -> tuple[str, str]:
 
 def _mosaic(columns: Sequence[_Column], true: Names, fpr: float) -> Figure:
     """All images in one coordinate system, in which an image is 1 wide."""
-    rows, (height, width) = len(true), columns[0].images.shape[1:]
+    rows, (height, width) = len(true), columns[0].images.shape[1:3]
     tall = height / width
     step, lefts = tall + TEXT_ROOM, _lefts(columns)
     right, bottom = lefts[-1] + 1, rows * step

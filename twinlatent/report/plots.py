@@ -206,11 +206,11 @@ def examples(found: Examples) -> Pairs | None:
 
 def _pair(found: Examples, i: int, reach: float) -> Pair:
     true, by = str(found.true[i]), attack_name(str(found.attack[i]))
-    change = found.adversarial[i] - found.benign[i]
+    change = figures.difference(found.benign[i], found.adversarial[i])
     images = (
-        _picture(_grey(found.benign[i]), "benign", f"benign image of {true}",
+        _picture(_bytes(found.benign[i]), "benign", f"benign image of {true}",
                  found.benign_label[i], _verdict(found.benign_flagged[i], found.benign_p[i])),
-        _picture(_grey(found.adversarial[i]), "attacked", f"the same image after {by}",
+        _picture(_bytes(found.adversarial[i]), "attacked", f"the same image after {by}",
                  found.adversarial_label[i], _verdict(found.adversarial_flagged[i], found.adversarial_p[i])),
         _picture(_coloured(change, reach), "difference", "difference of the two",
                  "", ("at most", f"{np.abs(change).max():.2f}")),
@@ -229,7 +229,7 @@ def _verdict(flagged: Any, p: float) -> tuple[str, str]:
     return "flagged" if flagged else "passes", f"p{NBSP}{shown}"
 
 
-def _grey(image: NDArray[Any]) -> NDArray[np.uint8]:
+def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(255 * image), dtype=np.uint8)
 
 

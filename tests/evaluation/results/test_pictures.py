@@ -1,5 +1,6 @@
 """Pictures hold what the detector says of the images, come back from arrays as they were, and refuse wrong shapes."""
 
+import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from twinlatent.data import LabelledImages, Split
+from twinlatent.data.split import as_pictures
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results.pictures import LatentPoints, PairGrid, from_arrays, to_arrays
 from twinlatent.evaluation.white_box.pictures import latent_points, pair_grid
@@ -17,8 +19,9 @@ from twinlatent.testing import GaussianDetector
 FPR = 0.1
 
 
-def a_grid(m: int = 2, k: int = 3) -> PairGrid:
-    images = np.linspace(0, 1, m * k * 20, dtype=np.float32).reshape(m, k, 5, 4)
+def a_grid(m: int = 2, k: int = 3, colours: tuple[int, ...] = ()) -> PairGrid:
+    shape = (m, k, 5, 4, *colours)
+    images = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
     names = np.array([["one"] * k] * m)
     columns = np.array([f"mim_w {number}" for number in range(m)])
     return PairGrid(0.05, images[0], names[0], names[0], np.zeros(k, dtype=bool), columns, images, names,
@@ -156,3 +159,23 @@ def test_a_wrong_array_is_one_clear_line(name: str, values: np.ndarray, line: st
     with pytest.raises(TwinlatentError, match=line) as caught:
         from_arrays(to_arrays(a_grid(), a_cloud()) | {name: values})
     assert "\n" not in str(caught.value)
+
+
+# --- colour ---------------------------------------------------------------------------------------------------------
+
+
+def test_coloured_images_come_back_as_they_were() -> None:
+    grid = a_grid(colours=(3,))
+    assert grid.benign.shape == (3, 5, 4, 3)
+    same(from_arrays(to_arrays(grid, None))[0], grid)
+    with pytest.raises(TwinlatentError, match=r"grid_benign has shape \(3, 5, 4, 2\): it needs 3 dimension"):
+        a_grid(colours=(2,))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_grid_shows_colours_where_there_are_three(channels: int) -> None:
+    """Of a model whose images have other channels their mean is shown."""
+    images = torch.rand(4, channels, 5, 6, generator=torch.Generator().manual_seed(0))
+    shown = as_pictures(images)
+    expected = images.movedim(1, -1) if channels == 3 else images.mean(1)
+    np.testing.assert_allclose(shown, expected.numpy(), atol=1e-6)

@@ -17,7 +17,7 @@ from torch import Tensor
 from twinlatent import attacks
 from twinlatent.attacks.budgets import Budget
 from twinlatent.data import LabelledImages, Split
-from twinlatent.data.split import checked_seed
+from twinlatent.data.split import as_pictures, checked_seed
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES, Substitute, attack_substitute, train_substitute
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
@@ -271,8 +271,8 @@ def _examples(seen: _Answers, one: _Attacked) -> Examples:
         return np.concatenate([getattr(one.verdicts[name], field)[picked].numpy() for name in attacks_])
 
     return Examples(
-        benign=benign(seen.drawn.images[:, 0]),
-        adversarial=np.concatenate([one.images[name][picked, 0].numpy() for name in attacks_]),
+        benign=np.concatenate([as_pictures(seen.drawn.images[picked])] * len(attacks_)),
+        adversarial=np.concatenate([as_pictures(one.images[name][picked]) for name in attacks_]),
         attack=np.repeat(np.array(attacks_), count),
         true=names[benign(seen.drawn.labels)],
         benign_label=names[benign(seen.benign.label)],

@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results.pictures import Flags, Floats, Names, check_array, check_unit_interval
+from twinlatent.evaluation.results.pictures import (
+    Flags,
+    Floats,
+    Names,
+    check_array,
+    check_pictures,
+    check_unit_interval,
+)
 
 Status = Literal["pass", "skip", "warn", "fail"]
 Count = Annotated[int, Field(ge=0)]
@@ -127,8 +134,8 @@ class Examples:
     """k pairs of a benign image and its attacked version, with what the detector said of each.
 
     Attributes:
-        benign: (k, H, W) in [0, 1].
-        adversarial: (k, H, W) in [0, 1].
+        benign: (k, H, W), or in colour (k, H, W, 3), in [0, 1].
+        adversarial: the same.
         attack: (k,) name of the attack.
         true: (k,) name of the true class.
         benign_label: (k,) name of the class the detector inferred for the benign image.
@@ -154,7 +161,8 @@ class Examples:
 
     def __post_init__(self) -> None:
         for name in _EXAMPLE_KINDS:
-            check_array(f"example_{name}", getattr(self, name), _EXAMPLE_KINDS[name], 3 if name in _IMAGES else 1)
+            check, dimensions = (check_pictures, 3) if name in _IMAGES else (check_array, 1)
+            check(f"example_{name}", getattr(self, name), _EXAMPLE_KINDS[name], dimensions)
             if name in _IMAGES and getattr(self, name).shape != self.benign.shape:
                 raise TwinlatentError(f"example_{name} has shape {getattr(self, name).shape}, not {self.benign.shape}")
             if len(getattr(self, name)) != len(self):

@@ -21,13 +21,13 @@ class PairGrid:
 
     Attributes:
         fpr: share of benign images the detector was set to flag, in (0, 1).
-        benign: (k, H, W) in [0, 1].
+        benign: (k, H, W), or in colour (k, H, W, 3), in [0, 1].
         true: (k,) name of the true class.
         benign_label: (k,) name of the class the detector predicts for the benign image.
         benign_flagged: (k,) whether it flags the benign image.
         columns: (m,) what the images were attacked with, no two alike: an attack's name, and after a space its L∞
             radius where it has one, such as "mim_w 0.2" or "cw_w".
-        images: (m, k, H, W) in [0, 1].
+        images: (m, k, H, W), or in colour (m, k, H, W, 3), in [0, 1].
         predicted: (m, k) name of the class predicted for each.
         flagged: (m, k) whether each is flagged.
 
@@ -48,7 +48,8 @@ class PairGrid:
         if not 0 < self.fpr < 1:
             raise TwinlatentError(f"grid_fpr is {self.fpr}: give a share between 0 and 1")
         for name, (kind, dimensions) in _GRID.items():
-            check_array(f"grid_{name}", getattr(self, name), kind, dimensions)
+            check = check_pictures if name in _PICTURES else check_array
+            check(f"grid_{name}", getattr(self, name), kind, dimensions)
         m, k = len(self.columns), len(self.benign)
         if not m or not k:
             raise TwinlatentError(f"grid_images has {m} attacks on {k} images: give at least one of each")
@@ -69,6 +70,7 @@ class PairGrid:
         return won
 
 
+_PICTURES = ("benign", "images")
 _GRID = {
     "benign": ("f", 3),
     **dict.fromkeys(("true", "benign_label", "columns"), ("U", 1)),
@@ -151,6 +153,12 @@ def check_array(name: str, values: NDArray[Any], kind: str, dimensions: int) -> 
     if values.dtype.kind != kind:
         wanted = {"f": "floating-point numbers", "U": "text", "b": "booleans"}[kind]
         raise TwinlatentError(f"{name} holds {values.dtype}: it needs {wanted}")
+
+
+def check_pictures(name: str, values: NDArray[Any], kind: str, dimensions: int) -> None:
+    """`check_array`; pictures in colour have one more dimension, of three."""
+    coloured = values.ndim == dimensions + 1 and values.shape[-1] == 3
+    check_array(name, values, kind, dimensions + coloured)
 
 
 def check_unit_interval(name: str, values: Floats) -> None:

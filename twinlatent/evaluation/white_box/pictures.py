@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from twinlatent.data import LabelledImages
+from twinlatent.data.split import as_pictures
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol import draw
-from twinlatent.evaluation.results import Floats, LatentPoints, Names, PairGrid
+from twinlatent.evaluation.results import LatentPoints, Names, PairGrid
 from twinlatent.evaluation.white_box.conditions import CW, OVER_RADII
 from twinlatent.evaluation.white_box.whole import WhiteBox
 from twinlatent.method.calibrated import CalibratedDetector, Verdict, chunks
@@ -55,9 +56,9 @@ def pair_grid(
     """Ask the detector about benign images and about attacked versions of them.
 
     Args:
-        detector: calibrated, of grey images.
+        detector: calibrated.
         benign: k images with their true labels.
-        columns: name → (k, 1, H, W), the attacked versions, see `PairGrid`.
+        columns: name → (k, channels, H, W), the attacked versions, see `PairGrid`.
         fpr: share of benign images that may be flagged.
 
     Raises:
@@ -74,12 +75,12 @@ def pair_grid(
     after = [detector.detect(images, fpr) for images in columns.values()]
     return PairGrid(
         fpr=fpr,
-        benign=_pixels(benign.images),
+        benign=as_pictures(benign.images),
         true=names[benign.labels.cpu().numpy()],
         benign_label=_read_as(names, before),
         benign_flagged=before.adversarial.numpy(),
         columns=np.array(list(columns)),
-        images=np.stack([_pixels(images) for images in columns.values()]),
+        images=np.stack([as_pictures(images) for images in columns.values()]),
         predicted=np.stack([_read_as(names, verdict) for verdict in after]),
         flagged=np.stack([verdict.adversarial.numpy() for verdict in after]),
     )
@@ -110,10 +111,6 @@ def latent_points(detector: CalibratedDetector, benign: Tensor, attacked: Tensor
         attacked=np.arange(len(images)) >= len(benign),
         class_name=detector.class_names[label],
     )
-
-
-def _pixels(images: Tensor) -> Floats:
-    return images[:, 0].cpu().numpy()
 
 
 def _read_as(names: Names, verdict: Verdict) -> Names:
