@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from twinlatent.data import LabelledImages, Split, split_calibration
 from twinlatent.errors import TwinlatentError
@@ -219,3 +220,17 @@ def test_a_start_may_not_have_learnt_what_is_held_out(digits: Split) -> None:
     settings = shipped("digits-robust").game_settings()
     gently = settings.model_copy(update={"rounds": 2, "warm": 0.5, "ramp": 0.5})
     assert fit_split(digits, preset="robust", settings=gently, progress=False).card.get("start") is None
+
+
+def test_a_dataset_of_colours_trains_what_its_arrays_do(tmp_path: Path) -> None:
+    """And `detect` takes either, and the file keeps the shape."""
+    images = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 2
+    settings = TINY.model_copy(update={"decoder": "d(192)"})
+    made = fit(TensorDataset(images, labels), settings=settings, folder=tmp_path / "run", progress=False)
+    assert same(made, fit(images, labels, settings=settings, progress=False))
+    again = load(tmp_path / "run" / DETECTOR_FILE)
+    assert again.image_shape == (3, 8, 8)
+    of_arrays = again.detect(images, 0.4)
+    for source in (TensorDataset(images), DataLoader(TensorDataset(images, labels), batch_size=7)):
+        assert torch.equal(again.detect(source, 0.4).suspicion, of_arrays.suspicion)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from twinlatent.lazy import lazily
 
 if TYPE_CHECKING:
+    from twinlatent.data.given import make_split
     from twinlatent.data.known import describe, names, where
     from twinlatent.data.preparation import PreparedSet, prepare
     from twinlatent.data.sources import fetch, load
@@ -14,6 +15,7 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "twinlatent.data.given": ("make_split",),
             "twinlatent.data.known": ("describe", "names", "where"),
             "twinlatent.data.preparation": ("PreparedSet", "prepare"),
             "twinlatent.data.sources": ("fetch", "load"),
@@ -32,6 +34,7 @@ __all__ = [
     "describe",
     "fetch",
     "load",
+    "make_split",
     "names",
     "prepare",
     "split_calibration",

@@ -12,10 +12,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from twinlatent.arguments import real
+from twinlatent.data.given import Given, read
 from twinlatent.data.seen import Seen
-from twinlatent.data.validation import Array, check_images
+from twinlatent.data.validation import check_images
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibrate
@@ -228,14 +230,15 @@ class CalibratedDetector(ABC):
 
     @fresh_torch()
     @torch.no_grad()
-    def detect(self, images: Array, fpr: float = 0.05) -> Verdict:
+    def detect(self, images: Given, fpr: float = 0.05) -> Verdict:
         """Classify images and say which are adversarial.
 
         Any image in [0, 1] gets a verdict, noise and constant images too; no images give an empty one. The answer
         for an image does not depend on the others.
 
         Args:
-            images: floating (n, channels, H, W) in [0, 1], tensor or array, n ≥ 0.
+            images: floating (n, channels, H, W) in [0, 1], tensor or array, n ≥ 0; or a `torch.utils.data.Dataset` or
+                `DataLoader` of images or of (image, label).
             fpr: share of benign images that may be flagged, in (0, 1).
 
         Raises:
@@ -246,7 +249,7 @@ class CalibratedDetector(ABC):
 
     @fresh_torch()
     @torch.no_grad()
-    def scored(self, images: Array) -> dict[str, Scored]:
+    def scored(self, images: Given) -> dict[str, Scored]:
         """Labels and suspicion under each of its `scores`; images, answers and errors as in `detect`."""
         return self._scored(images, self.outputs_by_score)
 
@@ -274,7 +277,9 @@ class CalibratedDetector(ABC):
             thresholds={fpr: self.calibration.thresholds(fpr).to(device) for fpr in (real("fpr", f) for f in fprs)},
         )
 
-    def _checked(self, images: Array) -> Tensor:
+    def _checked(self, images: Given) -> Tensor:
+        if isinstance(images, Dataset | DataLoader):
+            images = read(images)[0]
         if tuple(getattr(images, "shape", ())) == (0, *self.image_shape):
             return torch.empty(0, *self.image_shape)
         return check_images(images, shape=self.image_shape)[0]
@@ -283,7 +288,7 @@ class CalibratedDetector(ABC):
         """Of the first n images."""
         return Scored(answers.labels[:n].cpu(), answers.suspicion_of_label[:n].cpu())
 
-    def _scored(self, images: Array, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
+    def _scored(self, images: Given, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
         """Of each score that `answer` gives."""
         found: dict[str, list[Scored]] = {}
         for n, chunk in chunks(self._checked(images)):

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from twinlatent.arguments import file_path, texts
-from twinlatent.data import LabelledImages, Split, split_calibration
+from twinlatent.arguments import file_path
+from twinlatent.data import Split, split_calibration
+from twinlatent.data.given import Given, class_names_of, labelled
 from twinlatent.data.split import checked_seed
-from twinlatent.data.validation import Array, check_images, check_numbering
+from twinlatent.data.validation import Array
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import DETECTOR_FILE
@@ -32,8 +33,8 @@ TWICE_IN_A_SET = 0.01
 
 @fresh_torch()
 def fit(
-    images: Array,
-    labels: Array,
+    images: Given,
+    labels: Array | None = None,
     *,
     class_names: Sequence[str] | NDArray[Any] | None = None,
     preset: str | None = None,
@@ -51,8 +52,9 @@ def fit(
     """Train a detector on benign labelled images.
 
     Args:
-        images: floating (n, 1, H, W) in [0, 1], tensor or array.
-        labels: whole numbers (n,), 0 to C − 1, every class present.
+        images: floating (n, channels, H, W) in [0, 1], tensor or array; or a `torch.utils.data.Dataset` or
+            `DataLoader` of (image, label).
+        labels: whole numbers (n,), 0 to C − 1, every class present; None for a `Dataset` or `DataLoader`.
         class_names: C names, a list, tuple or array; default "0", "1", ...
         preset: one of `recipes.PURPOSES`, such as `standard` (the default): that of the recipe for these images, which
             gives the settings.
@@ -72,13 +74,9 @@ def fit(
             another process trains, or a training that diverges.
     """
     place, seed = check_device(device), checked_seed(seed)
-    checked, of_class = (values.cpu() for values in check_images(images, labels))
-    check_numbering(of_class)
-    classes = int(of_class.max()) + 1
-    names = tuple(map(str, range(classes))) if class_names is None else texts("class_names", class_names)
-    if len(names) != classes:
-        raise TwinlatentError(f"{len(names)} class names for {classes} classes; give one name a class")
-    train, calibration = split_calibration(LabelledImages(checked, of_class), share=calibration_share, seed=seed)
+    given = labelled(images, labels)
+    names = class_names_of(given.labels, class_names)
+    train, calibration = split_calibration(given, share=calibration_share, seed=seed)
     split = Split("arrays", train, calibration, calibration.subset(slice(0)), names)
     return fit_split(split, preset=preset, recipe=recipe, settings=settings, detector=detector, seed=seed,
                      folder=folder, resume=resume, overwrite=overwrite, device=place, progress=progress)  # fmt: skip
