@@ -4,7 +4,7 @@ from twinlatent.data.known import describe, names, where
 
 
 def test_each_set_is_described_in_a_line(cache) -> None:
-    assert names() == ("digits", "mnist", "fashion-mnist", "fashion-mnist5", "cats-dogs")
+    assert names() == ("digits", "mnist", "fashion-mnist", "fashion-mnist5", "cats-dogs", "cifar10", "gtsrb32")
     assert all("\n" not in describe(name) for name in names())
 
 

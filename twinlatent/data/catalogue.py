@@ -41,6 +41,7 @@ class Collection:
         mirrors: addresses to which a file's name is appended, best first; none if the files cannot be fetched.
         command: what makes the files where they cannot be fetched.
         elsewhere: other folders below a data folder where programs leave these files.
+        note: what of the data set they are, where that is not all of it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Collection:
     mirrors: tuple[str, ...] = ()
     command: str = ""
     elsewhere: tuple[str, ...] = ()
+    note: str = ""
 
 
 MNIST = Collection(
@@ -121,7 +123,39 @@ CAT_DOG_FACES = Collection(
     command="twinlatent data prepare cats-dogs --photos DIR",
 )
 
-COLLECTIONS = (MNIST, FASHION_MNIST, CAT_DOG_FACES)
+
+def _holds_cifar10(content: bytes) -> bool:
+    from twinlatent.data.cifar10 import holds_cifar10  # slow to import, and asked for rarely
+
+    return holds_cifar10(content)
+
+
+CIFAR10 = Collection(
+    "cifar10",
+    (RemoteFile("cifar-10-binary.tar.gz", 170_052_171, "c32a1d4ab5d03f1284b67883e8d13530", accepts=_holds_cifar10),),
+    ("https://www.cs.toronto.edu/~kriz/",),
+    note="all 50,000 training images, all test images",
+)
+
+CIFAR10_SOME = Collection(
+    "cifar10",
+    (
+        RemoteFile("train.npz", 46_586_589, "ee6c5c4123b88a44bbb5bd55061b0256"),
+        RemoteFile("test.npz", 23_282_816, "0326851b734242900414446195ab8e69"),
+    ),
+    note="20,000 of the 50,000 training images, all test images",
+)
+
+GTSRB32 = Collection(
+    "gtsrb32",
+    (
+        RemoteFile("train.npz", 31_309_557, "2cbb39792381a8491a7566a2b0dfac94"),
+        RemoteFile("test.npz", 8_267_159, "d06c4d64b1b5f3efd110a068cb458e65"),
+    ),
+    note="15,460 of the 39,209 training images, 3,990 of the 12,630 test images",
+)
+
+COLLECTIONS = (MNIST, FASHION_MNIST, CAT_DOG_FACES, CIFAR10, CIFAR10_SOME, GTSRB32)
 
 
 def published_as(md5: str) -> str | None:

@@ -7,7 +7,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinlatent.data.catalogue import CAT_DOG_FACES, FASHION_MNIST, MNIST, Collection
+from twinlatent.data.catalogue import CAT_DOG_FACES, CIFAR10, CIFAR10_SOME, FASHION_MNIST, GTSRB32, MNIST, Collection
 from twinlatent.data.downloads import locate
 from twinlatent.data.prepared_files import find, hidden, prepared_names
 from twinlatent.errors import TwinlatentError
@@ -24,10 +24,24 @@ class Known:
     Attributes:
         description: one line for people.
         collection: the files it is read from; None if it comes with an installed package.
+        instead: files that are read where those are not on this machine, and these are.
     """
 
     description: str
     collection: Collection | None = None
+    instead: Collection | None = None
+
+    @property
+    def here(self) -> Collection | None:
+        """What of it is on this machine: `collection`, unless all of `instead` is here and it is not.
+
+        Raises:
+            TwinlatentError: a file is not the published one.
+        """
+        if self.collection is None or self.instead is None:
+            return self.collection
+        found = (all(locate(some, file) for file in some.files) for some in (self.collection, self.instead))
+        return self.instead if next(found) is False and next(found) else self.collection
 
 
 KNOWN = {
@@ -39,6 +53,12 @@ KNOWN = {
     ),
     CATS_DOGS: Known(
         "faces of cats and dogs, 2,028 images, 64x64, 2 classes; for research use only", CAT_DOG_FACES
+    ),
+    "cifar10": Known(
+        "photographs of animals and vehicles, 60,000 images, 32x32 in colour, 10 classes", CIFAR10, CIFAR10_SOME
+    ),
+    "gtsrb32": Known(
+        "German traffic signs, 19,450 images, 32x32 in colour, 43 classes; for research use only", GTSRB32
     ),
 }  # fmt: skip
 
@@ -61,19 +81,21 @@ def where(name: str) -> str:
     prepared = prepared_file(name)
     if prepared is not None:
         return ", which hides ".join(map(str, (prepared, *hidden(name))))
-    collection = known(name).collection
-    if collection is None:
+    if known(name).collection is None:
         return "comes with scikit-learn"
     try:
+        collection = known(name).here
+        assert collection is not None
         found = {file: locate(collection, file) for file in collection.files}
     except TwinlatentError as error:
         return str(error)
     missing = sum(file.size for file, path in found.items() if path is None)
     if missing and not collection.mirrors:
-        return f"to be made: {collection.command}"
+        return f"to be made: {collection.command}" if collection.command else "to be put there, see docs/own_data.md"
     if missing:
         return f"{missing / 1e6:.1f} MB to be fetched"
-    return ", ".join(sorted({str(path.parent) for path in found.values() if path is not None}))
+    places = ", ".join(sorted({str(path.parent) for path in found.values() if path is not None}))
+    return f"{places}: {collection.note}" if collection.note else places
 
 
 def known(name: str) -> Known:

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 
 from twinlatent.arguments import text, whole
+from twinlatent.data.catalogue import Collection
+from twinlatent.data.cifar10 import CLASSES as THINGS
+from twinlatent.data.cifar10 import read_cifar10
 from twinlatent.data.downloads import obtain
 from twinlatent.data.faces import SPECIES, SPLIT_SEED, read_faces
 from twinlatent.data.folder import read_folder
@@ -22,13 +25,16 @@ from twinlatent.data.limits import check_size
 from twinlatent.data.pictures import GREY, Look
 from twinlatent.data.prepared import read_prepared
 from twinlatent.data.split import (
+    NO_IMAGES,
     LabelledImages,
     Split,
     checked_seed,
+    joined,
     split_calibration,
     split_selection,
     split_three_ways,
 )
+from twinlatent.data.traffic_signs import SIGNS, read_signs
 from twinlatent.errors import TwinlatentError
 from twinlatent.torch_state import fresh_torch
 
@@ -42,7 +48,7 @@ CLOTHES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 FIVE_CLOTHES = ("coat", "trouser", "sandal", "sneaker", "bag")
 
 Asked = tuple[int | None, int | None, str]  # size, channels, background
-Parts = tuple[LabelledImages, LabelledImages, LabelledImages]  # train, calibration, test
+Parts = tuple[LabelledImages, ...]  # train, calibration, test; and selection where the set divides it off itself
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Source:
     Attributes:
         class_names: in the order of the labels.
         size: height and width of the images in pixels.
-        read: (paths of the collection's files, seed) -> train, calibration, test.
+        read: (paths of the collection's files, seed) -> train, calibration, test, and perhaps selection.
         split_seed: divides it whatever the seed of everything else is; None: that seed does.
         channels: 1 of grey images, 3 in colour.
     """
@@ -89,6 +95,12 @@ def _read_pair(images: Path, labels: Path, keep: Sequence[int]) -> LabelledImage
     return LabelledImages(pixels.unsqueeze(1).float().div_(255), torch.from_numpy(relabelled[kept]))
 
 
+def _read_cifar10(paths: Sequence[Path], seed: int) -> Parts:
+    data, test = read_cifar10(paths)
+    train, calibration = split_calibration(data, share=HELD_OUT, seed=seed)
+    return train, calibration, test
+
+
 SOURCES = {
     "digits": Source(DIGITS, 8, _read_digits),
     "mnist": Source(DIGITS, 28, _read_mnist_family),
@@ -97,6 +109,8 @@ SOURCES = {
         FIVE_CLOTHES, 28, partial(_read_mnist_family, keep=tuple(map(CLOTHES.index, FIVE_CLOTHES)))
     ),
     CATS_DOGS: Source(SPECIES, 64, read_faces, SPLIT_SEED),
+    "cifar10": Source(THINGS, 32, _read_cifar10, channels=3),
+    "gtsrb32": Source(SIGNS, 32, read_signs, channels=3),
 }
 
 
@@ -114,10 +128,11 @@ def load(
 ) -> Split:
     """Load a data set by name, in four parts.
 
-    Official test sets stay whole. Of the training images of the MNIST family one in twelve is held out for
-    calibration; `digits`, folders and prepared sets are divided into 60 % training, 20 % calibration and 20 % test
-    images. One in eleven of the training images is then held out for selection: 5,000 of MNIST's. These divisions keep
-    the shares of the classes and depend on `seed` alone; `cats-dogs` is always divided in the same way.
+    Official test sets stay whole. Of the training images of the MNIST family and CIFAR-10 one in twelve is held out for
+    calibration; of traffic signs a fifth and a tenth, for calibration and selection, in whole tracks; `digits`, folders
+    and prepared sets are divided into 60 % training, 20 % calibration and 20 % test images. One in eleven of the
+    training images is then held out for selection: 5,000 of MNIST's. These divisions keep the shares of the classes and
+    depend on `seed` alone; `cats-dogs` is always divided in the same way.
 
     Example:
         >>> split = load("digits")
@@ -147,15 +162,27 @@ def load(
     elif (prepared := prepared_file(name)) is not None:
         split = _load_prepared(name, prepared, seed, asked)
     else:
-        collection, source = known(name).collection, SOURCES[name]
+        source = SOURCES[name]
         _check_own(name, (source.channels, source.size), asked)
+        collection = known(name).here
         paths = obtain(collection, fetch=fetch, progress=progress) if collection else []
-        split = Split(name, *source.read(paths, seed), source.class_names)
+        train, calibration, test, *chosen = source.read(paths, seed)
+        held_out = chosen[0] if chosen else NO_IMAGES
+        split = Split(name, train, calibration, test, source.class_names, held_out, _origin(collection))
         seed = seed if source.split_seed is None else source.split_seed
+    if len(split.selection):  # divided off already
+        return split if selection else replace(split, train=joined(split.train, split.selection), selection=NO_IMAGES)
     if not selection:
         return split
-    train, chosen = split_selection(split.train, share=SELECTION, seed=seed)
-    return replace(split, train=train, selection=chosen)
+    train, held_out = split_selection(split.train, share=SELECTION, seed=seed)
+    return replace(split, train=train, selection=held_out)
+
+
+def _origin(collection: Collection | None) -> str:
+    """Which files of a set were read, where they are not all of it."""
+    if collection is None or not collection.note:
+        return ""
+    return f"{', '.join(f'{collection.name}/{file.name}' for file in collection.files)}: {collection.note}"
 
 
 def _check_own(name: str, own: tuple[int, int], asked: Asked) -> None:

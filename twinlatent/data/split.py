@@ -66,6 +66,11 @@ def as_pictures(images: Tensor) -> NDArray[Any]:
     return pixels
 
 
+def joined(*parts: LabelledImages) -> LabelledImages:
+    """The images of all parts, one after the other."""
+    return LabelledImages(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+
 NO_IMAGES = LabelledImages(torch.empty(0, 1, 1, 1), torch.empty(0, dtype=torch.int64))
 PARTS = ("train", "calibration", "test", "selection")
 
@@ -81,6 +86,7 @@ class Split:
         test: what results are reported on.
         class_names: one name a class, in the order of the labels 0, 1, ...
         selection: benign images held out of training, on which settings are chosen; there may be none.
+        origin: which files were read, where those are not all of the set; empty else. It goes onto cards.
 
     Raises:
         TwinlatentError: two classes have one name.
@@ -92,6 +98,7 @@ class Split:
     test: LabelledImages
     class_names: tuple[str, ...]
     selection: LabelledImages = field(default_factory=lambda: NO_IMAGES)
+    origin: str = ""
 
     def __post_init__(self) -> None:
         twice = next((name for name in self.class_names if self.class_names.count(name) > 1), None)

@@ -241,6 +241,7 @@ def training_card(
     """What a detector file says of its origin, JSON-able."""
     images = {part: len(images) for part, images in split.parts.items()}
     data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
+    data |= {"origin": split.origin} if split.origin else {}
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     return {"data": data, "training": settings.model_dump(), "seed": seed, "rounds": rounds,
             "seconds": round(seconds, 1), "recipe": dict(recipe),
