@@ -87,11 +87,11 @@ def hardened(digits: Split) -> Callable[[str], Detector]:
 
 @pytest.fixture(scope="session")
 def real_images(digits: Split):
-    """A function: `count` real test images, resized to `side` pixels, of `channels` equal channels."""
+    """A function: `count` real test images, resized to `side` pixels or (height, width), all channels equal."""
 
-    def images(count: int, side: int = 8, channels: int = 1, first: int = 0) -> Tensor:
+    def images(count: int, side: int | tuple[int, int] = 8, channels: int = 1, first: int = 0) -> Tensor:
         taken = digits.test.images[first : first + count]
-        sized = F.interpolate(taken, (side, side), mode="bilinear", align_corners=False) if side != 8 else taken
+        sized = F.interpolate(taken, side, mode="bilinear", align_corners=False) if side != 8 else taken
         return sized.expand(-1, channels, -1, -1).contiguous()
 
     return images

@@ -105,7 +105,7 @@ def points_of(box: Interval, count: int, seed: int = 1) -> Tensor:
 @pytest.mark.parametrize(("text", "shape"), ENCODERS, ids=[row[0] for row in ENCODERS])
 def test_ten_thousand_points_of_a_ball_are_inside(text: str, shape: Shape, real_images) -> None:
     encoders = in_float64(encoders_of(text, shape))
-    box = ball(real_images(1, shape[-1], shape[0]).double(), EPSILON)
+    box = ball(real_images(1, shape[1:], shape[0]).double(), EPSILON)
     bounds = joined(bound_latents(encoders, box))
     values = means_of(encoders, points_of(box[0], 10_000)).detach()
     assert inside(values, bounds)
@@ -128,7 +128,7 @@ def test_so_are_those_of_decoders(text: str, shape: Shape) -> None:
 def test_points_that_push_an_output_up_or_down_are_inside(text: str, shape: Shape, real_images) -> None:
     """Each class moves images of its own, by signs of gradients, towards one end of one output."""
     encoders = in_float64(encoders_of(text, shape)).requires_grad_(False)
-    images = real_images(2, shape[-1], shape[0]).double()
+    images = real_images(2, shape[1:], shape[0]).double()
     box = ball(images, EPSILON)
     bounds = joined(bound_latents(encoders, box))
     start = means_of(encoders, images)

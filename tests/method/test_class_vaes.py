@@ -35,6 +35,8 @@ NETWORKS = [  # notation, role, shape of a sample
     ("c(9,2,1) c(3,8,1) c(8,3,1) z(2,2)", "encoder", (1, 10, 10)),  # thin and wide, in no whole number of phases
     ("c(3,8,1) cv(9,2) z(1,1)", "encoder", (1, 10, 10)),  # wide, without padding
     ("bn c(3,3) z(2,2)", "encoder", (1, 6, 6)),
+    ("2(c(4,5)) c(3,8,1) z(2,2)", "encoder", (3, 6, 10)),  # of colours, wider than high
+    ("c(9,2,1) c(3,8,1) c(8,3,1) z(2,2)", "encoder", (1, 10, 8)),  # thin and wide, then wide, higher than wide
     ("ramp(3) c(3,3) z(2,2)", "encoder", (2, 6, 6)),
     ("c(3,2) ramp(2) z(2,2)", "encoder", (1, 6, 6)),
     ("mp(2) c(3,3)-relu d(5) z(2,2)", "encoder", (1, 9, 9)),
@@ -55,7 +57,7 @@ def samples(real_images):
     def make(shape: tuple[int, ...], own: bool) -> Tensor:
         count = CLASSES * BATCH if own else BATCH
         if len(shape) == 3:
-            x = real_images(count, shape[-1], shape[0])
+            x = real_images(count, shape[1:], shape[0])
         else:
             x = real_images(count).flatten(1)[:, 9 : 9 + 6 * shape[0] : 6] * 4 - 2
         return (x.unflatten(0, (CLASSES, BATCH)) if own else x).clone().requires_grad_()

@@ -164,7 +164,7 @@ def test_resuming_needs_a_folder_with_a_training(digits: Split, tmp_path: Path) 
         (GOOD[0] * torch.nan, GOOD[1], {}, "NaN"),
         (GOOD[0].to(torch.uint8), GOOD[1], {}, "uint8"),
         (GOOD[0][:, 0], GOOD[1], {}, "shape"),
-        (GOOD[0][..., :7], GOOD[1], {}, "square"),
+        (GOOD[0][..., :7], GOOD[1], {}, "would pad the sides of 8×7 unlike"),
         (GOOD[0], GOOD[1] - 1, {}, "number the classes"),
         (GOOD[0], GOOD[1].float(), {}, "whole numbers"),
         (*GOOD, {"device": "nonsense"}, "device 'nonsense' cannot be used"),

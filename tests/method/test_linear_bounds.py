@@ -33,6 +33,7 @@ ENCODERS = [  # notation, shape of an image
     ("z(2,2)", (1, 4, 4)),
     ("cv(2,3,2) | c(2,3,3) z(1,1)", (1, 9, 9)),  # pixels that no kernel reaches
     ("c(3,8,1) c(8,3,1) | z(1,1)", (1, 6, 6)),  # by spectra
+    ("c(4,3) c(8,4,1) | z(2,1)", (3, 6, 10)),  # of colours, wider than high
 ]
 WEIGHTS = [(1, 1), (1, 0), (0, 1)]
 
@@ -78,7 +79,7 @@ def points_of(box: Interval, count: int) -> Tensor:
 @pytest.mark.parametrize(("text", "shape"), ENCODERS, ids=[row[0] for row in ENCODERS])
 def test_points_of_a_ball_are_below(text: str, shape: Shape, a: float, b: float, real_images) -> None:
     """In float32, without any tolerance; also after some steps, which only lower the bound."""
-    encoders, box, bounds = made(text, shape, real_images(1, shape[-1], shape[0]))
+    encoders, box, bounds = made(text, shape, real_images(1, shape[1:], shape[0]))
     values = value_of(encoders, points_of(box, 5_000), a, b).amax(1)
     first, later = upper_bound(bounds, a, b)[:, 0], upper_bound(bounds, a, b, steps=5)[:, 0]
     assert (values <= later).all()
@@ -89,7 +90,7 @@ def test_points_of_a_ball_are_below(text: str, shape: Shape, a: float, b: float,
 @pytest.mark.parametrize(("text", "shape"), ENCODERS, ids=[row[0] for row in ENCODERS])
 def test_attacks_stay_below(text: str, shape: Shape, real_images) -> None:
     """Each class moves images of its own up its score by signs of gradients."""
-    images = real_images(2, shape[-1], shape[0])
+    images = real_images(2, shape[1:], shape[0])
     encoders, box, bounds = made(text, shape, images)
     encoders = in_float64(encoders)
     x = images.double().expand(CLASSES, *images.shape).clone()
@@ -106,7 +107,7 @@ def test_attacks_stay_below(text: str, shape: Shape, real_images) -> None:
 
 @pytest.mark.parametrize(("text", "shape"), ENCODERS, ids=[row[0] for row in ENCODERS])
 def test_a_linear_function_is_below_at_any_slopes(text: str, shape: Shape, real_images) -> None:
-    encoders, box, bounds = made(text, shape, real_images(1, shape[-1], shape[0]))
+    encoders, box, bounds = made(text, shape, real_images(1, shape[1:], shape[0]))
     generator = torch.Generator().manual_seed(3)
     size = encoders.robust_size + encoders.vulnerable_size
     points = encoders(points_of(box, 2_000))
@@ -145,7 +146,7 @@ def test_of_a_linear_network_it_is_exact(real_images) -> None:
 
 @pytest.mark.parametrize(("text", "shape"), ENCODERS[:4], ids=[row[0] for row in ENCODERS[:4]])
 def test_it_is_tighter_than_intervals(text: str, shape: Shape, real_images) -> None:
-    encoders, box, bounds = made(text, shape, real_images(4, shape[-1], shape[0]))
+    encoders, box, bounds = made(text, shape, real_images(4, shape[1:], shape[0]))
     wide = of_intervals(in_float64(encoders), box, 1, 1)
     start = value_of(encoders, (box.lower + box.upper).float() / 2, 1, 1)
     first, later = upper_bound(bounds, 1, 1), upper_bound(bounds, 1, 1, steps=10)

@@ -250,7 +250,7 @@ BAD = [  # notation, role and input, the token named, its column, a piece of the
     ("d(9) ct(1,4) d(64)", DECODER, "ct", 6, "smaller than its stride 2"),
     ("d(9) ct(2,4,3) d(64)", DECODER, "ct", 6, "smaller than its stride 3"),
     ("c(3,4) mp(9) z(1,1)", ENCODER, "mp(9)", 8, "larger than its"),
-    ("c(3,4) z(1,1)", ("encoder", (1, 8, 10)), "c", 1, "square images, not 8×10"),
+    ("c(3,4) z(1,1)", ("encoder", (1, 8, 9)), "c", 1, "would pad the sides of 8×9 unlike; give images whose sides"),
     ("  c(4,16)   d(3)", ENCODER, "d", 13, "must end in z"),
     ("d(9)\n\n  ct(1,4) d(64)", DECODER, "ct", 9, "smaller than its stride"),
     ("| z(8,8)", ENCODER, "|", 1, "must stand between layers"),

@@ -230,7 +230,7 @@ def _size_of_bias(networks: ClassNetworks, index: int) -> Tensor:
 def _of_fourier(networks: ClassNetworks, index: int, x: Interval, rounding: float) -> Tensor | float:
     """What a convolution by Fourier transform may miss by, for each filter and image."""
     conv = networks.plan.operations[index]
-    if not isinstance(conv, Conv) or not by_fourier(conv.kernel, conv.stride, conv.padding):
+    if not isinstance(conv, Conv) or not by_fourier(conv.kernel, conv.stride, conv.padding, x.lower.shape):
         return 0.0
     groups = x.lower.shape[1] // conv.inputs
     of_filters = networks.weights(index)[0].flatten(2).norm(dim=2)  # (C, filters)

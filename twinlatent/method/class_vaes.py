@@ -171,9 +171,9 @@ class ClassNetworks(nn.Module):
         return torch.baddbmm(bias[:, :, None], weight, x.transpose(1, 2)).transpose(1, 2)
 
     def _deconv(self, deconv: Deconv, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        size = x.shape[-1] * deconv.stride
+        size = [side * deconv.stride for side in x.shape[-2:]]
         x = x.contiguous(memory_format=torch.channels_last)
-        x = transposed_conv(x, weight.flatten(0, 1), deconv.stride, deconv.crop, self.classes, (size, size))
+        x = transposed_conv(x, weight.flatten(0, 1), deconv.stride, deconv.crop, self.classes, size)
         return x + bias.flatten()[:, None, None]
 
     def normalises_alike(self, index: int) -> bool:

@@ -28,7 +28,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tupl
     """What `conv2d` gives, up to rounding.
 
     Args:
-        x: (B, groups·inputs, H, W), square.
+        x: (B, groups·inputs, H, W).
         weight: (groups·filters, inputs, k, k).
         bias: (groups·filters,).
         padding: rows and columns (before, after).
@@ -36,14 +36,14 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tupl
     wide = weight.shape[-1] >= WIDE_KERNEL
     if weight.shape[1] < THIN_CHANNELS and (stride > 1 or wide):
         return thin_conv(x, weight, bias, stride, padding, groups)
-    if by_fourier(weight.shape[-1], stride, padding) and x.device.type == "cpu":
+    if by_fourier(weight.shape[-1], stride, padding, x.shape) and x.device.type == "cpu":
         return fourier_conv(x, weight, bias, padding, groups)
     return _padded_conv(x, weight, bias, stride, padding, groups)
 
 
-def by_fourier(kernel: int, stride: int, padding: tuple[int, int]) -> bool:
-    """Whether a convolution of many input channels is computed as a product of spectra on a CPU."""
-    return kernel >= WIDE_KERNEL and stride == 1 and sum(padding) == kernel - 1
+def by_fourier(kernel: int, stride: int, padding: tuple[int, int], shape: Sequence[int]) -> bool:
+    """Whether a convolution of maps (..., H, W) of many channels is computed as a product of spectra on a CPU."""
+    return kernel >= WIDE_KERNEL and stride == 1 and sum(padding) == kernel - 1 and shape[-2] == shape[-1]
 
 
 def thin_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tuple[int, int], groups: int) -> Tensor:
@@ -73,7 +73,7 @@ class _ThinConv(torch.autograd.Function):
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
             size = x.shape[-2:]
-            if stride == 1 and size[1] % PHASES == 0:
+            if stride == 1 and not any(side % PHASES for side in size):
                 phases, kernels = _in_phases(grad, weight, groups)
                 grad_x = transposed_conv(phases, kernels, PHASES, padding[0], groups, size)
             else:

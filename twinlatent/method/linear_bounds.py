@@ -220,9 +220,9 @@ def _transposed(layer: Layer, coefficients: Tensor) -> Tensor:
     assert isinstance(conv, Conv)
     maps = coefficients.transpose(0, 1).flatten(1, 2) if own else coefficients.flatten(0, 1)
     found = F.conv_transpose2d(maps, weight.flatten(0, 1), stride=conv.stride, groups=len(weight))
-    side, before = layer.before.lower.shape[-1], conv.padding[0]
-    rest = max(0, side + before - found.shape[-1])  # pixels behind the last kernel
-    found = F.pad(found, (0, rest, 0, rest))[..., before : before + side, before : before + side]
+    (height, width), before = layer.before.lower.shape[-2:], conv.padding[0]
+    below, right = max(0, height + before - found.shape[-2]), max(0, width + before - found.shape[-1])
+    found = F.pad(found, (0, right, 0, below))[..., before : before + height, before : before + width]
     by_class: Tensor = (
         found.unflatten(1, (len(weight), -1)).transpose(0, 1) if own else (found.unflatten(0, coefficients.shape[:2]))
     )

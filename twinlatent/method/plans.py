@@ -221,16 +221,20 @@ class _Planner:
         kernel, filters = token.arguments[:2]
         channels, height, width = self._map(token)
         stride = self._stride(token)
-        if height != width:
-            raise notation_error(self.spec.text, token.place, token.name, f"needs square images, not {height}×{width}")
-        if token.name == "cv" and kernel > height:
+        if token.name == "cv" and kernel > min(height, width):
             raise notation_error(
                 self.spec.text, token.place, f"cv({kernel},{filters})", f"is larger than its {height}×{width} input"
             )
-        size = math.ceil((height - (kernel - 1) * (token.name == "cv")) / stride)
-        total = 0 if token.name == "cv" else max((size - 1) * stride + kernel - height, 0)
+        sides, valid = (height, width), token.name == "cv"
+        sizes = [math.ceil((side - (kernel - 1) * valid) / stride) for side in sides]
+        missing = [(size - 1) * stride + kernel - side for size, side in zip(sizes, sides, strict=True)]
+        totals = {0 if valid else max(total, 0) for total in missing}
+        if len(totals) > 1:
+            raise notation_error(self.spec.text, token.place, token.name, f"would pad the sides of {height}×{width} "
+                                 "unlike; give images whose sides are both even or both odd")  # fmt: skip
+        (total,) = totals
         self.operations.append(Conv(channels, filters, kernel, stride, (total // 2, total - total // 2)))
-        self.shape = (filters, size, size)
+        self.shape = (filters, *sizes)
 
     def _deconv(self, token: Token) -> None:
         kernel, filters = token.arguments[:2]
