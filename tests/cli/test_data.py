@@ -91,6 +91,30 @@ def test_photographs_become_a_set_like_any_other(photos: Path, ok: Callable, tmp
                            "--save", "a.npz", "--no-progress").text  # fmt: skip
 
 
+def test_a_folder_in_colour_is_trained_on_and_judged(
+    photos: Path, ok: Callable, program: Callable, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        grey = np.asarray(Image.open(path))
+        Image.fromarray(np.stack([grey, 255 - grey, grey, np.full_like(grey, 250)], -1)).save(path)
+        assert number < 60
+    look = ("--size", 8, "--channels", 3, "--background", "black")
+    shown = ok("data", "show", f"folder:{photos}", *look, "--no-progress").text
+    assert "images of shape (3, 8, 8), 2 classes" in shown
+    run, few = tmp_path / "run", ("--threads", 1, "--no-progress")
+    ok("train", f"folder:{photos}", *look, "--preset", "smoke", "--set", "rounds=20", "--out", run, *few)
+    assert tl.load(run).image_shape == (3, 8, 8)
+    assert "benign" in ok("detect", run, photos / "cat", "--background", "black", "--fpr", 0.1).text
+    attack = ("attack", run, f"folder:{photos}", "--suite", "quick", "--steps", 1, "--images", 2, "--fpr", 0.1)
+    assert "success" in ok(*attack, "--background", "black", "--save", "a.npz", *few).text
+    with np.load("a.npz") as arrays:
+        assert arrays["worst"].shape == (2, 3, 8, 8)
+    assert "benign" in ok("detect", run, "a.npz", "--fpr", 0.1).text
+    refusal = program("detect", run, photos / "cat", "--fpr", 0.1, "--background", "blakc").refusal
+    assert "background 'blakc' is no colour" in refusal
+    assert "channels is 3, but digits has 1" in program("train", "digits", "--channels", 3, "--out", "x").refusal
+
+
 def test_what_is_skipped_is_told_aside(photos: Path, program: Callable) -> None:
     (photos / "cat" / "notes.txt").write_text("later")
     Image.open(photos / "dog" / "00.png").save(photos / "dog" / "zz.bmp")

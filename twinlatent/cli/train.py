@@ -64,11 +64,7 @@ def train(
     from twinlatent.settings import as_toml, override
 
     set_threads(threads)
-    if method != OURS and (label_rule or score or thresholds):
-        raise TwinlatentError(f"{method} has a label rule, scores and thresholds of its own; leave --label-rule, "
-                              "--score and --thresholds out")  # fmt: skip
-    if method != OURS and start:
-        raise TwinlatentError(f"{method} begins with fresh weights; leave --start out")
+    _refuse_what_is_ours(method, bool(label_rule or score or thresholds), start)
     split = tl.data.load(data, seed=seed, size=size, channels=channels, background=background, progress=progress)
     chosen = recipe_of(split, preset, recipe)
 
@@ -99,6 +95,15 @@ def train(
         fail(saved, INTERRUPTED)
     print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s")
     print(first_look(made, split))
+
+
+def _refuse_what_is_ours(method: str, rules: bool, start: str | None) -> None:
+    """Refuse rules and a start for a baseline, which has neither."""
+    if method != OURS and rules:
+        raise TwinlatentError(f"{method} has a label rule, scores and thresholds of its own; leave --label-rule, "
+                              "--score and --thresholds out")  # fmt: skip
+    if method != OURS and start:
+        raise TwinlatentError(f"{method} begins with fresh weights; leave --start out")
 
 
 def first_look(made: "CalibratedDetector", split: "tl.data.Split") -> str:

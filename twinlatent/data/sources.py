@@ -162,9 +162,9 @@ def load(
     elif (prepared := prepared_file(name)) is not None:
         split = _load_prepared(name, prepared, seed, asked)
     else:
-        source = SOURCES[name]
+        row, source = known(name), SOURCES[name]
         _check_own(name, (source.channels, source.size), asked)
-        collection = known(name).here
+        collection = row.here
         paths = obtain(collection, fetch=fetch, progress=progress) if collection else []
         train, calibration, test, *chosen = source.read(paths, seed)
         held_out = chosen[0] if chosen else NO_IMAGES
