@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.plans import plan
+from twinlatent.method.scores import log_odds_against, of_others
 from twinlatent.outputs import Outputs
 
 NEAREST = 10
@@ -53,7 +54,7 @@ class Confidence(BaselineNetwork):
     def outputs(self, images: Tensor, score: str) -> Outputs:  # noqa: ARG002
         """Answers; the only score is `confidence`."""
         logits = self.classifier(images)
-        return Outputs(logits, _of_others(logits).logsumexp(-1) - logits)
+        return Outputs(logits, log_odds_against(logits))
 
 
 class BinaryDetector(BaselineNetwork):
@@ -144,13 +145,8 @@ def hidden_layer(classifier: PlainNetwork, images: Tensor) -> Tensor:
 
 def non_maximal_entropy(logits: Tensor) -> Tensor:
     """Minus the entropy of the classes other than c, normalised among themselves: (n, C) → (n, C)."""
-    log_p = F.log_softmax(_of_others(logits), -1)
+    log_p = F.log_softmax(of_others(logits), -1)
     return (log_p.exp() * log_p).sum(-1)
-
-
-def _of_others(logits: Tensor) -> Tensor:
-    """For each class c the logits of the classes other than c: (n, C) → (n, C, C−1)."""
-    return torch.stack([torch.cat([logits[:, :c], logits[:, c + 1 :]], 1) for c in range(logits.shape[1])], 1)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

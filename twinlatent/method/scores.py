@@ -60,3 +60,21 @@ def levels_of(robust: Tensor, vulnerable: Tensor, labels: Tensor, classes: int) 
         spread = mean_by_label((values - mean[labels]).square(), labels, classes).sqrt()
         rows += [mean, spread.clamp_min(1e-3)]
     return torch.stack(rows)
+
+
+def log_odds_against(logits: Tensor) -> Tensor:
+    """log((1 − p_c) / p_c) for each class c, p being the softmax of the logits: (n, C) → (n, C).
+
+    The suspicion of log-odds rejection. It orders images as p_ŷ does (Hendrycks and Gimpel 2017), and has a gradient
+    where p_ŷ is near 1, too.
+
+    Example:
+        >>> print(log_odds_against(torch.tensor([[0.0, 0.0, 0.0]])).exp())
+        tensor([[2., 2., 2.]])
+    """
+    return of_others(logits).logsumexp(-1) - logits
+
+
+def of_others(logits: Tensor) -> Tensor:
+    """For each class c the logits of the classes other than c: (n, C) → (n, C, C−1)."""
+    return torch.stack([torch.cat([logits[:, :c], logits[:, c + 1 :]], 1) for c in range(logits.shape[1])], 1)
