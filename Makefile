@@ -44,4 +44,4 @@ $(INSTALLED): $(SETTINGS)
 	@scripts/install dev
 
 $(PEERS): $(SETTINGS) | $(INSTALLED)
-	@scripts/install dev,peers
+	@scripts/install dev,peers,onnx

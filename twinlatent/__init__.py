@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from twinlatent.evaluation.evaluate import evaluate
     from twinlatent.evaluation.results.report import Report
     from twinlatent.evaluation.settings import EvaluationSettings
+    from twinlatent.guards.guarded import Guarded
+    from twinlatent.guards.making import guard, rejecting
+    from twinlatent.guards.onnx_file import from_onnx
     from twinlatent.method.adversaries.search import AdversarySettings
     from twinlatent.method.calibrated import Verdict
     from twinlatent.method.certificate import Certificate, Undecided, certify
@@ -38,6 +41,9 @@ else:
             "twinlatent.evaluation.evaluate": ("evaluate",),
             "twinlatent.evaluation.results.report": ("Report",),
             "twinlatent.evaluation.settings": ("EvaluationSettings",),
+            "twinlatent.guards.guarded": ("Guarded",),
+            "twinlatent.guards.making": ("guard", "rejecting"),
+            "twinlatent.guards.onnx_file": ("from_onnx",),
             "twinlatent.method.calibrated": ("Verdict",),
             "twinlatent.method.certificate": ("Certificate", "Undecided", "certify"),
             "twinlatent.method.detector": ("Detector", "DetectorSettings"),
@@ -61,6 +67,7 @@ __all__ = [
     "DetectorSettings",
     "EvaluationSettings",
     "GameSettings",
+    "Guarded",
     "LossSettings",
     "NegativesSettings",
     "Normalised",
@@ -79,5 +86,8 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_split",
+    "from_onnx",
+    "guard",
     "load",
+    "rejecting",
 ]

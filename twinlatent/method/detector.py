@@ -23,7 +23,7 @@ from twinlatent.method.calibrated import (
     chunks,
     unknown_score,
 )
-from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, under
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.plans import plan as network_plan
@@ -145,15 +145,19 @@ class Detector(CalibratedDetector):
         Beside them stand hashes of the images it was made with, eight bytes each. Weights that are float16 numbers, see
         `rounded`, take half the room.
         """
+        save_tensors(path, "detector", *self.contents())
+
+    def contents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What its file holds: tensors, and a JSON-able description."""
         plan = self.encoders.plan
         weights = {name: _narrow(tensor) for name, tensor in self.encoders.state_dict().items()}
-        tensors = {"class_means": self.class_means, **_prefixed("encoders", weights)}
+        tensors = {"class_means": self.class_means, **prefixed("encoders", weights)}
         for rule, table in self.benign.items():
-            tensors |= _prefixed(f"benign.{rule}", vars(table) | {"labels": table.labels.int()})
+            tensors |= prefixed(f"benign.{rule}", vars(table) | {"labels": table.labels.int()})
         tensors |= self.seen.tensors() if self.seen else {}
         description = {"encoder": str(plan.spec), "image_shape": plan.input_shape, "class_names": self.class_names,
                        "settings": self.settings.model_dump(), "card": self.card}  # fmt: skip
-        save_tensors(path, "detector", tensors, description)
+        return tensors, description
 
     @classmethod
     @fresh_torch()
@@ -163,7 +167,15 @@ class Detector(CalibratedDetector):
         Raises:
             TwinlatentError: the file is missing, damaged, or no detector file; the line names it.
         """
-        tensors, description = load_tensors(path, "detector")
+        return cls.of_contents(*load_tensors(path, "detector"), path)
+
+    @classmethod
+    def of_contents(cls, tensors: Mapping[str, Tensor], description: Mapping[str, Any], path: str | Path) -> "Detector":
+        """The detector of which `contents` were kept in a file.
+
+        Raises:
+            TwinlatentError: they are those of no detector of this version; the line names the file.
+        """
         for name, tensor in tensors.items():
             if not tensor.isfinite().all():
                 raise TwinlatentError(f"{path} holds values in {name} that are not finite; train the detector again")
@@ -171,8 +183,8 @@ class Detector(CalibratedDetector):
             names = tuple(description["class_names"])
             plan = network_plan(description["encoder"], tuple(description["image_shape"]), "encoder")
             encoders = ClassEncoders(plan, len(names), torch.Generator())  # replaced at once
-            encoders.load_state_dict(_under("encoders", tensors))
-            benign = {rule: _table(_under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
+            encoders.load_state_dict(under("encoders", tensors))
+            benign = {rule: _table(under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
             settings = DetectorSettings(**description["settings"])
             seen = Seen.kept_in(tensors)
             return cls(encoders, tensors["class_means"], benign, names, settings, description["card"], seen)
@@ -229,16 +241,6 @@ class Detector(CalibratedDetector):
         return {
             score: Outputs(logits, suspicion_of(score, robust, vulnerable, levels), robust, means) for score in scores
         }
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix` and a dot, without those."""
-    start = f"{prefix}."
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def _table(tensors: Mapping[str, Tensor]) -> BenignTable:

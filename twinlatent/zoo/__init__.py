@@ -9,6 +9,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.file_header import read_header, trained_with
 
 if TYPE_CHECKING:
+    from twinlatent.guards.classifier import Classifier
     from twinlatent.method.calibrated import CalibratedDetector
 
 FOLDER = Path(__file__).parent
@@ -54,20 +55,29 @@ def card(name: str) -> str:
     return (FOLDER / f"{_shipped(name)}.md").read_text(encoding="utf-8")
 
 
-def load(model: str | Path) -> "CalibratedDetector":
+def load(model: str | Path, classifier: "Classifier | None" = None) -> "CalibratedDetector":
     """Load a detector, ours or a baseline, by its name in the zoo or by the path of its file or training folder.
 
     Args:
         model: see `locate`.
+        classifier: of a file of `guard` or `rejecting`, which does not hold it: the one that was guarded.
 
     Raises:
-        TwinlatentError: neither, or both; or the file is damaged.
+        TwinlatentError: neither, or both; the file is damaged; or the classifier is missing, another one, or not asked
+            for.
     """
-    from twinlatent.baselines.baseline import KIND, Baseline  # slow to import, as all of torch
+    from twinlatent.baselines import baseline  # slow to import, as all of torch
+    from twinlatent.guards import guarded
     from twinlatent.method.detector import Detector
 
     path = locate(model)
-    return Baseline.load(path) if _kind_of(path) == KIND else Detector.load(path)
+    kind = _kind_of(path)
+    if kind == guarded.KIND:
+        return guarded.Guarded.load(path, classifier)
+    if classifier is not None:
+        raise TwinlatentError(f"{model} guards no classifier, it has its own; leave the classifier out, or guard it: "
+                              "twinlatent.guard, train --classifier")  # fmt: skip
+    return baseline.Baseline.load(path) if kind == baseline.KIND else Detector.load(path)
 
 
 def locate(model: str | Path) -> Path:
@@ -100,13 +110,14 @@ def locate(model: str | Path) -> Path:
 
 def _is_made_here(path: Path) -> bool:
     """Whether it is a detector file, or the folder of a training, finished or not."""
-    from twinlatent.baselines.baseline import KIND
+    from twinlatent.baselines import baseline
+    from twinlatent.guards import guarded
     from twinlatent.method.calibrated import DETECTOR_FILE
     from twinlatent.method.training import STATE_FILE
 
     if path.is_dir():
         return (path / DETECTOR_FILE).exists() or any(path.glob(STATE_FILE)) or any(path.glob(f"*/{STATE_FILE}"))
-    return _kind_of(path) in (KIND, "detector")
+    return _kind_of(path) in (baseline.KIND, guarded.KIND, "detector")
 
 
 def _kind_of(path: Path) -> str:
