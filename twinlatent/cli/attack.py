@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from twinlatent.cli.classifier import Guards
 from twinlatent.cli.judged import data_of, judged
 from twinlatent.cli.options import (
     AnyModel,
@@ -59,6 +60,7 @@ def attack(
     label_rule: Overruled = None,
     score: Overruled = None,
     thresholds: Overruled = None,
+    classifier: Guards = None,
     size: Size = None,
     channels: Channels = None,
     background: Background = "white",
@@ -84,7 +86,8 @@ def attack(
     settings = checked(lambda: WhiteBoxSettings(**asked))
     check_device(device)
     refuse_records(records, force)
-    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
+    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
+                 "classifier": classifier}  # fmt: skip
     reading = {"size": size, "channels": channels, "background": background}
     asked_for, split, name = judged(model, data_of(data, named), overruled, reading, device=device, progress=progress)
     if images is None:

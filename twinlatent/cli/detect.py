@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 import twinlatent as tl
-from twinlatent.cli.options import Device, Model, Threads, set_threads
+from twinlatent.cli.classifier import Guards
+from twinlatent.cli.options import Device, Model, Threads, classifier_named, set_threads
 from twinlatent.terminal import show
 
 FILES_OF_IMAGES = (
@@ -24,6 +25,7 @@ def detect(
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
     invert: Annotated[bool, typer.Option(help="Invert the images first: MNIST is white on black.")] = False,
+    classifier: Guards = None,
     background: Annotated[str, typer.Option(help="Colour behind transparent parts, a name or #rrggbb.")] = "white",
     device: Device = "cpu",
     threads: Threads = None,
@@ -34,7 +36,7 @@ def detect(
 
     set_threads(threads)
     check_device(device)
-    detector = tl.load(model).to(device)
+    detector = tl.load(model, classifier_named(classifier)).to(device)
     detector.calibration.check(fpr)
     names, images = read_images(files, detector.image_shape, background)
     verdict = detector.detect(1 - images if invert else images, fpr)

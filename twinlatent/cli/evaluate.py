@@ -7,6 +7,7 @@ import typer
 
 import twinlatent as tl
 from twinlatent import zoo
+from twinlatent.cli.classifier import Guards, Rejecting
 from twinlatent.cli.judged import data_of, is_own, judged
 from twinlatent.cli.options import (
     AnyModel,
@@ -38,6 +39,20 @@ from twinlatent.errors import TwinlatentError
 if TYPE_CHECKING:
     from twinlatent.evaluation.protocol import Judgeable
 
+Shared = Annotated[Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")]
+Substitutes = Annotated[
+    list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
+]
+
+
+Images = Annotated[int | None, typer.Option(help="Test images for the white box; default: 1,000, or all.", min=1)]
+BlackBoxImages = Annotated[
+    int | None, typer.Option(help="Test images for the black box; default: 1,000, or all.", min=1)
+]
+Subset = Annotated[
+    int | None, typer.Option(help="White-box images attacked at other radii and rates; default: 100.", min=1)
+]
+
 
 def evaluate(
     model: AnyModel,
@@ -45,21 +60,13 @@ def evaluate(
     named: Data = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
     suite: Annotated[str, typer.Option(help="White-box attacks: none, quick, standard or paper.")] = "standard",
-    images: Annotated[
-        int | None, typer.Option(help="Test images for the white box; default: 1,000, or all.", min=1)
-    ] = None,
-    blackbox_images: Annotated[
-        int | None, typer.Option(help="Test images for the black box; default: 1,000, or all.", min=1)
-    ] = None,
-    subset: Annotated[
-        int | None, typer.Option(help="White-box images attacked at other radii and rates; default: 100.", min=1)
-    ] = None,
+    images: Images = None,
+    blackbox_images: BlackBoxImages = None,
+    subset: Subset = None,
     certified_images: CertifiedImages = None,
     shift_images: ShiftImages = 1000,
     few: Few = None,
-    substitute: Annotated[
-        list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
-    ] = None,
+    substitute: Substitutes = None,
     recipe: Recipe = None,
     attacks: OwnAttacks = None,
     epsilon: Annotated[
@@ -69,12 +76,12 @@ def evaluate(
     label_rule: Overruled = None,
     score: Overruled = None,
     thresholds: Overruled = None,
+    classifier: Guards = None,
+    rejecting: Rejecting = False,
     size: Size = None,
     channels: Channels = None,
     background: Background = "white",
-    shared: Annotated[
-        Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")
-    ] = None,
+    shared: Shared = None,
     name: Name = None,
     force: Force = False,
     device: Device = "cpu",
@@ -96,9 +103,12 @@ def evaluate(
 
     set_threads(threads)
     check_device(device)
-    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds}
+    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
+                 "classifier": classifier}  # fmt: skip
     reading = {"size": size, "channels": channels, "background": background}
-    detector, split, own = judged(model, data_of(data, named), overruled, reading, device=device, progress=progress)
+    detector, split, own = judged(
+        model, data_of(data, named), overruled, reading, rejecting, device=device, progress=progress
+    )
     _check_count(max(images or 0, blackbox_images or 0), len(split.test))
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
@@ -132,7 +142,7 @@ def _log_beside(model: str, detector: "Judgeable") -> Path | None:
     from twinlatent.method.calibrated import CalibratedDetector
     from twinlatent.method.training import LOG_FILE
 
-    if is_own(model) or not isinstance(detector, CalibratedDetector):
+    if is_own(model) or not isinstance(detector, CalibratedDetector) or "training" not in detector.card:
         return None
     log = zoo.locate(model).with_name(LOG_FILE)
     if not Path(model).is_dir():

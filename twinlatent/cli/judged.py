@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinlatent import zoo
+from twinlatent.cli.classifier import rejecting_of
 from twinlatent.cli.options import loaded, say_aside
 from twinlatent.errors import TwinlatentError
 from twinlatent.loading import SUFFIX, built, load_object, names_object
@@ -25,6 +26,7 @@ def judged(
     data: str | None,
     overruled: Mapping[str, str | None],
     reading: Mapping[str, Any],
+    rejecting: bool = False,
     *,
     device: str,
     progress: bool,
@@ -34,8 +36,9 @@ def judged(
     Args:
         model: as `zoo.load` takes it, or as `load_object` does.
         data: name of the data; None for those the detector was trained on.
-        overruled: `loaded`'s label rule, score and thresholds, to use instead of the detector's own.
+        overruled: `loaded`'s label rule, score and thresholds, instead of the detector's own, and the classifier.
         reading: size, channels and background, as `data.load` takes them, for `folder:PATH`.
+        rejecting: whether the model is a classifier, of which log-odds rejection is judged.
         device: where to compute.
         progress: whether to show bars.
 
@@ -45,7 +48,7 @@ def judged(
     import twinlatent as tl
     from twinlatent.method.calibrated import CalibratedDetector
 
-    if not is_own(model):
+    if not (is_own(model) or rejecting):
         if model.endswith(SUFFIX):
             raise TwinlatentError(f"{model} names no object; say which of the file: {model}:build")
         detector = loaded(model, **overruled).to(device)
@@ -54,6 +57,9 @@ def judged(
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             raise TwinlatentError(f"{option} {value}: {model} has one of its own; leave {option} out")
+    if rejecting:
+        detector, split = rejecting_of(model, data, reading, progress=progress)
+        return detector.to(device), split, None
     if data is None:
         raise TwinlatentError(f"say on which images to judge {model}: --data NAME, or --data folder:PATH")
     found, split = load_object(model), tl.data.load(data, **reading, progress=progress)

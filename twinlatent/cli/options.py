@@ -13,6 +13,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.failures import INTERRUPTED, fail
 
 if TYPE_CHECKING:
+    from twinlatent.guards.classifier import Classifier
     from twinlatent.method.calibrated import CalibratedDetector
 
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
@@ -60,12 +61,16 @@ def set_threads(threads: int | None) -> None:
 
 
 def loaded(
-    model: str, label_rule: str | None, score: str | None, thresholds: str | None = None
+    model: str,
+    label_rule: str | None,
+    score: str | None,
+    thresholds: str | None = None,
+    classifier: str | None = None,
 ) -> "CalibratedDetector":
-    """The detector, under another label rule, score or kind of thresholds if one is asked for."""
+    """The detector, beside what it guards, under another label rule, score or kind of thresholds if that is asked."""
     import twinlatent as tl
 
-    detector = tl.load(model)
+    detector = tl.load(model, classifier_named(classifier))
     if not isinstance(detector, tl.Detector):
         if label_rule is not None:
             raise TwinlatentError(f"label rule {label_rule!r}: {model} has the rule {detector.label_rule} alone")
@@ -81,6 +86,22 @@ def own_attacks(text: str | None) -> Any:
     from twinlatent.loading import load_object
 
     return {} if text is None else load_object(text)
+
+
+def classifier_named(text: str | None) -> "Classifier | None":
+    """The classifier that text names, None for none; a class or a function without arguments is called.
+
+    Raises:
+        TwinlatentError: text of another form, or what `load_object` and `built` say.
+    """
+    from twinlatent.guards.onnx_file import ONNX
+    from twinlatent.loading import built, load_object, names_object
+
+    if text is None or text.lower().endswith(ONNX):
+        return text
+    if not names_object(text):
+        raise TwinlatentError(f"{text!r} names no classifier; give FILE.py:NAME, MODULE:NAME or FILE{ONNX}")
+    return built(load_object(text), text)  # type: ignore[return-value]
 
 
 def refuse_records(path: Path | None, force: bool) -> None:

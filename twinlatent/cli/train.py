@@ -8,6 +8,7 @@ import typer
 import twinlatent as tl
 from twinlatent.baselines.methods import METHODS
 from twinlatent.cells import OURS
+from twinlatent.cli.classifier import GuardedBy, fit_of
 from twinlatent.cli.options import (
     Background,
     Change,
@@ -26,6 +27,10 @@ from twinlatent.failures import INTERRUPTED, fail
 if TYPE_CHECKING:
     from twinlatent.method.calibrated import CalibratedDetector
 
+Start = Annotated[
+    str | None, typer.Option(help="Detector file or name (see `zoo list`) whose encoders are trained further.")
+]
+
 
 def train(
     data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
@@ -40,9 +45,8 @@ def train(
     attack: Annotated[
         str | None, typer.Option(help="Training attack: mim, cw or pgd; default: mim, or the baseline's.")
     ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="Detector file or name (see `zoo list`) whose encoders are trained further.")
-    ] = None,
+    start: Start = None,
+    classifier: GuardedBy = None,
     change: Change = None,
     label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
     score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
@@ -65,6 +69,7 @@ def train(
 
     set_threads(threads)
     _refuse_what_is_ours(method, bool(label_rule or score or thresholds), start)
+    fit = fit_of(classifier, method, label_rule)
     split = tl.data.load(data, seed=seed, size=size, channels=channels, background=background, progress=progress)
     chosen = recipe_of(split, preset, recipe)
 
@@ -83,7 +88,7 @@ def train(
             detector = detector_settings(chosen.detector, label_rule, score, thresholds)
             effective = chosen.for_game(settings, detector)
             begun = None if start is None else load_ours(start)
-            made = tl.fit_split(split, settings=settings, detector=detector, start=begun, **keep)  # type: ignore[arg-type]
+            made = fit(split, settings=settings, detector=detector, start=begun, **keep)
         else:
             own = override(chosen.baseline_settings(method, attack), change or [])
             effective = chosen.for_baseline(method, own)
