@@ -23,6 +23,7 @@ def judged(name: str) -> list[str]:
         rf"  accuracy 0\.9\d\d {INTERVAL}, false positives 0\.0\d\d {INTERVAL}",
         *(rf"  black box, {attack}: AUC [01]\.\d{{3}} {INTERVAL}" for attack in ("fgsm", "pgd", "mim", "cw")),
         *(rf"  white box, worst at ε {epsilon}: SR@5 % [01]\.\d{{3}} {INTERVAL}" for epsilon in ("0.1", "0.2")),
+        rf"  mild changes, most after [a-z]+ \d: flagged [01]\.\d{{3}} {INTERVAL}",
         r"  checks: \d+ pass, .*counts: warn",
     ]
 
