@@ -10,7 +10,7 @@ from twinlatent.data.augmentation import Augmentation, augmented
 from twinlatent.method.batches import BatchSampler
 from twinlatent.recipes import recipe_for
 
-ALL = Augmentation(flip=True, shift=2, brightness=0.2, blur=1.0)
+ALL = Augmentation(flip=True, shift=2, brightness=0.2, blur=1.0, rotation=20)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -91,3 +91,13 @@ def test_mirrored_classes_are_learnt_as_they_are() -> None:
     dealt, others = BatchSampler(arrows, 2, 32, torch.device("cpu"), settings.augment)(seeded())
     to_the_left = [(images[..., :24].sum((-3, -2, -1)) > 0).tolist() for images in (*dealt, *others)]
     assert to_the_left == [[True] * 32, [False] * 32, [False] * 32, [True] * 32]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 31)])
+def test_rotation_is_that_of_scipy(shape: tuple[int, int, int]) -> None:
+    pictures = torch.rand(12, *shape, generator=seeded(3))
+    made = augmented(pictures, Augmentation(rotation=30), seeded())
+    angles = 30 * (2 * torch.rand(12, generator=seeded()) - 1)
+    for picture, turned, angle in zip(pictures, made, angles.tolist(), strict=True):
+        expected = ndimage.rotate(picture.double().numpy(), angle, axes=(1, 2), reshape=False, order=1, mode="nearest")
+        torch.testing.assert_close(turned.double(), torch.from_numpy(expected), atol=1e-4, rtol=0)

@@ -27,6 +27,8 @@ class Augmentation(BaseModel):
     """Multiply all pixels by a factor from 1 − this to 1 + this; what gets brighter than 1 is cut off."""
     blur: float = Field(0.0, ge=0, le=10)
     """Blur by a Gaussian whose σ is from 0 to this many pixels; the border is repeated."""
+    rotation: float = Field(0.0, ge=0, le=180)
+    """Turn about the middle by up to this many degrees either way, between pixels linearly; the border is repeated."""
 
 
 def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -54,6 +56,9 @@ def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator
     if settings.blur:
         sigmas = settings.blur * torch.rand(n, generator=generator)
         changed = _blurred(changed, sigmas.to(whole.device), math.ceil(3 * settings.blur))
+    if settings.rotation:
+        angles = math.radians(settings.rotation) * (2 * torch.rand(n, generator=generator) - 1)
+        changed = _turned(changed, angles.to(whole.device))
     return changed.view(images.shape)
 
 
@@ -66,6 +71,17 @@ def _blurred(images: Tensor, sigmas: Tensor, reach: int) -> Tensor:
     planes = F.pad(images.reshape(1, n * channels, height, width), (reach,) * 4, mode="replicate")
     rows = F.conv2d(planes, weights, groups=n * channels)
     return F.conv2d(rows, weights.mT, groups=n * channels).view(images.shape).clamp(0, 1)
+
+
+def _turned(images: Tensor, angles: Tensor) -> Tensor:
+    """(n, channels, H, W), each turned counter-clockwise by its angle (n,), in radians."""
+    height, width = images.shape[-2:]
+    cos, sin, none = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    rows = [cos, -sin * height / width, none], [sin * width / height, cos, none]  # sides of 2, whatever the image
+    places = F.affine_grid(
+        torch.stack([torch.stack(row, 1) for row in rows], 1), list(images.shape), align_corners=False
+    )
+    return F.grid_sample(images, places, padding_mode="border", align_corners=False).clamp(0, 1)
 
 
 def _moved(images: Tensor, moves: Tensor, axis: int) -> Tensor:
