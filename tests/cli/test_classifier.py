@@ -79,6 +79,13 @@ def test_a_guard_is_used_beside_its_classifier(guarded: Path, user: str, digits:
     assert len(run.log) == 3, "the training's log belongs to it"
 
 
+def test_a_guard_is_calibrated_beside_its_classifier(guarded: Path, user: str, digits: Split, ok: Callable) -> None:
+    done = ok("calibrate", guarded, "digits", "--out", "anew.safetensors", "--classifier", f"{user}:mine")
+    assert done.out.startswith("anew.safetensors: calibrated on 360 images of digits, before on 360")
+    np.save("images.npy", digits.test.images[:5].numpy())
+    ok("detect", "anew.safetensors", "images.npy", "--classifier", f"{user}:mine")
+
+
 def test_an_onnx_file_is_a_classifier(user: str, digits: Split, ok: Callable) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
     weights = {name: tensor.numpy() for name, tensor in torch.load("weights.pt", weights_only=True).items()}

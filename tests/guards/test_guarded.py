@@ -128,3 +128,14 @@ def test_scores_are_those_of_what_guards_it(guarded: Guarded, digits: Split, tra
 def test_it_is_moved_as_a_copy(guarded: Guarded, digits: Split) -> None:
     moved = guarded.to("cpu")
     assert torch.equal(moved.detect(digits.test.images).suspicion, guarded.detect(digits.test.images).suspicion)
+
+
+def test_thresholds_are_fixed_anew(guarded: Guarded, network: nn.Sequential, digits: Split, tmp_path: Path) -> None:
+    faint = digits.test.images * 0.5
+    made = tl.calibrate(guarded, faint[:200], say=lambda line: None)
+    assert torch.equal(made(faint).suspicion, guarded(faint).suspicion)
+    assert made.detect(faint[200:]).adversarial.double().mean() < 0.12
+    assert not torch.equal(made.calibration.thresholds(0.05), guarded.calibration.thresholds(0.05))
+    made.save(tmp_path / "guard.safetensors")
+    again = tl.load(tmp_path / "guard.safetensors", network)
+    assert torch.equal(again.calibration.thresholds(0.05), made.calibration.thresholds(0.05))

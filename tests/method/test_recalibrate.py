@@ -55,6 +55,25 @@ def test_p_values_are_valid_by_leaving_each_image_out(trained_detector: Detector
     assert (p <= 0.5 + 1e-6).sum() >= 19, "no more careful than ties make it"
 
 
+@pytest.mark.parametrize("thresholds", ["each_class", "together"])
+def test_the_score_stays_what_it_is_and_a_few_images_do_not_flag_more(
+    thresholds, trained_detector: Detector, digits: Split, tmp_path: Path
+) -> None:
+    """The score `joint` has a scale, which few images of a class tell badly: it is the one that was measured first."""
+    joint = trained_detector.using(score="joint", thresholds=thresholds)
+    images = torch.cat([digits.test.images, digits.selection.images])
+    made = calibrate(joint, images[:25], say=nothing)
+    assert torch.equal(made(images).suspicion, joint(images).suspicion)
+    made.save(tmp_path / "made.safetensors")
+    again = Detector.load(tmp_path / "made.safetensors")
+    assert torch.equal(again(images).suspicion, joint(images).suspicion)
+    assert again.fingerprint == made.fingerprint != Detector.load(tmp_path / "made.safetensors").using(
+        thresholds="together" if thresholds == "each_class" else "each_class").fingerprint  # fmt: skip
+    flagged = [calibrate(joint, some, say=nothing).detect(images, 0.05).adversarial.double().mean().item()
+               for some in images[:400].split(25)]  # fmt: skip
+    assert sum(flagged) / len(flagged) < 0.1, "a scale measured on these few would flag half"
+
+
 def test_images_like_the_given_ones_are_flagged_as_often_as_asked(
     trained_detector: Detector, baseline: Baseline, faint: Tensor
 ) -> None:

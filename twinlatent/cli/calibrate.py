@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import twinlatent as tl
-from twinlatent.cli.options import Force, Model, Progress, Seed, Threads, say_aside, set_threads
+from twinlatent.cli.classifier import Guards
+from twinlatent.cli.options import Background, Force, Model, Progress, Seed, Threads, loaded, say_aside, set_threads
 from twinlatent.errors import TwinlatentError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def calibrate(
     path: Annotated[Path, typer.Option("--out", help="File for the detector with its new thresholds.")],
     fpr: Annotated[float, typer.Option(help="Finest share of benign images that may be flagged.")] = 0.05,
     invert: Annotated[bool, typer.Option(help="Invert the images first: MNIST is white on black.")] = False,
+    background: Background = "white",
+    classifier: Guards = None,
     force: Force = False,
     threads: Threads = None,
     seed: Seed = 0,
@@ -36,8 +39,8 @@ def calibrate(
     """
     set_threads(threads)
     _check_out(path, force)
-    detector = tl.load(model)
-    name, given = _read(images, detector.image_shape, seed, progress)
+    detector = loaded(model, None, None, classifier=classifier)
+    name, given = _read(images, detector.image_shape, background, seed, progress)
     made = tl.calibrate(detector, 1 - given if invert else given, fpr=fpr, data=name, say=say_aside)
     made.save(path)
     before, now = made.card["calibrated"][-2:]
@@ -54,7 +57,7 @@ def _check_out(path: Path, force: bool) -> None:
         raise TwinlatentError(f"{path} is there already; give another --out, or --force to write over it")
 
 
-def _read(images: str, shape: tuple[int, ...], seed: int, progress: bool) -> "tuple[str, Tensor]":
+def _read(images: str, shape: tuple[int, ...], background: str, seed: int, progress: bool) -> "tuple[str, Tensor]":
     """The images, and what the card calls them."""
     from twinlatent.data.files import read_images
     from twinlatent.data.known import FOLDER
@@ -65,4 +68,4 @@ def _read(images: str, shape: tuple[int, ...], seed: int, progress: bool) -> "tu
     if not path.exists():
         raise TwinlatentError(f"{images!r} is no data set, folder or file; see `twinlatent data list`, or give "
                               f"{FOLDER}PATH")  # fmt: skip
-    return f"{FOLDER}{path.name}" if path.is_dir() else path.name, read_images([path], shape)[1]
+    return f"{FOLDER}{path.name}" if path.is_dir() else path.name, read_images([path], shape, background)[1]

@@ -75,7 +75,7 @@ def loaded(
         if label_rule is not None:
             raise TwinlatentError(f"label rule {label_rule!r}: {model} has the rule {detector.label_rule} alone")
         if thresholds is not None:
-            raise TwinlatentError(f"thresholds {thresholds!r}: {model} has one for each class; leave them out")
+            raise TwinlatentError(f"thresholds {thresholds!r}: {model} has thresholds of its own; leave them out")
     else:
         detector = detector.using(label_rule=label_rule, thresholds=thresholds)  # type: ignore[arg-type]
     return detector if score is None else detector.with_score(score)

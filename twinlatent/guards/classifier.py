@@ -12,6 +12,7 @@ from twinlatent.attacks.models import frozen
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.guards.onnx_file import ONNX, OnnxClassifier, from_onnx
+from twinlatent.outputs import Outputs
 from twinlatent.torch_state import CPU
 
 Classifier = Callable[[Tensor], Tensor] | str | Path
@@ -40,9 +41,12 @@ class AskedClassifier:
         with frozen(self.given):
             answer: object = self.given(images.to(first.device, first.dtype, copy=True))
         if not isinstance(answer, Tensor):
-            first_of = "; take lambda x: net(x)[0] if logits come first" if isinstance(answer, tuple | list) else ""
-            raise TwinlatentError(f"{self.name} answers images with a {type(answer).__name__}; give a classifier that "
-                                  f"returns a tensor of logits (n, C){first_of}")  # fmt: skip
+            mend = "give a classifier that returns a tensor of logits (n, C)"
+            if isinstance(answer, tuple | list):
+                mend += "; take lambda x: net(x)[0] if logits come first"
+            if isinstance(answer, Outputs):
+                mend = "that is a detector and no classifier: judge it as it is, without rejecting"
+            raise TwinlatentError(f"{self.name} answers images with a {type(answer).__name__}; {mend}")
         if answer.ndim != 2 or len(answer) != len(images):
             raise TwinlatentError(f"{self.name} answers {len(images)} images with a tensor of shape "
                                   f"{tuple(answer.shape)}; logits (n, C) are expected")  # fmt: skip

@@ -99,6 +99,12 @@ class Guarded(CalibratedDetector):
         return self._with(self.classifier, self.detector, score)
 
     @fresh_torch()
+    def with_calibration(self, images: Tensor, card: Mapping[str, Any], seen: Seen | None) -> "Guarded":
+        benign = benign_answers(self.classifier, self.detector, images, self.device)
+        return Guarded(
+            self.classifier, self.detector, benign, self.class_names, self.image_shape, card, self.score, seen
+        )
+
     def to(self, device: Device) -> "Guarded":
         place = check_device(device)
         detector = None if self.detector is None else self.detector.to(place)

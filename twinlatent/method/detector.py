@@ -72,6 +72,7 @@ class Detector(CalibratedDetector):
         image_shape: (channels, height, width).
         settings: label rule and score.
         levels: (4, C), see `scores.levels_of`.
+        scales: levels by label rule, where they are not those of the calibration images but of earlier ones.
         card: where it comes from: training settings, data, provenance (JSON-able).
         seen: which images it was made with; None where that was not kept.
     """
@@ -86,13 +87,16 @@ class Detector(CalibratedDetector):
         settings: DetectorSettings | None = None,
         card: Mapping[str, Any] | None = None,
         seen: Seen | None = None,
+        scales: Mapping[LabelRule, Tensor] | None = None,
     ) -> None:
         self.encoders = encoders.requires_grad_(False).eval()
         self.class_means = class_means
         self.benign = dict(benign)
         self.settings = settings or DetectorSettings()
         table = self.benign[self.settings.label_rule]
-        self.levels = levels_of(table.robust, table.vulnerable, table.labels, len(class_names))
+        self.scales = dict(scales or {})
+        measured = levels_of(table.robust, table.vulnerable, table.labels, len(class_names))
+        self.levels = self.scales.get(self.settings.label_rule, measured)
         of_label = self.levels[:, table.labels]
         suspicion = suspicion_of(self.settings.score, table.robust, table.vulnerable, of_label)
         answers = BenignAnswers(table.labels, suspicion, table.robust)
@@ -130,14 +134,17 @@ class Detector(CalibratedDetector):
     @property
     def _decisive(self) -> tuple[Any, ...]:
         parts = self.settings, self.encoders, self.class_means, self.benign
-        return (*parts, "together") if self.calibration.together else parts  # else as before there was a choice
+        more = ("together",) * self.calibration.together + (self.scales,) * bool(self.scales)
+        return *parts, *more  # without more as before there was a choice
 
     @fresh_torch()
     def to(self, device: Device) -> "Detector":
         place = check_device(device)
         encoders = copy.deepcopy(self.encoders).to(place)
         means = self.class_means.to(place)
-        return Detector(encoders, means, self.benign, self.class_names, self.settings, self.card, self.seen)
+        return Detector(
+            encoders, means, self.benign, self.class_names, self.settings, self.card, self.seen, self.scales
+        )
 
     def save(self, path: str | Path) -> None:
         """Write encoders, class means and calibration images' log-densities, no decoder.
@@ -154,6 +161,7 @@ class Detector(CalibratedDetector):
         tensors = {"class_means": self.class_means, **prefixed("encoders", weights)}
         for rule, table in self.benign.items():
             tensors |= prefixed(f"benign.{rule}", vars(table) | {"labels": table.labels.int()})
+        tensors |= {f"levels.{rule}": levels for rule, levels in self.scales.items()}
         tensors |= self.seen.tensors() if self.seen else {}
         description = {"encoder": str(plan.spec), "image_shape": plan.input_shape, "class_names": self.class_names,
                        "settings": self.settings.model_dump(), "card": self.card}  # fmt: skip
@@ -187,7 +195,8 @@ class Detector(CalibratedDetector):
             benign = {rule: _table(under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
             settings = DetectorSettings(**description["settings"])
             seen = Seen.kept_in(tensors)
-            return cls(encoders, tensors["class_means"], benign, names, settings, description["card"], seen)
+            scales = {rule: tensors[f"levels.{rule}"] for rule in get_args(LabelRule) if f"levels.{rule}" in tensors}
+            return cls(encoders, tensors["class_means"], benign, names, settings, description["card"], seen, scales)
         except (KeyError, TypeError, RuntimeError, ValidationError) as error:
             reason = brief(error)
             raise TwinlatentError(
@@ -206,7 +215,8 @@ class Detector(CalibratedDetector):
         settings = checked(
             lambda: DetectorSettings(**self.settings.model_dump() | {k: v for k, v in asked.items() if v is not None})
         )
-        return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card, self.seen)
+        return Detector(self.encoders, self.class_means, self.benign, self.class_names, settings, self.card, self.seen,
+                        self.scales)  # fmt: skip
 
     def with_score(self, score: str) -> "Detector":
         if score not in get_args(Score):
@@ -215,7 +225,14 @@ class Detector(CalibratedDetector):
 
     def with_calibration(self, images: Tensor, card: Mapping[str, Any], seen: Seen | None) -> "Detector":
         tables = _benign_tables(self.encoders, self.class_means, images)
-        return Detector(self.encoders, self.class_means, tables, self.class_names, self.settings, card, seen)
+        made = Detector(self.encoders, self.class_means, tables, self.class_names, self.settings, card, seen)
+        rules: tuple[LabelRule, ...] = get_args(LabelRule)
+        scales, new = ({rule: each.using(label_rule=rule).levels for rule in rules} for each in (self, made))
+        if not all(torch.equal(scales[rule], new[rule]) for rule in rules):  # the score stays what it is
+            made = Detector(
+                self.encoders, self.class_means, tables, self.class_names, self.settings, card, seen, scales
+            )
+        return made
 
     @full_precision()
     def outputs(self, images: Tensor) -> Outputs:

@@ -176,10 +176,10 @@ CASES: dict[str, list[tuple[Status, Callable[[], Check]]]] = {
         ("skip", lambda: checks.check_certificate([])),
     ],
     "mild-changes": [
-        ("pass", lambda: checks.check_mild_changes({"blur": rate(15, N), "noise": rate(5, N)})),
-        ("warn", lambda: checks.check_mild_changes({"blur": rate(16, N), "noise": rate(5, N)})),
-        ("pass", lambda: checks.check_mild_changes({"blur": rate(30, N)}, 0.10)),
-        ("warn", lambda: checks.check_mild_changes({"blur": rate(31, N)}, 0.10)),
+        ("pass", lambda: checks.check_mild_changes({"blur": rate(21, N), "noise": rate(5, N)})),
+        ("warn", lambda: checks.check_mild_changes({"blur": rate(24, N), "noise": rate(16, N)})),
+        ("pass", lambda: checks.check_mild_changes({"blur": rate(36, N)}, 0.10)),
+        ("warn", lambda: checks.check_mild_changes({"blur": rate(45, N)}, 0.10)),
         ("skip", lambda: checks.check_mild_changes({})),
     ],
 }  # fmt: skip
@@ -209,8 +209,8 @@ def test_findings_say_what_they_rest_on() -> None:
     assert "attacked 0.400 of n=100 [0.309, 0.498] > proved 0.080 of n=1000 [" in proved[4]
     assert proved[6] == "No bound is known for gong."
     assert CASES["mild-changes"][1][1]().finding == (
-        "Where 0.05 was asked for, more than 0.15 of the benign images are flagged after 1 of 2 mild changes (blur); "
-        "most after blur: 0.160 of n=100 [0.101, 0.244]."
+        "Where 0.05 was asked for, clearly more than 0.15 of the benign images are flagged after 1 of 2 mild changes "
+        "(blur); most after blur: 0.240 of n=100 [0.167, 0.332]."
     )
     lonely = checks.check_blind({"noise": first(9), "square": first(12)}, {"pgd": first(8)}).finding
     assert "4 of n=100" in lonely

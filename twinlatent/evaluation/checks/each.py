@@ -245,7 +245,8 @@ def check_certificate(
 def check_mild_changes(flagged: Mapping[str, Rate], fpr: float = 0.05) -> Check:
     """Benign images that are mildly changed are flagged no more than `FAR_MORE` times as often as asked; else it warns.
 
-    It fails never: what it finds is of the detector, and the other numbers may be believed.
+    So it does where the whole interval of a change is above that. It fails never: what it finds is of the detector, and
+    the other numbers may be believed.
 
     Args:
         flagged: change → share of images that are flagged after it, at its mildest.
@@ -254,11 +255,11 @@ def check_mild_changes(flagged: Mapping[str, Rate], fpr: float = 0.05) -> Check:
     if not flagged:
         return _check("mild-changes", "skip", "No mild changes were measured")
     limit, most = FAR_MORE * fpr, max(flagged, key=lambda name: flagged[name].value)
-    often = [name for name, share in flagged.items() if share.value > limit]
+    often = [name for name, share in flagged.items() if share.low > limit]
     after = f"{len(often)} of {len(flagged)} mild changes" + f" ({', '.join(often)})" * bool(often)
     return _check("mild-changes", "warn" if often else "pass",
-                  f"Where {fpr:g} was asked for, more than {limit:.2g} of the benign images are flagged after {after}; "
-                  f"most after {most}: {_share(flagged[most])}")  # fmt: skip
+                  f"Where {fpr:g} was asked for, clearly more than {limit:.2g} of the benign images are flagged after "
+                  f"{after}; most after {most}: {_share(flagged[most])}")  # fmt: skip
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
