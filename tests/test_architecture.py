@@ -67,7 +67,6 @@ FLOORS = (
         "attacks.*",
         "method.detector",
         "method.certificate",
-        "bridges.*",
     ),
     (
         "method.game",
@@ -83,7 +82,7 @@ FLOORS = (
     ),
     ("recipes.*",),
     ("baselines.*", "evaluation.*", "motivation.*"),
-    ("method.fit", "method.recalibrate", "method", "guards.*", "zoo.*"),
+    ("method.fit", "method.recalibrate", "method", "guards.*", "bridges.*", "zoo.*"),
     ("report.*",),
     ("demo", "reproduce", "reproduce_motivation"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it

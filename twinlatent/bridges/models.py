@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twinlatent.bridges.attacks import imported
-from twinlatent.bridges.flagging import Flagging
 from twinlatent.bridges.views import Rejecting
 from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.method.recalibrate import calibrate
 
 
 def foolbox_model(detector: CalibratedDetector, fpr: float | None = None) -> Any:
@@ -55,7 +55,8 @@ def art_detector(detector: CalibratedDetector, fpr: float = 0.05) -> Any:
 
     `detect(x)` answers arrays (n, channels, H, W) in [0, 1] with a report, which has label, suspicion and p-value of
     each image, and with which of them are flagged, bool (n,). It can be asked at once, with the thresholds that the
-    detector has; `fit(x, y)` sets them anew on benign images x of one's own, without labels and without training.
+    detector has; `fit(x, y)` sets them anew on benign images x of one's own, as `twinlatent.calibrate` does,
+    without labels and without training.
 
     Args:
         detector: of ours, or any other that is calibrated.
@@ -72,21 +73,22 @@ def art_detector(detector: CalibratedDetector, fpr: float = 0.05) -> Any:
 
         def __init__(self, detector: CalibratedDetector, fpr: float) -> None:
             super().__init__()
-            self.detector, self.fpr = detector, fpr
-            self.flagging = Flagging(detector, detector.calibration)
+            self.detector = self.given = self.calibrated = detector
+            self.fpr = fpr
             self._check_params()
 
         def fit(self, x: NDArray[Any], y: object = None, batch_size: int = 128, nb_epochs: int = 20, **_: Any) -> None:
-            self.flagging = Flagging.on(self.detector, x)
-            self._check_params()
+            self.calibrated = calibrate(self.detector, x, fpr=self.fpr)
 
         def detect(self, x: NDArray[Any], batch_size: int = 128, **_: Any) -> tuple[dict[str, Any], NDArray[np.bool_]]:
-            verdict = self.flagging.verdict(x, self.fpr)
+            verdict = self.calibrated.detect(x, self.fpr)
             report = {"label": verdict.label, "suspicion": verdict.suspicion, "p_value": verdict.p_value}
             return {name: part.numpy() for name, part in report.items()}, verdict.adversarial.numpy()
 
         def _check_params(self) -> None:
-            self.flagging.calibration.check(self.fpr)
+            if self.given is not self.detector:  # by `set_params`
+                self.given = self.calibrated = self.detector
+            self.calibrated.calibration.check(self.fpr)
 
     return TwinlatentDetector(detector, fpr)
 

@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from twinlatent.arguments import real
-from twinlatent.bridges.flagging import Answers, Flagging, scores_of
+from twinlatent.bridges.calibrated import calibrated_on, scored
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.protocol import Judgeable
 
 Rows = NDArray[np.floating[Any]]
 
@@ -22,13 +23,14 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     `fpr` of which may be flagged. The detector itself stays as it is.
 
     Args:
-        detector: of ours; or a module or function, images (n, channels, H, W) in [0, 1] → `Outputs`.
+        detector: of ours; or one of yours, as `twinlatent.evaluate` takes it.
         fpr: share of benign images that may be flagged, in (0, 1).
         image_shape: (channels, H, W) of a row; None: the detector's own, or, where it has none, one line of pixels.
         value_range: what is black and what is white, such as (0, 255); None: the lowest and the highest value of what
             it is fitted on, beyond which values are clipped.
 
     Attributes:
+        calibrated_: the detector with these thresholds.
         thresholds_: suspicion above which a row predicted as each class is flagged, (C,).
         offset_: 0; `decision_function` and `score_samples` are the same.
         image_shape_: of a row.
@@ -52,7 +54,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        detector: Answers | None = None,
+        detector: Judgeable | None = None,
         *,
         fpr: float = 0.05,
         image_shape: tuple[int, int, int] | None = None,
@@ -78,16 +80,16 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                                   "rows of that length, or image_shape")  # fmt: skip
         self.image_shape_ = tuple(shape)
         self.value_range_ = self.value_range or (float(rows.min()), float(rows.max()))
-        self.thresholds_ = Flagging.on(self.detector, self._images(rows)).calibration.thresholds(fpr).double().numpy()
+        self.calibrated_ = calibrated_on(self.detector, self._images(rows), fpr)
+        self.thresholds_ = self.calibrated_.calibration.thresholds(fpr).double().numpy()
         self.offset_ = 0.0
         return self
 
     def score_samples(self, X: object) -> NDArray[np.float64]:
         """Threshold of the predicted class less the suspicion, (n,): lower is more suspicious, negative is flagged."""
         check_is_fitted(self)
-        assert self.detector is not None
-        scored, _ = scores_of(self.detector, self._images(self._rows(X, reset=False)))
-        return self.thresholds_[scored.label.numpy()] - scored.suspicion.double().numpy()  # type: ignore[no-any-return]
+        said = scored(self.calibrated_, self._images(self._rows(X, reset=False)))
+        return self.thresholds_[said.label.numpy()] - said.suspicion.double().numpy()  # type: ignore[no-any-return]
 
     def decision_function(self, X: object) -> NDArray[np.float64]:
         """`score_samples`, (n,): negative exactly where a row is flagged."""

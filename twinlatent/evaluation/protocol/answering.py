@@ -1,6 +1,7 @@
 """A user's model as it is asked: a module, a function or a pair of functions, which then answers with `Outputs`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from twinlatent.attacks.models import frozen
 from twinlatent.errors import TwinlatentError
 from twinlatent.loading import names_object
 from twinlatent.method.calibrated import CalibratedDetector
@@ -61,6 +63,14 @@ class Answering:
         """Parameters and buffers of its modules, each once; of functions none."""
         every = [*(p for m in self.modules for p in m.parameters()), *(b for m in self.modules for b in m.buffers())]
         return list({id(tensor): tensor for tensor in every}.values())
+
+    @contextmanager
+    def as_used(self) -> Iterator[None]:
+        """Within the block its modules are in evaluation mode and ask for no gradients of parameters."""
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(frozen(part))
+            yield
 
     @property
     def device(self) -> torch.device:

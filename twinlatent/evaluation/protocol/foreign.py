@@ -1,15 +1,14 @@
 """A detector of somebody else's: anything that answers images with `Outputs`, calibrated as ours are."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from twinlatent.attacks.models import frozen
 from twinlatent.baselines.methods import METHODS
 from twinlatent.cells import OURS
 from twinlatent.data import Split
@@ -24,15 +23,23 @@ from twinlatent.torch_state import Device, check_device, fresh_torch, own_random
 
 @final
 class Foreign(CalibratedDetector):
-    """A user's model with a calibration; made by `detector_of`, which freezes it as long as it is asked.
+    """A user's model with a calibration; whoever makes it asks it within `Answering.as_used`.
 
     Whoever asks it gets numbers or a `TwinlatentError`: NaN passes no criterion, so it would count as a defence.
     """
 
     @fresh_torch()
-    def __init__(self, answering: Answering, split: Split) -> None:
+    def __init__(self, answering: Answering, benign: Tensor, class_names: tuple[str, ...] | None = None) -> None:
+        """Calibrate it on benign images (n, channels, H, W), n at least 1; classes without names are numbered."""
         self._answering = answering
-        super().__init__(split.class_names, split.image_shape, _benign(answering, split.calibration.images), {}, None)
+        answers, classes = _benign(answering, benign)
+        names = class_names or tuple(map(str, range(classes)))
+        super().__init__(names, tuple(benign.shape[1:]), answers, {}, None)
+
+    @property
+    def as_used(self) -> Callable[[], AbstractContextManager[None]]:
+        """See `Answering.as_used`."""
+        return self._answering.as_used
 
     @property
     def method(self) -> str:
@@ -142,11 +149,9 @@ def detector_of(
     asked = checked_model(model)
     answering = Answering(asked, _free_name(_own_name(asked) if name is None else name))
     given = as_given(answering, split)
-    with ExitStack() as stack:
-        for part in answering.parts:
-            stack.enter_context(frozen(part))
+    with answering.as_used():
         ask_first(answering, split, given, attacked=attacked, say=say)
-        yield Foreign(answering, split)
+        yield Foreign(answering, split.calibration.images, split.class_names)
 
 
 def _own_name(model: object) -> str:
@@ -164,8 +169,8 @@ def _free_name(name: str) -> str:
 
 
 @torch.no_grad()
-def _benign(answering: Answering, images: Tensor) -> BenignAnswers:
-    """What a model says of benign images, asked as `detect` asks it."""
+def _benign(answering: Answering, images: Tensor) -> tuple[BenignAnswers, int]:
+    """What a model says of benign images, asked as `detect` asks it, and of how many classes."""
     found: list[Outputs] = []
     with named(answering.name, images), own_random_state(answering.device, 0):
         for n, chunk in chunks(images):
@@ -177,4 +182,4 @@ def _benign(answering: Answering, images: Tensor) -> BenignAnswers:
             raise no_score("suspicion")
     labels = torch.cat([o.labels for o in found])
     robust = [at_label(o.robust, o.labels) for o in found if o.robust is not None]
-    return BenignAnswers(labels, suspicion, torch.cat(robust) if robust else None)
+    return BenignAnswers(labels, suspicion, torch.cat(robust) if robust else None), found[0].logits.shape[1]
