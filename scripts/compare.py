@@ -2,10 +2,11 @@
 
 python scripts/compare.py mnist results/floors-mnist.json ours=runs/mnist-robust gat=runs/mnist-gat [--images 200]
 
-Each detector is attacked on the same test images with the suite `standard`, at each radius, with the threshold from its
-own calibration images; a detector of ours is certified on the same images too. The file is written after each
-detector and radius. What is there already is left alone, if it is of the same detector file, images and steps; other
-numbers of that name are measured anew.
+DETECTOR is a name in the zoo, a file or a folder, or rejecting:FILE.py:NAME, a classifier with log-odds rejection
+(rejecting:examples/classifiers/strangers.py:trades). Each detector is attacked on the same test images with the suite
+`standard`, at each radius, with the threshold from its own calibration images; a detector of ours is certified on the
+same images too. The file is written after each detector and radius. What is there already is left alone, if it is of
+the same detector file, images and steps; other numbers of that name are measured anew.
 """
 
 import time
@@ -22,12 +23,15 @@ from twinlatent.evaluation.protocol import Point, WhiteBoxSettings, draw, fitted
 from twinlatent.evaluation.results import UNCHANGED, WORST, Record, Row, Rows, read_records, records_of, write_records
 from twinlatent.evaluation.white_box import attack_detector
 from twinlatent.evaluation.white_box.proofs import certified_rows, holds_at
+from twinlatent.loading import built, load_object
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
 
 FPR = 0.05
 COMPARED = "compared: "
 """Begins the budget of a record, which has the detector's name after it."""
+REJECTING = "rejecting"
+"""Begins what names a classifier that is to reject."""
 MADE = " by: "
 """Parts that name from what the numbers rest on: the detector's file, the images and the steps."""
 
@@ -62,6 +66,14 @@ def attacked(
     return found
 
 
+def named(place: str, split: Split) -> CalibratedDetector:
+    """The detector that is meant."""
+    kind, _, text = place.partition(":")
+    if kind != REJECTING:
+        return tl.load(place)
+    return tl.rejecting(built(load_object(text), text), split, name=text.rpartition(":")[2])
+
+
 def main(
     data: str,
     out: Path,
@@ -76,7 +88,7 @@ def main(
     drawn = draw(split.test, images, 0)
     for said in models:
         name, _, place = said.partition("=")
-        detector = tl.load(place)
+        detector = named(place, split)
         called = f"{COMPARED}{name}{MADE}"
         budget = f"{called}{detector.fingerprint[:12]}, {images} images, {steps or 'usual'} steps"
         before = list(read_records(out)) if out.exists() else []

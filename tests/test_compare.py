@@ -68,3 +68,21 @@ def test_it_measures_each_once_and_anew_when_its_file_is_another(
     assert shown["second"][0] == f"{accuracy.value:.3f}".removeprefix("0")
     assert shown["second"][-2] == f"{ceilings[0].value:.3f}".removeprefix("0")
     assert shown["second"][-1] == "2"
+
+
+def test_a_classifier_with_rejection_is_measured_beside_them(
+    script: ModuleType, digits: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nimport torch\n\ndef net():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    out = tmp_path / "floors-digits.json"
+    asked = {"epsilon": [0.05], "images": 2, "steps": 2, "folder": tmp_path / "kept"}
+    script.main("digits", out, [f"mine=rejecting:{tmp_path / 'mine.py'}:net"], **asked)
+    records = list(read_records(out))
+    assert {r.method for r in records} == {"net"}
+    (accuracy,) = of(records, "mine", "accuracy")
+    assert accuracy.n == len(digits.test)
+    assert len(of(records, "mine", "sr@5")) == 1
+    assert not of(records, "mine", CERTIFIED), "nothing is proved of a classifier"

@@ -48,6 +48,18 @@ def test_architectures_take_the_images_of_their_data(strangers: ModuleType) -> N
         assert network.eval()(torch.zeros(2, channels, side, side)).shape == (2, 10)
 
 
+def test_a_file_that_is_missing_or_another_is_named_with_its_source(
+    strangers: ModuleType, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(strangers, "FOLDER", tmp_path)
+    source = r"it is MNIST/models/pgd_madry\.pth of locuslab/fast_adversarial on GitHub, commit 54f72875"
+    with pytest.raises(tl.TwinlatentError, match=rf"fast-pgd_madry\.pth is not there; {source}"):
+        strangers.pgd_madry()
+    (tmp_path / "fast-pgd_madry.pth").write_bytes(b"other")
+    with pytest.raises(tl.TwinlatentError, match=rf"fast-pgd_madry\.pth is another file; {source}"):
+        strangers.pgd_madry()
+
+
 def images_of(name: str) -> LabelledImages:
     if name != "cifar10":
         return tl.data.load(name, fetch=False, progress=False).test

@@ -2,11 +2,12 @@
 
 TWINLATENT_DATA=/data twinlatent evaluate examples/classifiers/strangers.py:trades mnist --rejecting
 
-Their files lie in the folder `strangers` of the data folder, under the names below; its README says where each comes
-from, and under which licence. The architectures are restated here; ONNX files bring theirs along. All take images in
-[0, 1], in the channels' order of the data set.
+Their files lie in the folder `strangers` of the data folder, under the names below; `SOURCES` says where each comes
+from. The architectures are restated here; ONNX files bring theirs along. All take images in [0, 1], in the channels'
+order of the data set.
 """
 
+import hashlib
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -18,6 +19,32 @@ from torch.nn import functional as F
 import twinlatent as tl
 
 FOLDER = Path(os.environ.get("TWINLATENT_DATA", "")) / "strangers"
+SOURCES = {  # file -> repository on GitHub, path in it, commit, SHA-256
+    "fast-pgd_madry.pth": (
+        "locuslab/fast_adversarial", "MNIST/models/pgd_madry.pth", "54f728755e71857b632882ba6d6cef22f56e2172",
+        "877b74b1d2bf22a2ea958f7d8c892c02710e7c84627d14b44b1c67046fcd5a79",
+    ),
+    "trades-model_mnist_smallcnn.pt": (
+        "yaodongyu/TRADES", "checkpoints/model_mnist_smallcnn.pt", "f94f41489ffe9e4486558bf01ff34e1fb8d55490",
+        "5b99888064f692047d5592b38df2dde126aa1b991a26c6aad683ce709634bea0",
+    ),
+    "zoo-mnist-8.onnx": (
+        "EMCLab-Sinica/Stateful-CNN", "models/mnist-8.onnx", "23c1a21c83d0c82cf992ebe4a261946f95f63e2c",
+        "ddd007b8b9b1e79c323e0b090266409dc73ba8e137c192a163148c908222ed11",
+    ),
+    "edwin19-fashion_mnist.onnx": (
+        "edwin-19/torch_fashion_mnist_onnx", "fashion_mnist.onnx", "3d6e6f3005faca2f6d55d8cccd54ce761e0be024",
+        "1e1930b6fb1ea08184d9bcfee147da5cb3fb8c482571199d72ee55b822c53a92",
+    ),
+    "akamaster-resnet56-4bfd9763.th": (
+        "akamaster/pytorch_resnet_cifar10", "pretrained_models/resnet56-4bfd9763.th",
+        "d5489e8995e81e91ce6b1d69dcc98ad579b0b153", "4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367",
+    ),
+    "vnncomp-cifar10-resnet_4b.onnx": (
+        "stanleybak/vnncomp2021", "benchmarks/cifar10_resnet/onnx/resnet_4b.onnx",
+        "90419aadcf06cf543ce5c1706cae1059dc9fa6cf", "04829063afaa10e7c8332202c87162e9a4ce905c54137da212fb07bb92bc1a25",
+    ),
+}  # fmt: skip
 
 
 def pgd_madry() -> nn.Module:
@@ -36,12 +63,12 @@ def trades() -> nn.Module:
 
 def mnist_8() -> nn.Module:
     """MNIST, natural, of the ONNX model zoo, a graph of one image: accuracy .9890."""
-    return tl.from_onnx(FOLDER / "zoo-mnist-8.onnx")
+    return tl.from_onnx(there("zoo-mnist-8.onnx"))
 
 
 def fashion() -> nn.Module:
     """Fashion-MNIST, natural (edwin19, torch_fashion_mnist_onnx), answers with log-probabilities: accuracy .9015."""
-    return tl.from_onnx(FOLDER / "edwin19-fashion_mnist.onnx")
+    return tl.from_onnx(there("edwin19-fashion_mnist.onnx"))
 
 
 def resnet_56() -> nn.Module:
@@ -52,13 +79,23 @@ def resnet_56() -> nn.Module:
 
 def resnet_4b() -> nn.Module:
     """CIFAR-10, adversarially trained at ε 2/255 (VNN-COMP 2021), a graph of one image: accuracy .7720."""
-    network = tl.from_onnx(FOLDER / "vnncomp-cifar10-resnet_4b.onnx")
+    network = tl.from_onnx(there("vnncomp-cifar10-resnet_4b.onnx"))
     return tl.Normalised(network, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+
+
+def there(file: str) -> Path:
+    """Where the file lies; an error that says where it comes from if it is not there, or is another."""
+    path, (repository, inside, commit, checksum) = FOLDER / file, SOURCES[file]
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    if found != checksum:
+        fault = "is not there" if found is None else "is another file"
+        raise tl.TwinlatentError(f"{path} {fault}; it is {inside} of {repository} on GitHub, commit {commit}")
+    return path
 
 
 def with_weights(network: nn.Module, file: str) -> nn.Module:
     """The network with a file's weights; the file may hold no code."""
-    weights = torch.load(FOLDER / file, map_location="cpu", weights_only=True)
+    weights = torch.load(there(file), map_location="cpu", weights_only=True)
     weights = weights.get("state_dict", weights)
     network.load_state_dict({name.removeprefix("module."): tensor for name, tensor in weights.items()})
     return network.eval()

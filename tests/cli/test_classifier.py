@@ -103,6 +103,10 @@ def test_an_onnx_file_is_a_classifier(user: str, digits: Split, ok: Callable) ->
         ok("evaluate", model, "digits", *words, "--out", Path(model).stem)
     accuracies = {read_run(folder).accuracy.value for folder in ("net", "user")}
     assert len(accuracies) == 1
+    done = ok(
+        "attack", "net.onnx", "digits", "--rejecting", "--suite", "quick", "--steps", 2, "--images", 6, "--no-progress"
+    )
+    assert "worst" in done.out
     assert read_run("net").model.method == "net"
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from typer.testing import CliRunner
 
 import twinlatent as tl
 from twinlatent.cells import CELLS
-from twinlatent.cli.evaluate import evaluate
 from twinlatent.cli.program import app
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation import judged, whole
@@ -24,16 +22,11 @@ from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
 from twinlatent.evaluation.protocol import which_split as module
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.evaluation.results.report import read_run
-from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.evaluation.white_box import suite
 from twinlatent.failures import INTERRUPTED
 from twinlatent.method.detector import Detector
 
 OUTSIDE = ["--suite", "none", "--shift-images", "0", "--blackbox-images"]
-
-
-def test_the_default_number_of_mildly_changed_images_is_the_settings() -> None:
-    assert signature(evaluate).parameters["shift_images"].default == EvaluationSettings().shift_images
 
 
 def test_the_whole_evaluation_leaves_white_box_judges_checks_and_page(

@@ -28,11 +28,12 @@ def linear(images: Tensor) -> Tensor:
         (lambda x: linear(x).softmax(1), "probabilities, which hide gradients"),
         (lambda x: linear(x).detach(), "no gradient"),
         (lambda x: (linear(x), x), "answers images with a tuple"),
+        (lambda x: tl.Outputs(linear(x), linear(x)), "with a Outputs; that is a detector and no classifier"),
         (lambda x: linear(x) * torch.nan, "answers 8 of 8 images with NaN"),
         (nn.Linear(3, 10), r"cannot answer images \(8, 1, 8, 8\): RuntimeError"),
         (lambda x: linear(x.reshape(8, 1, 8, 8)), r"cannot answer images \(1, 1, 8, 8\)"),
     ],
-    ids=["classes", "probabilities", "gradient", "tuple", "nan", "shape", "batch"],
+    ids=["classes", "probabilities", "gradient", "tuple", "detector", "nan", "shape", "batch"],
 )
 @pytest.mark.parametrize("make", [tl.rejecting, tl.guard])
 def test_what_cannot_be_judged_is_refused_before_any_work(make, classifier, line, digits: Split, tmp_path) -> None:
@@ -128,3 +129,12 @@ def test_both_are_judged_as_any_detector(network: nn.Sequential, digits: Split, 
     assert alone.accuracy.value == guarded.accuracy.value > 0.9
     for report, score in ((alone, "log-odds"), (guarded, "ratio")):
         assert (report.model.method, report.model.label_rule, report.model.score) == ("Sequential", "classifier", score)
+
+
+@pytest.mark.parametrize("make", [tl.rejecting, tl.guard])
+def test_what_looks_wrong_is_said_to_who_asks(make, digits: Split, trained_detector: Detector) -> None:
+    said: list[str] = []
+    more = {"by": trained_detector} if make is tl.guard else {}
+    make(lambda x: linear(x).detach() + 0 * linear(x), digits, name="flat", say=said.append, **more)
+    assert said
+    assert all(line.startswith("flat: ") for line in said)

@@ -177,6 +177,8 @@ def test_gradients_go_through(operator: str, given) -> None:
         ("Pad", [X, whole(0, 0, 1, 1, 0, 0, 1, 1)], {"mode": b"reflect"}, "another mode than constant"),
         ("Cast", [X], {"to": 8}, "element type 8"),
         ("Constant", [], {}, "sparse or empty"),
+        ("AveragePool", [X], KERNEL | {"dilations": [1, 2]}, r"mean of a pool with dilations \[1, 2\] is not read"),
+        ("BatchNormalization", [X, *[drawn(3)] * 4], {"training_mode": 1}, "in training mode, .* export the network"),
     ],
 )
 def test_what_is_not_read_ends_in_a_line(operator, inputs, attributes, line, given) -> None:

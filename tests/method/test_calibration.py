@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibration import Calibration, calibrate
+from twinlatent.method.calibration import Calibration, calibration_of
 
 RATES = ("0.01", "0.05", "0.07", "0.1", "0.15", "0.29", "0.3", "0.5", "0.57", "0.9", "0.99")
 
@@ -225,7 +225,7 @@ def test_flags_are_as_rare_as_promised(fpr: Fraction) -> None:
         flagged = [False] * n
         for new in range(n):
             rest = torch.arange(n) != new
-            level = calibrate(scores[rest], of_class[rest], 3).thresholds(float(fpr))[of_class[new]]
+            level = calibration_of(scores[rest], of_class[rest], 3).thresholds(float(fpr))[of_class[new]]
             flagged[new] = bool(scores[new] > level)
         size, of = ({c: sum(s for s, label in zip(shares, labels, strict=True) if label == c) for c in (0, 1)}
                     for shares in ([1] * n, flagged))  # fmt: skip
@@ -243,21 +243,21 @@ def test_flags_are_as_rare_as_promised(fpr: Fraction) -> None:
 
 def test_scores_are_sorted_by_predicted_class() -> None:
     suspicion, labels = scores_with_ties(300, 2, 10**6), torch.arange(300) % 3
-    calibration = calibrate(suspicion, labels, 3)
+    calibration = calibration_of(suspicion, labels, 3)
     for label, scores in enumerate(calibration.scores):
         assert scores.tolist() == sorted(suspicion[label::3].tolist())
 
 
 def test_a_class_that_is_never_predicted_has_no_scores_of_its_own() -> None:
     suspicion = scores_with_ties(50, 3, 10**6)
-    calibration = calibrate(suspicion, torch.zeros(50).long(), 2)
+    calibration = calibration_of(suspicion, torch.zeros(50).long(), 2)
     assert [len(scores) for scores in calibration.scores] == [50, 0]
     assert calibration.pooled.tolist() == sorted(suspicion.tolist())
 
 
 def test_calibration_needs_images() -> None:
     with pytest.raises(TwinlatentError, match="0 calibration images"):
-        calibrate(torch.zeros(0), torch.zeros(0, dtype=torch.int64), 3)
+        calibration_of(torch.zeros(0), torch.zeros(0, dtype=torch.int64), 3)
 
 
 # --- all classes together -------------------------------------------------------------------------------------------
@@ -281,6 +281,6 @@ def test_together_flags_are_as_rare_as_promised_of_all_images(fpr: Fraction) -> 
         flagged = 0
         for new in range(n):
             rest = torch.arange(n) != new
-            level = calibrate(scores[rest], of_class[rest], 2, together=True).thresholds(float(fpr))[of_class[new]]
+            level = calibration_of(scores[rest], of_class[rest], 2, together=True).thresholds(float(fpr))[of_class[new]]
             flagged += bool(scores[new] > level)
         assert flagged <= fpr * n

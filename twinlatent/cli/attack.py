@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from twinlatent.cli.classifier import Guards
+from twinlatent.cli.classifier import Guards, Rejecting
 from twinlatent.cli.judged import data_of, judged
 from twinlatent.cli.options import (
     AnyModel,
@@ -15,12 +15,14 @@ from twinlatent.cli.options import (
     DataName,
     Device,
     Force,
-    Overruled,
+    LabelRule,
     Progress,
+    Score,
     Seed,
     Size,
     Steps,
     Threads,
+    Thresholds,
     refuse_records,
     resumable,
     say_aside,
@@ -57,10 +59,11 @@ def attack(
         typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
     ] = False,
     force: Force = False,
-    label_rule: Overruled = None,
-    score: Overruled = None,
-    thresholds: Overruled = None,
+    label_rule: LabelRule = None,
+    score: Score = None,
+    thresholds: Thresholds = None,
     classifier: Guards = None,
+    rejecting: Rejecting = False,
     size: Size = None,
     channels: Channels = None,
     background: Background = "white",
@@ -89,7 +92,8 @@ def attack(
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
                  "classifier": classifier}  # fmt: skip
     reading = {"size": size, "channels": channels, "background": background}
-    asked_for, split, name = judged(model, data_of(data, named), overruled, reading, device=device, progress=progress)
+    data = data_of(data, named)
+    asked_for, split, name = judged(model, data, overruled, reading, rejecting, device=device, progress=progress)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
     with detector_of(asked_for, split, name, say=say_aside) as detector, resumable(places=(unfinished_of(path),)):

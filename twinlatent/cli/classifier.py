@@ -9,7 +9,7 @@ import typer
 
 import twinlatent as tl
 from twinlatent.cells import OURS
-from twinlatent.cli.options import classifier_named
+from twinlatent.cli.options import classifier_named, say_aside
 from twinlatent.errors import TwinlatentError
 
 if TYPE_CHECKING:
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from twinlatent.method.calibrated import CalibratedDetector
 
 Guards = Annotated[
-    str | None, typer.Option("--classifier", help="The classifier that MODEL guards: FILE.py:NAME or FILE.onnx.")
+    str | None,
+    typer.Option("--classifier", help="What MODEL guards: FILE.py:NAME, MODULE:NAME or FILE.onnx."),
 ]
 GuardedBy = Annotated[
-    str | None, typer.Option("--classifier", help="Classifier to guard: FILE.py:NAME or FILE.onnx; its label counts.")
+    str | None,
+    typer.Option("--classifier", help="Classifier to guard: FILE.py:NAME, MODULE:NAME or FILE.onnx."),
 ]
 Rejecting = Annotated[
     bool,
-    typer.Option("--rejecting", help="MODEL is a classifier, FILE.py:NAME or FILE.onnx: judge log-odds rejection."),
+    typer.Option("--rejecting", help="MODEL is a classifier (.py:NAME, MODULE:NAME, .onnx): judge log-odds rejection."),
 ]
 
 
@@ -46,7 +48,7 @@ def fit_of(text: str | None, method: str, label_rule: str | None) -> "Callable[.
         raise TwinlatentError(f"{method} has a classifier of its own; leave --classifier out, or --method")
     if label_rule is not None:
         raise TwinlatentError(f"the label is that of the classifier {text}; leave --label-rule out")
-    return partial(tl.guard, classifier, name=name_of(text))
+    return partial(tl.guard, classifier, name=name_of(text), say=say_aside)
 
 
 def rejecting_of(
@@ -67,4 +69,4 @@ def rejecting_of(
     if data is None or given is None:
         raise TwinlatentError(f"{text} does not say which images it is for; name the data set: evaluate {text} DATA")
     split = tl.data.load(data, **reading, progress=progress)
-    return tl.rejecting(given, split, name=name_of(text)), split
+    return tl.rejecting(given, split, name=name_of(text), say=say_aside), split

@@ -19,16 +19,18 @@ from twinlatent.cli.options import (
     Device,
     Few,
     Force,
+    LabelRule,
     Name,
-    Overruled,
     OwnAttacks,
     Progress,
     Recipe,
+    Score,
     Seed,
     ShiftImages,
     Size,
     Steps,
     Threads,
+    Thresholds,
     own_attacks,
     resumable,
     say_aside,
@@ -64,7 +66,7 @@ def evaluate(
     blackbox_images: BlackBoxImages = None,
     subset: Subset = None,
     certified_images: CertifiedImages = None,
-    shift_images: ShiftImages = 1000,
+    shift_images: ShiftImages = None,
     few: Few = None,
     substitute: Substitutes = None,
     recipe: Recipe = None,
@@ -73,9 +75,9 @@ def evaluate(
         float | None, typer.Option(help="L∞ radius; default: the recipe's, else the paper's radii and 0.3.", max=1)
     ] = None,
     steps: Steps = None,
-    label_rule: Overruled = None,
-    score: Overruled = None,
-    thresholds: Overruled = None,
+    label_rule: LabelRule = None,
+    score: Score = None,
+    thresholds: Thresholds = None,
     classifier: Guards = None,
     rejecting: Rejecting = False,
     size: Size = None,
@@ -95,7 +97,7 @@ def evaluate(
     """
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.results.folder import UNFINISHED
-    from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SUBSET, EvaluationSettings
+    from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SHIFTED, SUBSET, EvaluationSettings
     from twinlatent.report.console import print_run
     from twinlatent.report.page import write_page
     from twinlatent.settings import checked
@@ -112,8 +114,8 @@ def evaluate(
     _check_count(max(images or 0, blackbox_images or 0), len(split.test))
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
-             "certified_images": certified_images or CERTIFIED, "shift_images": shift_images, "steps": steps,
-             "seed": seed}  # fmt: skip
+             "certified_images": certified_images or CERTIFIED, "steps": steps, "seed": seed,
+             "shift_images": SHIFTED if shift_images is None else shift_images}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
     with resumable(places=(folder / UNFINISHED, shared)):
         run = tl.evaluate(detector, split, settings=settings, name=name or own, recipe=recipe,

@@ -34,11 +34,17 @@ Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH."
 CertifiedImages = Annotated[
     int | None, typer.Option(help="Test images to certify at the main radius; default: 10,000, or all.", min=1)
 ]
-ShiftImages = Annotated[int, typer.Option(help="Test images to change mildly, all if fewer; 0: none.", min=0)]
-Channels = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour, for folder:PATH; default: 1.")]
+ShiftImages = Annotated[
+    int | None, typer.Option(help="Test images to change mildly; default: 1,000, or all; 0: none.", min=0)
+]
+Channels = Annotated[
+    int | None, typer.Option(help="1 for grey, 3 for colour, for folder:PATH; default: the detector's, else 1.")
+]
 Background = Annotated[str, typer.Option(help="Colour behind transparent parts, a name or #rrggbb, for folder:PATH.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of each gradient attack; default: the suite's.", min=1)]
-Overruled = Annotated[str | None, typer.Option(help="To use instead of the detector's own.")]
+LabelRule = Annotated[str | None, typer.Option(help="nearest_mean, density or ratio, instead of the detector's own.")]
+Score = Annotated[str | None, typer.Option(help="vulnerable, joint or ratio, instead of the detector's own.")]
+Thresholds = Annotated[str | None, typer.Option(help="each_class or together, instead of the detector's own.")]
 Few = Annotated[int | None, typer.Option("--few", help="Former name of --subset.", min=1, hidden=True)]
 Recipe = Annotated[
     str | None, typer.Option(help="Recipe for radius, substitutes and judges; default: the detector's own.")

@@ -1,5 +1,6 @@
 """From a classifier and a split to a calibrated detector: rejecting by log-odds, or guarded by our class encoders."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from twinlatent.data import Split
 from twinlatent.data.seen import Seen, image_hashes
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol import detector_of
+from twinlatent.evaluation.protocol.first_questions import Say
 from twinlatent.evaluation.protocol.which_split import seen_by
 from twinlatent.guards.classifier import AskedClassifier, Classifier, asked
 from twinlatent.guards.guarded import LOG_ODDS, Guarded, answers_of, benign_answers
@@ -44,7 +46,7 @@ class Training(TypedDict, total=False):
 
 
 @fresh_torch()
-def rejecting(classifier: Classifier, split: Split, *, name: str | None = None) -> Guarded:
+def rejecting(classifier: Classifier, split: Split, *, name: str | None = None, say: Say = warnings.warn) -> Guarded:
     """Make a detector of a classifier by log-odds rejection: suspicious is a label that the classifier is not sure of.
 
     The suspicion of class c is log((1 − p_c) / p_c), p being the softmax of the logits. It costs nothing, and on
@@ -55,6 +57,7 @@ def rejecting(classifier: Classifier, split: Split, *, name: str | None = None) 
             file. A module is asked in evaluation mode and stays as it is.
         split: fixes thresholds on `split.calibration`, benign images that should be new to the classifier, too.
         name: of the classifier in records; None: that of its class, function or file.
+        say: gets a line on what looks wrong and need not be.
 
     Raises:
         TwinlatentError: a classifier that cannot answer the split's images, answers with probabilities, NaN or another
@@ -70,7 +73,7 @@ def rejecting(classifier: Classifier, split: Split, *, name: str | None = None) 
         (torch.Size([20]), torch.bool)
     """
     given = asked(classifier, name)
-    _check(given, split)
+    _check(given, split, say)
     images = {part: len(images) for part, images in split.parts.items()}
     data = {"name": split.short_name, "fingerprint": split.fingerprint, "images": images}
     return _calibrated(given, None, split, {"data": data})
@@ -84,6 +87,7 @@ def guard(
     *,
     name: str | None = None,
     folder: str | Path | None = None,
+    say: Say = warnings.warn,
     **training: Unpack[Training],
 ) -> Guarded:
     """Put our suspicion beside a classifier's label: class encoders judge whether the label fits what they see.
@@ -95,6 +99,7 @@ def guard(
         by: a trained detector, such as `load("mnist-mim")`, whose suspicion is used; None trains one.
         name: of the classifier in records and in the file; None: that of its class, function or file.
         folder: keeps the training and, as its detector file, the guard; None keeps nothing. Not together with `by`.
+        say: gets a line on what looks wrong and need not be.
         **training: keywords of `fit_split`, such as preset, settings, seed and progress; not together with `by`.
 
     Raises:
@@ -102,7 +107,7 @@ def guard(
             calibration images.
     """
     given = asked(classifier, name)
-    _check(given, split)
+    _check(given, split, say)
     folder = None if folder is None else file_path("folder", folder)
     if folder is not None:
         _ = given.identity  # refuses what cannot be saved before any work
@@ -118,14 +123,14 @@ def guard(
     return made
 
 
-def _check(given: AskedClassifier, split: Split) -> None:
+def _check(given: AskedClassifier, split: Split, say: Say) -> None:
     """Ask a few calibration images in all ways that evaluations will."""
     few, it = split.calibration.subset(slice(TRIED)), replace(given, name="it")  # errors begin with its name already
 
     def model(images: Tensor) -> Outputs:
         return answers_of(it, None, images)[LOG_ODDS]
 
-    with detector_of(model, replace(split, calibration=few), given.name):
+    with detector_of(model, replace(split, calibration=few), given.name, say=say):
         pass
 
 

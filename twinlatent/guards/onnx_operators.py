@@ -75,11 +75,21 @@ def _maximum(inputs: Sequence[Any], a: Attributes) -> Tensor:
 
 def _average(inputs: Sequence[Any], a: Attributes) -> Tensor:
     x, padding, ceil, strides = _pool(inputs, a)
+    if set(a.get("dilations", (1,))) != {1}:
+        raise TwinlatentError(f"its mean of a pool with dilations {list(a['dilations'])} is not read")
     kernel, counted = tuple(a["kernel_shape"]), bool(a.get("count_include_pad", 0))
     if padding[:2] == padding[2:]:
         return F.avg_pool2d(x, kernel, strides, padding[:2], ceil, counted)
     mean = F.avg_pool2d(_padded(x, padding), kernel, strides)
     return mean if counted else mean / F.avg_pool2d(_padded(torch.ones_like(x), padding), kernel, strides)
+
+
+def _batch_norm(inputs: Sequence[Any], a: Attributes) -> Tensor:
+    if a.get("training_mode", 0):
+        raise TwinlatentError("its batch normalisation is in training mode, where an answer depends on the batch; "
+                              "export the network in evaluation mode")  # fmt: skip
+    x, weight, bias, mean, variance = inputs[:5]
+    return F.batch_norm(x, mean, variance, weight, bias, eps=a.get("epsilon", 1e-5))
 
 
 def _gemm(inputs: Sequence[Any], a: Attributes) -> Tensor:
@@ -186,7 +196,7 @@ OPERATORS: dict[str, Operator] = {
     "Abs": lambda x, _: x[0].abs(),
     "Add": lambda x, _: x[0] + x[1],
     "AveragePool": _average,
-    "BatchNormalization": lambda x, a: F.batch_norm(x[0], x[3], x[4], x[1], x[2], eps=a.get("epsilon", 1e-5)),
+    "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": lambda x, a: torch.cat(list(x), a["axis"]),

@@ -20,7 +20,7 @@ from twinlatent.data.seen import Seen
 from twinlatent.data.validation import check_images
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibration import Calibration, calibrate
+from twinlatent.method.calibration import Calibration, calibration_of
 from twinlatent.method.file_header import trained_with
 from twinlatent.outputs import Bounds, Outputs
 from twinlatent.torch_state import Device, fresh_torch
@@ -111,7 +111,7 @@ class CalibratedDetector(ABC):
         self.card = dict(card)
         self.seen = seen
         self._answers = benign
-        self._calibration = calibrate(benign.suspicion, benign.labels, len(class_names), together=together)
+        self._calibration = calibration_of(benign.suspicion, benign.labels, len(class_names), together=together)
 
     @property
     @abstractmethod

@@ -108,7 +108,7 @@ class Calibration:
         return 1 / (1 + len(self.pooled))
 
 
-def calibrate(suspicion: Tensor, labels: Tensor, classes: int, *, together: bool = False) -> Calibration:
+def calibration_of(suspicion: Tensor, labels: Tensor, classes: int, *, together: bool = False) -> Calibration:
     """Sort benign suspicion by predicted class.
 
     Args:

@@ -11,7 +11,7 @@ import twinlatent as tl
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol.foreign import detector_of
-from twinlatent.method.calibration import calibrate
+from twinlatent.method.calibration import calibration_of
 from twinlatent.method.detector import Detector
 
 torch.manual_seed(0)
@@ -38,7 +38,7 @@ def linear(images: Tensor) -> tl.Outputs:
 def test_its_thresholds_are_those_of_the_same_calibration(digits: Split) -> None:
     with detector_of(linear, digits) as detector:
         outputs = linear(digits.calibration.images)
-        wanted = calibrate(outputs.suspicion_of_label, outputs.labels, 10).thresholds(0.05)
+        wanted = calibration_of(outputs.suspicion_of_label, outputs.labels, 10).thresholds(0.05)
         assert torch.allclose(detector.calibration.thresholds(0.05), wanted)
         verdict = detector.detect(digits.test.images)
         assert torch.equal(verdict.label, linear(digits.test.images).labels)
