@@ -59,7 +59,7 @@ FLOORS = (
         "method.training",
         "method.batches",
     ),
-    ("criteria", "method.class_vaes", "testing.*"),
+    ("criteria", "method.class_vaes", "method.benign", "testing.*"),
     (
         "method.losses",
         "method.bounds",

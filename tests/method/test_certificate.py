@@ -11,10 +11,11 @@ import twinlatent as tl
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.method import certificate as module
+from twinlatent.method.benign import BenignTable
 from twinlatent.method.bounds import FLOAT32, ball, bound_latents, in_float64
 from twinlatent.method.certificate import Certificate, Undecided, bound_outputs, certify, certify_rates
 from twinlatent.method.class_vaes import ClassEncoders
-from twinlatent.method.detector import BenignTable, Detector
+from twinlatent.method.detector import Detector
 from twinlatent.method.plans import plan
 
 ENCODERS = (

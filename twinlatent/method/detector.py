@@ -5,7 +5,6 @@ Letters: n images, C classes, ŷ the predicted label, μ_r and μ_v the encoders
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +15,10 @@ from torch import Tensor
 from twinlatent.data import LabelledImages
 from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError, brief
+from twinlatent.method.benign import BenignTable, benign_tables, class_means_of
 from twinlatent.method.calibrated import (
-    CHUNK,
     BenignAnswers,
     CalibratedDetector,
-    chunks,
     unknown_score,
 )
 from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, under
@@ -28,7 +26,7 @@ from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.plans import plan as network_plan
 from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
-from twinlatent.outputs import Outputs, at_label
+from twinlatent.outputs import Outputs
 from twinlatent.settings import checked
 from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
 
@@ -47,21 +45,6 @@ class DetectorSettings(BaseModel):
     thresholds: Thresholds = Field("each_class", repr=False)
     """`each_class`: suspicion is compared with that of benign images that are predicted as the same class (the paper);
     `together`: with that of all, which leaves an attacker no class that is easier to pass than it need be."""
-
-
-@dataclass(frozen=True)
-class BenignTable:
-    """Calibration images under one label rule.
-
-    Attributes:
-        labels: int64 (n,), predicted.
-        robust: float32 (n,), log P_r^ŷ.
-        vulnerable: float32 (n,), log P_v^ŷ.
-    """
-
-    labels: Tensor
-    robust: Tensor
-    vulnerable: Tensor
 
 
 class Detector(CalibratedDetector):
@@ -224,7 +207,7 @@ class Detector(CalibratedDetector):
         return self.using(score=score)  # type: ignore[arg-type]
 
     def with_calibration(self, images: Tensor, card: Mapping[str, Any], seen: Seen | None) -> "Detector":
-        tables = _benign_tables(self.encoders, self.class_means, images)
+        tables = benign_tables(self.encoders, self.class_means, images)
         made = Detector(self.encoders, self.class_means, tables, self.class_names, self.settings, card, seen)
         rules: tuple[LabelRule, ...] = get_args(LabelRule)
         scales, new = ({rule: each.using(label_rule=rule).levels for rule in rules} for each in (self, made))
@@ -285,8 +268,8 @@ def build_detector(
         card: kept in the detector.
     """
     encoders.requires_grad_(False).eval()
-    class_means = _class_means(encoders, train)
-    tables = _benign_tables(encoders, class_means, calibration.images)
+    class_means = class_means_of(encoders, train)
+    tables = benign_tables(encoders, class_means, calibration.images)
     seen = Seen.of(train.images, calibration.images)
     return Detector(encoders, class_means, tables, class_names, settings, card, seen)
 
@@ -313,37 +296,3 @@ def _narrow(tensor: Tensor) -> Tensor:
     """In float16 where that changes no value."""
     half = tensor.half()
     return half if torch.equal(half.to(tensor.dtype), tensor) else tensor
-
-
-@torch.no_grad()
-def _benign_tables(encoders: ClassEncoders, class_means: Tensor, images: Tensor) -> dict[LabelRule, BenignTable]:
-    """Benign images under every label rule."""
-    robust, vulnerable, means = _encode(encoders, images, class_means.device)
-    tables: dict[LabelRule, BenignTable] = {}
-    for rule in get_args(LabelRule):
-        labels = label_logits(rule, robust, vulnerable, means, class_means.cpu()).argmax(1)
-        tables[rule] = BenignTable(labels, at_label(robust, labels), at_label(vulnerable, labels))
-    return tables
-
-
-def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """log P_r (n, C), log P_v (n, C) and μ_r (C, n, Z) of images, on the CPU, computed exactly as `detect` does."""
-    robust, vulnerable, means = [], [], []
-    for n, chunk in chunks(images):
-        latents = encoders(chunk.to(device))
-        robust.append(log_standard_normal(latents.robust.mean).T[:n].cpu())
-        vulnerable.append(log_standard_normal(latents.vulnerable.mean).T[:n].cpu())
-        means.append(latents.robust.mean[:, :n].cpu())
-    return torch.cat(robust), torch.cat(vulnerable), torch.cat(means, 1)
-
-
-def _class_means(encoders: ClassEncoders, train: LabelledImages) -> Tensor:
-    """m_c, (C, Z): mean of μ_r^c over the training images of class c."""
-    classes = encoders.classes
-    device = next(encoders.parameters()).device
-    sums, counts = torch.zeros(classes, encoders.robust_size, device=device), torch.zeros(classes, device=device)
-    for images, labels in zip(train.images.split(8 * CHUNK), train.labels.split(8 * CHUNK), strict=True):
-        own, mine = labels.to(device), encoders(images.to(device)).robust.mean
-        sums.index_add_(0, own, mine[own, torch.arange(len(own), device=device)])
-        counts.index_add_(0, own, torch.ones_like(own, dtype=counts.dtype))
-    return sums / counts.clamp_min(1)[:, None]
