@@ -132,7 +132,7 @@ def _holds_cifar10(content: bytes) -> bool:
 
 CIFAR10 = Collection(
     "cifar10",
-    (RemoteFile("cifar-10-binary.tar.gz", 170_052_171, "c32a1d4ab5d03f1284b67883e8d13530", accepts=_holds_cifar10),),
+    (RemoteFile("cifar-10-binary.tar.gz", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530", accepts=_holds_cifar10),),
     ("https://www.cs.toronto.edu/~kriz/",),
     note="all 50,000 training images, all test images",
 )
