@@ -4,10 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from twinlatent.baselines.fit import fit_baseline
+from twinlatent.baselines.settings import BaselineSettings
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.guards.classifier import asked
 from twinlatent.guards.onnx_file import OnnxClassifier
+
+SMALL = BaselineSettings(network="c(3,8) d(16) sm(10)", rounds=5)
 
 
 def test_it_is_asked_in_evaluation_mode_and_left_as_it_was(network: nn.Sequential, digits: Split) -> None:
@@ -83,6 +87,19 @@ def test_a_copy_is_moved_and_a_function_cannot_be(network: nn.Sequential) -> Non
 def test_wrong_answers_end_in_a_line(answer, line, digits: Split) -> None:
     with pytest.raises(TwinlatentError, match=f"mine {line}"):
         asked(answer, "mine")(digits.test.images[:3])
+
+
+def test_a_baseline_that_is_a_classifier_is_one(digits: Split) -> None:
+    plain = fit_baseline("plain", digits, settings=SMALL, progress=False)
+    found = asked(plain)
+    images = digits.test.images[:5]
+    assert found.name == "digits-plain"
+    assert torch.equal(found(images), plain.outputs(images).logits)
+    gong = fit_baseline(
+        "gong", digits, settings=SMALL.model_copy(update={"attack": "mim", "attacked_images": 16}), progress=False
+    )
+    with pytest.raises(TwinlatentError, match="gong is a detector and no classifier; give one that was trained"):
+        asked(gong)
 
 
 @pytest.mark.parametrize(

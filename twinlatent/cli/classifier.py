@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 Guards = Annotated[
     str | None,
-    typer.Option("--classifier", help="What MODEL guards: FILE.py:NAME, MODULE:NAME or FILE.onnx."),
+    typer.Option("--classifier", help="What MODEL guards: FILE.py:NAME, MODULE:NAME, FILE.onnx or a training folder."),
 ]
 GuardedBy = Annotated[
     str | None,
-    typer.Option("--classifier", help="Classifier to guard: FILE.py:NAME, MODULE:NAME or FILE.onnx."),
+    typer.Option(
+        "--classifier", help="Classifier to guard: FILE.py:NAME, MODULE:NAME, FILE.onnx or a training folder."
+    ),
 ]
 Rejecting = Annotated[
     bool,
@@ -30,8 +32,10 @@ Rejecting = Annotated[
 ]
 
 
-def name_of(text: str) -> str:
-    """What records call it: the object, or the file without its ending."""
+def name_of(text: str) -> str | None:
+    """What records call it: the object, or the file without its ending; a training folder says so itself."""
+    if Path(text).is_dir():
+        return None
     return text.rpartition(":")[2] if ":" in Path(text).name else Path(text).stem
 
 

@@ -100,13 +100,22 @@ def classifier_named(text: str | None) -> "Classifier | None":
     Raises:
         TwinlatentError: text of another form, or what `load_object` and `built` say.
     """
+    from twinlatent.baselines.baseline import Baseline
     from twinlatent.guards.onnx_file import ONNX
     from twinlatent.loading import built, load_object, names_object
+    from twinlatent.zoo import load
 
     if text is None or text.lower().endswith(ONNX):
         return text
+    if Path(text).is_dir():
+        found = load(text)
+        if not isinstance(found, Baseline):
+            raise TwinlatentError(f"{text} holds a detector and no classifier; give the folder of `train DATA --method "
+                                  "plain`")  # fmt: skip
+        return found
     if not names_object(text):
-        raise TwinlatentError(f"{text!r} names no classifier; give FILE.py:NAME, MODULE:NAME or FILE{ONNX}")
+        raise TwinlatentError(f"{text!r} names no classifier; give FILE.py:NAME, MODULE:NAME, FILE{ONNX}, or the "
+                              "folder of `train DATA --method plain`")  # fmt: skip
     return built(load_object(text), text)  # type: ignore[return-value]
 
 

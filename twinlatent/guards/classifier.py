@@ -9,14 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from twinlatent.attacks.models import frozen
+from twinlatent.baselines.baseline import Baseline
+from twinlatent.baselines.networks import Confidence
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.guards.onnx_file import ONNX, OnnxClassifier, from_onnx
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Outputs
 from twinlatent.torch_state import CPU
 
-Classifier = Callable[[Tensor], Tensor] | str | Path
-"""A module or function: images (n, channels, H, W) in [0, 1] → logits (n, C); or the path of an `.onnx` file."""
+Classifier = Callable[[Tensor], Tensor] | Baseline | str | Path
+"""A module or function: images (n, channels, H, W) in [0, 1] → logits (n, C); the path of an `.onnx` file; or a
+baseline that is a classifier, `plain` or `adversarial-training`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +105,15 @@ def asked(classifier: Classifier, name: str | None = None) -> AskedClassifier:
     """The classifier that is meant, an `.onnx` file being read, with a name: its own where none is given.
 
     Raises:
-        TwinlatentError: it is neither; or a file that cannot be read.
+        TwinlatentError: it is none of these; or a file that cannot be read.
     """
     given: object = classifier
+    if isinstance(given, CalibratedDetector):
+        if not isinstance(given, Baseline) or not isinstance(given.module, Confidence):
+            raise TwinlatentError(f"{given.method} is a detector and no classifier; give one that was trained with "
+                                  "method plain or adversarial-training")  # fmt: skip
+        name = name or f"{given.card['data']['name']}-{given.method}"
+        given = given.module.classifier
     if isinstance(given, str | Path):
         if Path(given).suffix.lower() != ONNX:
             raise TwinlatentError(
