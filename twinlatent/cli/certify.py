@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from twinlatent.cli.classifier import Guards
 from twinlatent.cli.options import (
     Background,
     DataName,
@@ -44,6 +45,7 @@ def certify(
     label_rule: LabelRule = None,
     score: Score = None,
     thresholds: Thresholds = None,
+    classifier: Guards = None,
     size: Size = None,
     background: Background = "white",
     threads: Threads = None,
@@ -75,7 +77,7 @@ def certify(
     }
     settings = checked(lambda: CertifySettings.model_validate(asked))
     refuse_records(records, force)
-    detector = loaded(model, label_rule, score, thresholds)
+    detector = loaded(model, label_rule, score, thresholds, classifier)
     split = split_of(detector, data, size=size, background=background, progress=progress, say=say_aside)
     if not epsilons:
         usual = EvaluationSettings().for_images(split, detector.card).epsilon or EPSILON
