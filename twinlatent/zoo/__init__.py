@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
+ALIAS = ".alias"
+"""Ends a file that holds the name of the detector that is meant: one network may have two names."""
 ZOO = "zoo:"
 """Before a name: the shipped detector, whatever lies here."""
 
@@ -37,14 +39,14 @@ class Shipped:
 
 def names() -> tuple[str, ...]:
     """Names of the shipped detectors, sorted."""
-    return tuple(sorted(path.name.removesuffix(SUFFIX) for path in FOLDER.glob(f"*{SUFFIX}")))
+    return tuple(sorted(path.stem for ending in (SUFFIX, ALIAS) for path in FOLDER.glob(f"*{ending}")))
 
 
 def listing() -> tuple[Shipped, ...]:
     """All shipped detectors by what their files say of themselves; none is loaded."""
     rows = []
     for name in names():
-        about = read_header(FOLDER / f"{name}{SUFFIX}").description
+        about = read_header(_file(name)).description
         card, classes = about["card"], about["class_names"]
         rows.append(Shipped(name, card["data"]["name"], len(classes), trained_with(card)))
     return tuple(rows)
@@ -52,7 +54,7 @@ def listing() -> tuple[Shipped, ...]:
 
 def card(name: str) -> str:
     """The model card of a shipped detector, in Markdown."""
-    return (FOLDER / f"{_shipped(name)}.md").read_text(encoding="utf-8")
+    return _file(_shipped(name)).with_suffix(".md").read_text(encoding="utf-8")
 
 
 def load(model: str | Path, classifier: "Classifier | None" = None) -> "CalibratedDetector":
@@ -96,11 +98,11 @@ def locate(model: str | Path) -> Path:
     path = file_path("model", model)
     text = model if isinstance(model, str) else ""
     if text.startswith(ZOO):
-        return FOLDER / f"{_shipped(text)}{SUFFIX}"
+        return _file(_shipped(text))
     if text in names():
         if _is_made_here(path):
             raise TwinlatentError(f"{text!r} is a shipped detector, and one of yours here; say {ZOO}{text} or ./{text}")
-        return FOLDER / f"{text}{SUFFIX}"
+        return _file(text)
     if path.is_dir():
         return path / DETECTOR_FILE
     if not path.is_file():
@@ -126,6 +128,13 @@ def _kind_of(path: Path) -> str:
         return read_header(path).kind
     except TwinlatentError:
         return ""
+
+
+def _file(name: str) -> Path:
+    """The file of a shipped detector, by either of its names."""
+    alias = FOLDER / f"{name}{ALIAS}"
+    own = alias.read_text(encoding="utf-8").strip() if alias.is_file() else name
+    return FOLDER / f"{own}{SUFFIX}"
 
 
 def _shipped(name: str) -> str:
