@@ -27,7 +27,7 @@ def main(
     again: Annotated[bool, typer.Option(help="Measure also those whose records are there.")] = False,
 ) -> None:
     """Measure one detector after the other."""
-    for model in models or zoo.names():
+    for model in models or sorted({zoo.locate(f"{zoo.ZOO}{name}").stem for name in zoo.names()}):
         path = FOLDER / f"{Path(model).name}.json"
         if part == "test" and path.exists() and not again:
             continue
