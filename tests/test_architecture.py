@@ -41,6 +41,7 @@ FLOORS = (
         "torch_state",
         "lazy",
         "loading",
+        "memory",
         "cells",
     ),
     (

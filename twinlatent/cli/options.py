@@ -11,6 +11,7 @@ import typer
 from twinlatent.claims import holds_work
 from twinlatent.errors import TwinlatentError
 from twinlatent.failures import INTERRUPTED, fail
+from twinlatent.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from twinlatent.guards.classifier import Classifier
@@ -59,7 +60,8 @@ Change = Annotated[
 
 
 def set_threads(threads: int | None) -> None:
-    """Let PyTorch use so many threads; None leaves that to it."""
+    """Let PyTorch use so many threads, None leaves that to it; and keep memory that is freed for the next tensor."""
+    keep_freed_memory()
     if threads is not None:
         import torch
 
