@@ -60,7 +60,7 @@ FLOORS = (
         "method.training",
         "method.batches",
     ),
-    ("criteria", "method.class_vaes", "method.benign", "testing.*"),
+    ("criteria", "method.class_vaes", "method.few_classes", "method.benign", "testing.*"),
     (
         "method.losses",
         "method.bounds",

@@ -7,9 +7,9 @@ Between layers, maps are kept as (B, C·channels, H, W) in channels-last memory 
 flat features as (C, B, features) for batched matrix products.
 """
 
+import copy
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,13 @@ from torch.nn import functional as F
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.convolutions import channels_last, convolve, transposed_conv
 from twinlatent.method.densities import DiagonalGaussian
-from twinlatent.method.networks import PlainNetwork, activate, apply_ramps, first_ramps
+from twinlatent.method.networks import PlainNetwork, Weights, activate, apply_ramps, initialised
 from twinlatent.method.plans import (
     Activation,
     BatchNorm,
     Conv,
     Deconv,
     Dense,
-    Operation,
     Plan,
     Pool,
     Ramp,
@@ -38,11 +37,6 @@ BATCH_NORM_EPS = 1e-5
 """Added to the variance, as PyTorch does."""
 LOG_VARIANCE_RANGE = (-12.0, 6.0)
 """Encoders' log σ² are clamped to this, so that σ² and its KL are finite for every image."""
-
-
-Weights = Literal["uniform", "narrow"]
-"""First weights: uniform in ±1/√fan-in, as PyTorch has it for most layers; or N(0, √(2π)/fan-in) and no biases, with
-which intervals of an image's neighbourhood stay narrow (Shi et al. 2021)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class ClassNetworks(nn.Module):
         self.plan, self.classes, self.products = plan, classes, torch.float32
         for index, name, shape in parameters_of(plan):
             value = torch.empty(classes, *shape)
-            value = _initialised(plan.operations[index], value, name, generator, weights)
+            value = initialised(plan.operations[index], value, name, generator, weights)
             self.register_parameter(f"{index}_{name}", nn.Parameter(value))
         for index, operation in enumerate(plan.operations):
             if isinstance(operation, BatchNorm):
@@ -84,7 +78,7 @@ class ClassNetworks(nn.Module):
         """
         x = self.arranged(x)
         for index in range(len(self.plan.operations)):
-            x = self._apply_operation(index, x)
+            x = self.applied(index, x)
         return self.by_class(x)
 
     def arranged(self, x: Tensor) -> Tensor:
@@ -114,10 +108,19 @@ class ClassNetworks(nn.Module):
         network.load_state_dict(state, strict=False)
         return network.train(self.training)
 
+    def picked(self, classes: Tensor) -> "ClassNetworks":
+        """The networks of those classes (n,), in that order, as they are now; a class may come more than once."""
+        made = copy.copy(self)
+        made.classes = len(classes)
+        made._parameters = {name: value[classes] for name, value in self._parameters.items()}  # type: ignore
+        made._buffers = {name: value[classes] for name, value in self._buffers.items()}  # type: ignore
+        return made
+
     def __repr__(self) -> str:
         return str(self.plan.spec)
 
-    def _apply_operation(self, index: int, x: Tensor) -> Tensor:
+    def applied(self, index: int, x: Tensor) -> Tensor:
+        """Operation `index` on arranged samples."""
         operation = self.plan.operations[index]
         match operation:
             case Conv() | Deconv() | Dense():
@@ -218,24 +221,6 @@ def _to_map(x: Tensor) -> Tensor:
     return x.transpose(0, 1).flatten(1, 2)
 
 
-def _initialised(
-    operation: Operation, value: Tensor, name: str, generator: torch.Generator | None, weights: Weights
-) -> Tensor:
-    """First values of a parameter; batch normalisation starts as the identity."""
-    if isinstance(operation, BatchNorm):
-        return value.fill_(1.0 if name == "weight" else 0.0)
-    if isinstance(operation, Ramp):
-        return value.copy_(first_ramps(operation.count)[name == "log_width"])
-    assert isinstance(operation, Conv | Deconv | Dense)  # nothing else has parameters
-    fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
-    if weights == "narrow" and name == "bias":
-        return value.zero_()
-    if weights == "narrow":
-        return value.normal_(0, math.sqrt(2 * math.pi) / fan_in, generator=generator)
-    bound = 1 / math.sqrt(fan_in)
-    return value.uniform_(-bound, bound, generator=generator)
-
-
 # --- the class VAEs -----------------------------------------------------------------------------------------------
 
 
@@ -265,8 +250,12 @@ class ClassEncoders(nn.Module):
 
     def forward(self, images: Tensor) -> Latents:
         """Encode the same images (B, channels, H, W) by all classes, or each class its own (C, B, channels, H, W)."""
+        return self.latents(self.networks(self._shared(images)))
+
+    def latents(self, outputs: Tensor) -> Latents:
+        """What the networks put out, (C, B, 2·(Z_r + Z_v)), as latents."""
         r, v = self.robust_size, self.vulnerable_size
-        means, log_variances = self.networks(self._shared(images)).split(r + v, dim=-1)
+        means, log_variances = outputs.split(r + v, dim=-1)
         log_variances = log_variances.clamp(*LOG_VARIANCE_RANGE)
         return Latents(DiagonalGaussian(means[..., :r], log_variances[..., :r]),
                        DiagonalGaussian(means[..., r:], log_variances[..., r:]))  # fmt: skip

@@ -33,12 +33,47 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: tupl
         bias: (groups·filters,).
         padding: rows and columns (before, after).
     """
-    wide = weight.shape[-1] >= WIDE_KERNEL
-    if weight.shape[1] < THIN_CHANNELS and (stride > 1 or wide):
+    if _is_thin(weight, stride):
         return thin_conv(x, weight, bias, stride, padding, groups)
     if by_fourier(weight.shape[-1], stride, padding, x.shape) and x.device.type == "cpu":
         return fourier_conv(x, weight, bias, padding, groups)
     return _padded_conv(x, weight, bias, stride, padding, groups)
+
+
+def input_gradient(
+    grad: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], groups: int, size: Sequence[int]
+) -> Tensor:
+    """The gradient of `convolve` with respect to x, (B, groups·inputs, *size), where it is not by spectra.
+
+    Args:
+        grad: of its result, (B, groups·filters, H, W).
+        weight, stride, padding, groups: as there.
+        size: height and width of x.
+    """
+    if _is_thin(weight, stride):
+        return _thin_gradient(grad, weight, stride, padding, groups, size)
+    (before, after), (height, width) = padding, size
+    around, cut = (before, 0) if before == after else (0, before)
+    more = 0 if before == after else before + after
+    shape = len(grad), groups * weight.shape[1], height + more, width + more
+    x = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last)  # only its shape
+    found: Tensor = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, [stride] * 2, [around] * 2, [1, 1], False, [0, 0], groups, [True, False, False]
+    )[0]
+    return found[..., cut : cut + height, cut : cut + width]
+
+
+def _is_thin(weight: Tensor, stride: int) -> bool:
+    return weight.shape[1] < THIN_CHANNELS and (stride > 1 or weight.shape[-1] >= WIDE_KERNEL)
+
+
+def _thin_gradient(
+    grad: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], groups: int, size: Sequence[int]
+) -> Tensor:
+    if stride == 1 and not any(side % PHASES for side in size):
+        phases, kernels = _in_phases(grad, weight, groups)
+        return transposed_conv(phases, kernels, PHASES, padding[0], groups, size)
+    return transposed_conv(grad, weight, stride, padding[0], groups, size)
 
 
 def by_fourier(kernel: int, stride: int, padding: tuple[int, int], shape: Sequence[int]) -> bool:
@@ -72,12 +107,7 @@ class _ThinConv(torch.autograd.Function):
         stride, padding, groups = ctx.settings
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            size = x.shape[-2:]
-            if stride == 1 and not any(side % PHASES for side in size):
-                phases, kernels = _in_phases(grad, weight, groups)
-                grad_x = transposed_conv(phases, kernels, PHASES, padding[0], groups, size)
-            else:
-                grad_x = transposed_conv(grad, weight, stride, padding[0], groups, size)
+            grad_x = _thin_gradient(grad, weight, stride, padding, groups, x.shape[-2:])
         if ctx.needs_input_grad[1]:
             padded = F.pad(x, (*padding, *padding))
             grad_weight = conv2d_weight(padded, weight.shape, grad, stride, groups=groups)

@@ -24,6 +24,7 @@ from twinlatent.method.calibrated import (
 from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, under
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
+from twinlatent.method.few_classes import encode
 from twinlatent.method.plans import plan as network_plan
 from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
 from twinlatent.outputs import Outputs
@@ -232,7 +233,7 @@ class Detector(CalibratedDetector):
 
     def _outputs(self, images: Tensor, scores: Sequence[Score]) -> dict[str, Outputs]:
         """One pass of the encoders, and the suspicion under each score."""
-        latents = self.encoders(images)
+        latents = encode(self.encoders, images)
         robust = log_standard_normal(latents.robust.mean).T
         vulnerable = log_standard_normal(latents.vulnerable.mean).T
         logits = label_logits(self.settings.label_rule, robust, vulnerable, latents.robust.mean, self.class_means)

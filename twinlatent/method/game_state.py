@@ -15,9 +15,10 @@ from twinlatent.data.augmentation import Augmentation
 from twinlatent.data.split import seeded
 from twinlatent.method.adversaries.bound import BoundSettings
 from twinlatent.method.adversaries.search import AdversarySettings
-from twinlatent.method.class_vaes import ClassVAEs, Weights
+from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.losses import LossSettings
 from twinlatent.method.negatives import Negatives, NegativesSettings, Setup
+from twinlatent.method.networks import Weights
 from twinlatent.method.notation import parse
 from twinlatent.method.plans import plan
 from twinlatent.method.training import Schedule, TrainingState

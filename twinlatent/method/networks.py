@@ -1,5 +1,8 @@
 """One network as a torch module, built from the plan of its notation."""
 
+import math
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +23,9 @@ from twinlatent.method.plans import (
 )
 
 LEAKY_SLOPE = 0.2
+Weights = Literal["uniform", "narrow"]
+"""First weights: uniform in ±1/√fan-in, as PyTorch has it for most layers; or N(0, √(2π)/fan-in) and no biases, with
+which intervals of an image's neighbourhood stay narrow (Shi et al. 2021)."""
 
 
 class PlainNetwork(nn.Module):
@@ -153,3 +159,21 @@ def build_classifier(text: str, input_shape: Shape) -> PlainNetwork:
     c(5,20) mp(2) d(50) sm(10)
     """
     return PlainNetwork(plan(text, input_shape, "classifier"))
+
+
+def initialised(
+    operation: Operation, value: Tensor, name: str, generator: torch.Generator | None, weights: Weights
+) -> Tensor:
+    """First values of a parameter; batch normalisation starts as the identity."""
+    if isinstance(operation, BatchNorm):
+        return value.fill_(1.0 if name == "weight" else 0.0)
+    if isinstance(operation, Ramp):
+        return value.copy_(first_ramps(operation.count)[name == "log_width"])
+    assert isinstance(operation, Conv | Deconv | Dense)  # nothing else has parameters
+    fan_in = operation.inputs * (1 if isinstance(operation, Dense) else operation.kernel**2)
+    if weights == "narrow" and name == "bias":
+        return value.zero_()
+    if weights == "narrow":
+        return value.normal_(0, math.sqrt(2 * math.pi) / fan_in, generator=generator)
+    bound = 1 / math.sqrt(fan_in)
+    return value.uniform_(-bound, bound, generator=generator)
