@@ -46,6 +46,21 @@ def test_a_softmax_at_the_end_is_left_out_and_a_log_softmax_kept(exported, netwo
     torch.testing.assert_close(made(images), network(images).log_softmax(1))
 
 
+def test_its_graph_can_be_had_again_without_the_softmax(exported, digits: Split, tmp_path: Path) -> None:
+    import onnx
+
+    made, images = from_onnx(exported("n", ("Softmax", ["logits"], "p", {}))), digits.test.images[:4]
+    model = made.model()
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", "Reshape", "Gemm"]
+    assert model.opset_import[0].version == 17
+    for name in ("images", "logits"):  # a file says the shapes, a graph within another need not
+        value = next(one for one in (*model.graph.input, *model.graph.output) if one.name == name)
+        sides = ["n", 1, 8, 8] if name == "images" else ["n", 10]
+        value.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sides))
+    onnx.save(model, tmp_path / "again.onnx")
+    assert torch.equal(from_onnx(tmp_path / "again.onnx")(images), made(images))
+
+
 def test_what_cannot_be_read_is_refused_in_a_line(exported, written: Callable[..., Path], tmp_path: Path) -> None:
     def refused(path: Path, line: str) -> None:
         with pytest.raises(TwinlatentError, match=line) as said:

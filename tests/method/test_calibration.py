@@ -241,6 +241,13 @@ def test_flags_are_as_rare_as_promised(fpr: Fraction) -> None:
 # --- sorting benign scores ----------------------------------------------------------------------------------------
 
 
+def test_a_class_tells_a_rate_from_which_on_a_new_score_above_all_of_its_own_is_rare_enough() -> None:
+    calibration = Calibration([torch.arange(19.0), torch.arange(18.0), torch.tensor([])])
+    assert calibration.telling(0.05).tolist() == [True, False, False]
+    assert calibration.telling(0.06).tolist() == [True, True, False]
+    assert calibration.telling(0.049).tolist() == [False, False, False]
+
+
 def test_scores_are_sorted_by_predicted_class() -> None:
     suspicion, labels = scores_with_ties(300, 2, 10**6), torch.arange(300) % 3
     calibration = calibration_of(suspicion, labels, 3)

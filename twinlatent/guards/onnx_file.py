@@ -42,22 +42,39 @@ class OnnxClassifier(nn.Module):
 
     Attributes:
         name: of the file, without its ending.
+        one_image: whether the graph takes one image at a time.
     """
 
     def __init__(
         self, name: str, nodes: Sequence[Node], weights: Mapping[str, Tensor], images: str, output: str, one: bool
     ) -> None:
         super().__init__()
-        self.name, self._nodes, self._images, self._output, self._one = name, tuple(nodes), images, output, one
+        self.name, self._nodes, self._images, self._output, self.one_image = name, tuple(nodes), images, output, one
         self._numbers = {weight: number for number, weight in enumerate(weights)}
         self.weights = nn.ParameterList([nn.Parameter(value, requires_grad=False) for value in weights.values()])
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, channels, H, W) → the graph's answers (n, C); a graph of one image is run image by image."""
-        if not self._one:
+        if not self.one_image:
             return self._run(images)
         answers: Tensor = torch.vmap(lambda image: self._run(image[None])[0])(images)
         return answers
+
+    def model(self) -> Any:
+        """The graph again as an `onnx.ModelProto`, with what it is asked for alone: images, and logits."""
+        from onnx import TensorProto, helper, numpy_helper
+
+        weights = [numpy_helper.from_array(self.weights[number].detach().cpu().numpy(), name)
+                   for name, number in self._numbers.items()]  # fmt: skip
+        nodes = []
+        for node in self._nodes:
+            given = {name: numpy_helper.from_array(value.numpy()) if isinstance(value, Tensor) else value
+                     for name, value in node.attributes.items() if name != "opset"}  # fmt: skip
+            nodes.append(helper.make_node(node.operator, list(node.inputs), [node.output], **given))
+        opset = max((node.attributes["opset"] for node in self._nodes), default=1)
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (self._images, self._output)]
+        graph = helper.make_graph(nodes, self.name, ends[:1], ends[1:], weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
     def _run(self, images: Tensor) -> Tensor:
         values: dict[str, Any] = {"": None, self._images: images}

@@ -277,13 +277,6 @@ class CalibratedDetector(ABC):
             thresholds={fpr: self.calibration.thresholds(fpr).to(device) for fpr in (real("fpr", f) for f in fprs)},
         )
 
-    def _checked(self, images: Given) -> Tensor:
-        if isinstance(images, Dataset | DataLoader):
-            images = read(images)[0]
-        if tuple(getattr(images, "shape", ())) == (0, *self.image_shape):
-            return torch.empty(0, *self.image_shape)
-        return check_images(images, shape=self.image_shape)[0]
-
     def _said(self, answers: Outputs, n: int) -> Scored:
         """Of the first n images."""
         return Scored(answers.labels[:n].cpu(), answers.suspicion_of_label[:n].cpu())
@@ -291,13 +284,26 @@ class CalibratedDetector(ABC):
     def _scored(self, images: Given, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
         """Of each score that `answer` gives."""
         found: dict[str, list[Scored]] = {}
-        for n, chunk in chunks(self._checked(images)):
+        for n, chunk in chunks(checked_images(images, self.image_shape)):
             for score, answers in answer(chunk.to(self.device)).items():
                 found.setdefault(score, []).append(self._said(answers, n))
         return {
             score: Scored(torch.cat([part.label for part in parts]), torch.cat([part.suspicion for part in parts]))
             for score, parts in found.items()
         }
+
+
+def checked_images(images: Given, shape: tuple[int, ...]) -> Tensor:
+    """Images of that shape (channels, H, W), as `detect` takes them, in [0, 1]: float32 (n, channels, H, W).
+
+    Raises:
+        TwinlatentError: images of another shape or range or with NaN.
+    """
+    if isinstance(images, Dataset | DataLoader):
+        images = read(images)[0]
+    if tuple(getattr(images, "shape", ())) == (0, *shape):
+        return torch.empty(0, *shape)
+    return check_images(images, shape=shape)[0]
 
 
 def chunks(images: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -74,6 +74,10 @@ class Calibration:
             p[mine] = own
         return p
 
+    def telling(self, fpr: float) -> Tensor:
+        """Which classes tell the rate by their own scores, bool (C,)."""
+        return torch.tensor([_tells(scores, fpr) for scores in self.scores])
+
     def thresholds(self, fpr: float) -> Tensor:
         """Suspicion above which an image predicted as c has p ≤ fpr, float32 (C,).
 
