@@ -83,7 +83,7 @@ FLOORS = (
     ),
     ("recipes.*",),
     ("baselines.*", "evaluation.*", "motivation.*"),
-    ("method.fit", "method.recalibrate", "method", "guards.*", "bridges.*", "zoo.*"),
+    ("method.fit", "method.recalibrate", "method", "guards.*", "bridges.*", "export.*", "zoo.*"),
     ("report.*",),
     ("demo", "reproduce", "reproduce_motivation"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it

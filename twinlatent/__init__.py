@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from twinlatent.evaluation.evaluate import evaluate
     from twinlatent.evaluation.results.report import Report
     from twinlatent.evaluation.settings import EvaluationSettings
+    from twinlatent.export.running import OnnxDetector
+    from twinlatent.export.writing import to_onnx
     from twinlatent.guards.guarded import Guarded
     from twinlatent.guards.making import guard, rejecting
     from twinlatent.guards.onnx_file import from_onnx
@@ -41,6 +43,8 @@ else:
             "twinlatent.evaluation.evaluate": ("evaluate",),
             "twinlatent.evaluation.results.report": ("Report",),
             "twinlatent.evaluation.settings": ("EvaluationSettings",),
+            "twinlatent.export.running": ("OnnxDetector",),
+            "twinlatent.export.writing": ("to_onnx",),
             "twinlatent.guards.guarded": ("Guarded",),
             "twinlatent.guards.making": ("guard", "rejecting"),
             "twinlatent.guards.onnx_file": ("from_onnx",),
@@ -71,6 +75,7 @@ __all__ = [
     "LossSettings",
     "NegativesSettings",
     "Normalised",
+    "OnnxDetector",
     "Outputs",
     "Report",
     "TwinlatentError",
@@ -90,4 +95,5 @@ __all__ = [
     "guard",
     "load",
     "rejecting",
+    "to_onnx",
 ]

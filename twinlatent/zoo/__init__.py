@@ -73,6 +73,9 @@ def load(model: str | Path, classifier: "Classifier | None" = None) -> "Calibrat
     from twinlatent.method.detector import Detector
 
     path = locate(model)
+    if path.suffix.lower() == ".onnx":
+        raise TwinlatentError(f"{model} is an ONNX file, which gives verdicts alone, by twinlatent detect or "
+                              "OnnxDetector; load the detector that it was exported from")  # fmt: skip
     kind = _kind_of(path)
     if kind == guarded.KIND:
         return guarded.Guarded.load(path, classifier)
