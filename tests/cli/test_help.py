@@ -19,6 +19,7 @@ def test_help_names_every_command(ok: Callable) -> None:
                 "reproduce",
                 "attack",
                 "certify",
+                "export",
                 "motivation",
                 "data",
                 "zoo",
@@ -35,9 +36,9 @@ def test_help_names_every_command(ok: Callable) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "train", "calibrate", "detect", "evaluate", "report", "reproduce", "attack", "certify", "motivation"),
+        *("demo", "train", "calibrate", "detect", "evaluate", "report", "reproduce", "attack", "certify", "export"),
         *("data list", "data fetch", "data prepare", "data show", "zoo list", "zoo show", "results check"),
-        "new detector",
+        *("motivation", "new detector"),
     ],
 )
 def test_every_command_explains_itself(command: str, ok: Callable) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -10,8 +10,12 @@ from rich.text import Text
 
 import twinlatent as tl
 from twinlatent.cli.classifier import Guards
-from twinlatent.cli.options import Device, Model, Threads, classifier_named, set_threads
+from twinlatent.cli.options import Device, Threads, classifier_named, set_threads
+from twinlatent.errors import TwinlatentError
 from twinlatent.terminal import show
+
+if TYPE_CHECKING:
+    from twinlatent.method.calibrated import CalibratedDetector
 
 FILES_OF_IMAGES = (
     "PNG, JPEG and the like, folders of them, .npy, .npz (of an attack's file the worst images; FILE.npz:NAME for "
@@ -20,7 +24,10 @@ FILES_OF_IMAGES = (
 
 
 def detect(
-    model: Model,
+    model: Annotated[
+        str,
+        typer.Argument(help="Name in the zoo (or zoo:NAME), detector file, training folder, or .onnx file of export."),
+    ],
     files: Annotated[list[Path], typer.Argument(help=FILES_OF_IMAGES)],
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged.")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and image.")] = False,
@@ -32,12 +39,9 @@ def detect(
 ) -> None:
     """Classify images and say which are adversarial."""
     from twinlatent.data.files import read_images
-    from twinlatent.torch_state import check_device
 
     set_threads(threads)
-    check_device(device)
-    detector = tl.load(model, classifier_named(classifier)).to(device)
-    detector.calibration.check(fpr)
+    detector = _asked(model, classifier, device, fpr)
     names, images = read_images(files, detector.image_shape, background)
     verdict = detector.detect(1 - images if invert else images, fpr)
     rows = [
@@ -55,3 +59,22 @@ def detect(
         table.add_row(str(row["image"]), str(row["label"]), said, f"{row['p_value']:.4f}",
                       f"{row['suspicion']:.2f}")  # fmt: skip
     show(table)
+
+
+def _asked(model: str, classifier: str | None, device: str, fpr: float) -> "CalibratedDetector | tl.OnnxDetector":
+    """The detector, which can be asked at that rate."""
+    from twinlatent.guards.onnx_file import ONNX
+    from twinlatent.torch_state import check_device
+
+    check_device(device)
+    if not model.lower().endswith(ONNX) or Path(model).is_dir():
+        detector = tl.load(model, classifier_named(classifier)).to(device)
+        detector.calibration.check(fpr)
+        return detector
+    if classifier is not None:
+        raise TwinlatentError(f"{model} has the classifier that it guards in it, if any; leave --classifier out")
+    if device != "cpu":
+        raise TwinlatentError(f"{model} is run by ONNX Runtime on the CPU; leave --device {device} out")
+    exported = tl.OnnxDetector(model)
+    exported.check(fpr)
+    return exported

@@ -18,6 +18,7 @@ from twinlatent.cli.data import show as data_show
 from twinlatent.cli.demo import demo
 from twinlatent.cli.detect import detect
 from twinlatent.cli.evaluate import evaluate, report
+from twinlatent.cli.export import export
 from twinlatent.cli.new import new_detector
 from twinlatent.cli.recipe import recipe_list
 from twinlatent.cli.recipe import show as recipe_show
@@ -63,7 +64,7 @@ def everywhere(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    demo, train, calibrate, detect, evaluate, report, reproduce, motivation, attack, certify
+    demo, train, calibrate, detect, evaluate, report, reproduce, motivation, attack, certify, export
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",
