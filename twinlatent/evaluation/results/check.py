@@ -81,9 +81,76 @@ class ClassBenchmark(BaseModel):
     provenance: Provenance
 
 
+class Differences(BaseModel):
+    """How verdicts of ONNX Runtime differ from the detector's.
+
+    Attributes:
+        images: that both were asked.
+        label, adversarial, p_value: images of which both say another one.
+        suspicion: the most by which it differs, as a share of its size, or of 1 where that is smaller.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: Annotated[int, Field(ge=1)]
+    label: Annotated[int, Field(ge=0)]
+    adversarial: Annotated[int, Field(ge=0)]
+    p_value: Annotated[int, Field(ge=0)]
+    suspicion: Annotated[FiniteFloat, Field(ge=0)]
+
+
+class CostOfBatch(BaseModel):
+    """What verdicts on so many images cost, medians, and how many times as fast ONNX Runtime is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: Annotated[int, Field(ge=1)]
+    milliseconds: Annotated[dict[str, Positive], Field(min_length=1)]
+    times_as_fast: Annotated[dict[str, Positive], Field(min_length=1)]
+
+
+class ExportedDetector(BaseModel):
+    """A detector and its ONNX file.
+
+    Attributes:
+        model: name in the zoo.
+        bytes: of its file, `safetensors`, and of the other, `onnx`.
+        size_ratio: onnx over safetensors.
+        differences: of verdicts on all test images.
+        by_batch: times.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    bytes: Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    size_ratio: Positive
+    differences: Differences
+    by_batch: Annotated[list[CostOfBatch], Field(min_length=1)]
+
+
+class ExportBenchmark(BaseModel):
+    """What benchmarks/export.py measures.
+
+    Attributes:
+        threads: of the processor.
+        rounds: of which medians are.
+        models: one a detector.
+        provenance: where the numbers come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
+    models: Annotated[list[ExportedDetector], Field(min_length=1)]
+    provenance: Provenance
+
+
 _MARKS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "milliseconds": ("a benchmark", Benchmark),
     "by_classes": ("a benchmark", ClassBenchmark),
+    "models": ("a benchmark", ExportBenchmark),
     "label_rule": ("a model card", ModelCard),
     "cases": ("what judges say", JudgeReport),
 }
