@@ -24,6 +24,7 @@ from twinlatent.cli.recipe import recipe_list
 from twinlatent.cli.recipe import show as recipe_show
 from twinlatent.cli.reproduce import motivation, reproduce
 from twinlatent.cli.results import check, convert
+from twinlatent.cli.serve import serve
 from twinlatent.cli.train import train
 from twinlatent.cli.zoo import show as zoo_show
 from twinlatent.cli.zoo import zoo_list
@@ -64,7 +65,7 @@ def everywhere(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    demo, train, calibrate, detect, evaluate, report, reproduce, motivation, attack, certify, export
+    demo, train, calibrate, detect, serve, evaluate, report, reproduce, motivation, attack, certify, export
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +42,16 @@ def read_npy(path: Path) -> NDArray[Any]:
     """
     with _faults_of(path), path.open("rb") as file:
         return _read(file, path.stat().st_size)
+
+
+def npy_of(body: bytes, name: str) -> NDArray[Any]:
+    """The array of an .npy file that is in memory; errors call it `name`.
+
+    Raises:
+        TwinlatentError: as `read_npy`.
+    """
+    with _faults(name):
+        return _read(BytesIO(body), len(body))
 
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -109,12 +120,18 @@ def _header(file: IO[bytes]) -> Header:
 def _faults_of(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong within the block into a `TwinlatentError` that names the file."""
     check_file(path)
+    with _faults(path):
+        yield
+
+
+@contextmanager
+def _faults(name: Path | str) -> Iterator[None]:
     try:
         yield
     except TwinlatentError as error:
-        raise ArrayFileError(f"{path} {error}") from None
+        raise ArrayFileError(f"{name} {error}") from None
     except OSError as error:
-        raise ArrayFileError(f"{path} cannot be read ({error.strerror or error}); mend that") from None
+        raise ArrayFileError(f"{name} cannot be read ({error.strerror or error}); mend that") from None
     except Exception as error:  # NumPy's and zip's readers raise nearly every type on damaged files
         reason = brief(error, most=80)
-        raise ArrayFileError(f"{path} is no array file, or damaged ({reason}); save it anew") from None
+        raise ArrayFileError(f"{name} is no array file, or damaged ({reason}); save it anew") from None

@@ -121,6 +121,16 @@ def _channels_at(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> int | 
 
 
 def _of_array(path: Path, name: str, values: NDArray[Any], image_shape: tuple[int, ...]) -> Named:
+    images = images_of_array(path, values, image_shape)
+    return [f"{name}[{number}]" for number in range(len(images))], images
+
+
+def images_of_array(path: Path | str, values: NDArray[Any], image_shape: tuple[int, ...]) -> Tensor:
+    """The images (n, channels, H, W) in [0, 1] that an array holds, as `read_images` takes them; errors name `path`.
+
+    Raises:
+        TwinlatentError: it holds others, or values for which no white is known.
+    """
     axis = _channels_at(values.shape, image_shape)
     if axis is None:
         raise TwinlatentError(
@@ -133,7 +143,7 @@ def _of_array(path: Path, name: str, values: NDArray[Any], image_shape: tuple[in
         raise TwinlatentError(f"{path}: {error}") from error
     if almost_black(images.numpy()):
         raise TwinlatentError(f"{path}: no image is brighter than {values.max():.4g}; rescale them so that white is 1")
-    return [f"{name}[{number}]" for number in range(len(images))], images
+    return images
 
 
 def _floating(values: NDArray[Any]) -> NDArray[Any]:

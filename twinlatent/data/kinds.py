@@ -66,7 +66,7 @@ class UnreadableFileError(TwinlatentError):
         fault: what is wrong with it, without its path.
     """
 
-    def __init__(self, path: Path, fault: str, mend: str) -> None:
+    def __init__(self, path: Path | str, fault: str, mend: str) -> None:
         super().__init__(f"{path}: {fault}; {mend}")
         self.fault = fault
 
@@ -109,7 +109,7 @@ def head_of(path: Path) -> bytes:
         raise UnreadableFileError(path, f"cannot be read ({error.strerror})", "mend its permissions") from None
 
 
-def foreign(path: Path, head: bytes) -> UnreadableFileError | None:
+def foreign(path: Path | str, head: bytes) -> UnreadableFileError | None:
     """What a file that starts with `head` is, as the error to raise; None if that is not known."""
     if not head:
         return UnreadableFileError(path, "is empty", "put a whole file in its place")

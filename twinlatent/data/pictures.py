@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,12 +100,18 @@ def read_image(path: Path, size: int, look: Look = GREY) -> NDArray[np.float32]:
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image file, and turn whatever goes wrong with it within the block into an `UnreadableFileError`."""
-    head = head_of(path)
+    with opened(path, path, head_of(path)) as image:
+        yield image
+
+
+@contextmanager
+def opened(source: Path | IO[bytes], path: Path | str, head: bytes) -> Iterator[Image.Image]:
+    """The same of a file or of bytes in memory that start with `head`; errors call it `path`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities in metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(source) as image:
                 _check_opened(image)
                 yield image
     except UnreadableFileError:
@@ -146,7 +152,7 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
     return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
 
 
-def _unreadable(path: Path, head: bytes, error: Exception) -> UnreadableFileError:
+def _unreadable(path: Path | str, head: bytes, error: Exception) -> UnreadableFileError:
     if not isinstance(error, UnidentifiedImageError):
         reason = " ".join(str(error).split()) or type(error).__name__
         return UnreadableFileError(path, f"cannot be read as an image ({reason})", "put a sound copy in its place")

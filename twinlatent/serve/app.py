@@ -1,0 +1,86 @@
+"""The application: routes, pages, refusals, and the gate before them all."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from twinlatent.errors import TwinlatentError
+from twinlatent.serve.detecting import add_detecting
+from twinlatent.serve.gate import Gate
+from twinlatent.serve.health import OPEN, add_health
+from twinlatent.serve.refusals import Refusal, refusal_of
+from twinlatent.serve.service import Service
+from twinlatent.serve.settings import ServeSettings
+from twinlatent.serve.static import add_pages, pages_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+    from twinlatent.method.calibrated import CalibratedDetector
+
+ABOUT = "Classifies images and says which were changed so that a classifier gets them wrong."
+
+
+def create_app(models: "Mapping[str, CalibratedDetector]", settings: ServeSettings | None = None) -> "FastAPI":
+    """The ASGI application that serves detectors.
+
+    Args:
+        models: by the name that is part of their addresses.
+        settings: limits, rate, token, log.
+
+    Raises:
+        TwinlatentError: a detector cannot tell the rate, the log cannot be written, or the extra `serve` is missing.
+    """
+    needs_extra()
+    from fastapi import FastAPI
+
+    service, pages = Service(models, settings or ServeSettings()), pages_of()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(title="twinlatent", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.service = service
+    # A new group of routes is a function like these in a file of its own, called here.
+    add_detecting(app, service)
+    add_health(app, service)
+    add_pages(app, pages)  # last: what is above goes before a page of the same address
+    _add_refusals(app)
+    app.add_middleware(Gate, service=service, open_to_all={*OPEN, *pages, "/openapi.json"})
+    return app
+
+
+def needs_extra() -> None:
+    """Raise `TwinlatentError` unless what the extra `serve` brings is there."""
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise TwinlatentError(f"serving needs {error.name}; install it: pip install 'twinlatent[serve]'") from None
+
+
+def _add_refusals(app: "FastAPI") -> None:
+    """Every error is one line, {"error": ...}."""
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+
+    def answer(refusal: Refusal) -> JSONResponse:
+        return JSONResponse({"error": str(refusal)}, refusal.status, refusal.headers)
+
+    @app.exception_handler(TwinlatentError)
+    async def ours(_: "Request", error: TwinlatentError) -> JSONResponse:
+        return answer(refusal_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def of_routing(_: "Request", error: HTTPException) -> JSONResponse:
+        return answer(Refusal(error.status_code, str(error.detail), error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def of_parameters(_: "Request", error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return answer(Refusal(422, f"{first['loc'][-1]} is {str(first.get('input'))[:64]!r}: {first['msg']}"))

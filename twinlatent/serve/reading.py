@@ -1,0 +1,99 @@
+"""From the body of a request to images."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from twinlatent.errors import brief
+from twinlatent.serve.multipart import parts_of
+from twinlatent.serve.refusals import Refusal
+from twinlatent.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from torch import Tensor
+
+JSON, MULTIPART = "application/json", "multipart/form-data"
+
+
+async def whole_body(request: "Request", settings: ServeSettings) -> bytes:
+    """The body, as far as it is within the limits of size and time.
+
+    Raises:
+        Refusal: it is compressed, too large, or does not arrive in time.
+    """
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refusal(415, "the body is compressed; send it as it is, without Content-Encoding")
+    most, body = settings.most_bytes, bytearray()
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most:
+        raise _too_many_bytes(most)
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > most:
+                    raise _too_many_bytes(most)
+    except TimeoutError:
+        raise Refusal(408, f"the body did not arrive within {settings.body_seconds:g} s; send it faster") from None
+    return bytes(body)
+
+
+def _too_many_bytes(most: int) -> Refusal:
+    return Refusal(413, f"the body has more than {most:,} bytes; send fewer or smaller images a request")
+
+
+def json_of(body: bytes) -> Any:
+    """What a JSON body says.
+
+    Raises:
+        Refusal: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise Refusal(400, "the JSON is nested too deeply; give images as lists of rows") from None
+    except ValueError as error:  # bytes that are no UTF-8 and numbers of too many digits, too
+        raise Refusal(400, f"the body is no JSON ({brief(error, most=80)}); mend that") from None
+
+
+def images_of(body: bytes, content_type: str, image_shape: tuple[int, ...], settings: ServeSettings) -> "Tensor":
+    """The images (n, channels, H, W) of a body of any kind that `detect` takes, n from 1 to the most that are allowed.
+
+    Raises:
+        TwinlatentError: it holds none, too many, or others; a `Refusal` where the status is not 422.
+    """
+    import torch
+
+    from twinlatent.data.bodies import read_body, read_numbers
+
+    if not body:
+        raise Refusal(400, "the body is empty; send PNG, JPEG, .npy or JSON")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == JSON:
+        said = json_of(body)
+        if isinstance(said, dict):
+            if set(said) != {"images"}:
+                raise Refusal(422, 'the JSON object has other names than "images"; give {"images": [...]}')
+            said = said["images"]
+        images = read_numbers(said, "images", image_shape)
+    elif kind == MULTIPART:
+        parts = parts_of(body, content_type, settings.most_images)
+        read = [read_body(part, f"part {number}", image_shape, settings.most_pixels)
+                for number, part in enumerate(parts)]  # fmt: skip
+        images = torch.cat(read)
+    else:
+        images = read_body(body, "the body", image_shape, settings.most_pixels)
+    return checked_count(images, settings)
+
+
+def checked_count(images: "Tensor", settings: ServeSettings) -> "Tensor":
+    """The images, unless they are too many for a request.
+
+    Raises:
+        Refusal: they are.
+    """
+    if len(images) > settings.most_images:
+        raise Refusal(413, f"the request has {len(images):,} images, and {settings.most_images:,} are allowed; "
+                           "send them in several requests")  # fmt: skip
+    return images

@@ -1,0 +1,28 @@
+"""Requests that are refused: a status of HTTP, and one line that says what to mend."""
+
+from collections.abc import Mapping
+
+from twinlatent.errors import TwinlatentError
+
+
+class Refusal(TwinlatentError):
+    """A request that is not answered.
+
+    Attributes:
+        status: of HTTP.
+        headers: that go with it.
+    """
+
+    def __init__(self, status: int, line: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(line)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def refusal_of(error: TwinlatentError) -> Refusal:
+    """The refusal that an error of the library is: 413 for what is too large, 415 for what is no image, else 422."""
+    from twinlatent.data.bodies import TooLargeError, UnknownKindError
+
+    if isinstance(error, Refusal):
+        return error
+    status = 413 if isinstance(error, TooLargeError) else 415 if isinstance(error, UnknownKindError) else 422
+    return Refusal(status, str(error))

@@ -1,0 +1,35 @@
+"""What a server is told when it starts."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+MEBIBYTE = 2**20
+
+
+class ServeSettings(BaseModel):
+    """Limits, rate, token and log of a server; the defaults suit small images on a small machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fpr: float = Field(0.05, gt=0, lt=1)
+    """Share of benign images that may be flagged, where a request names none."""
+    most_bytes: int = Field(16 * MEBIBYTE, ge=1)
+    """Bytes of a request's body."""
+    most_pixels: int = Field(2**24, ge=1)
+    """Pixels of one picture before it is resized."""
+    most_images: int = Field(256, ge=1)
+    """Images of a request."""
+    most_under_way: int = Field(64, ge=1)
+    """Requests with images that are worked on at a time; one more is refused with 503."""
+    body_seconds: float = Field(30, gt=0)
+    """How long a body may take to arrive."""
+    wait_seconds: float = Field(0.003, ge=0)
+    """How long an image waits for others to be computed with."""
+    token: SecretStr | None = None
+    """What requests must show as `Authorization: Bearer TOKEN`; None: nothing."""
+    hosts: tuple[str, ...] | None = None
+    """Names under which the server may be asked, in the header `Host`; None: any. On loopback this keeps pages of
+    others from asking it under a name of theirs."""
+    log: Path | None = None
+    """JSON Lines that get a row a verdict; None: none."""

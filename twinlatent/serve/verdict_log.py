@@ -1,0 +1,53 @@
+"""A row a verdict, as JSON Lines: when, by which model, label, p-value, flag. No images."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from twinlatent.errors import TwinlatentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twinlatent.serve.answers import ImageVerdict
+
+
+class VerdictLog:
+    """Appends rows to a file, those of a request in one piece; what was written before stays.
+
+    Attributes:
+        failed: why the last rows could not be written; empty if they were.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            TwinlatentError: it cannot be written.
+        """
+        self.failed, self._lock = "", Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise TwinlatentError(f"--log {path} cannot be written ({error.strerror}); name another file") from None
+
+    def write(self, model: str, fpr: float, verdicts: "Sequence[ImageVerdict]") -> None:
+        """Append a row for each image of a request; a failure is kept in `failed`, and verdicts go out all the same."""
+        when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        rows = [json.dumps({"time": when, "model": model, "label": one.label, "p_value": one.p_value,
+                            "adversarial": one.adversarial, "fpr": fpr}) + "\n" for one in verdicts]  # fmt: skip
+        left = memoryview("".join(rows).encode())
+        with self._lock:
+            try:
+                while left:
+                    left = left[self._file.write(left) or 0 :]
+                self.failed = ""
+            except OSError as error:
+                self.failed = error.strerror or str(error)
+
+    def close(self) -> None:
+        """No more rows."""
+        self._file.close()
