@@ -60,9 +60,9 @@ def serve(
     settings = checked(lambda: ServeSettings(fpr=fpr, token=token, hosts=hosts, log=log, **given))
     set_threads(threads)
     check_device(device)
-    listening = bound(host, port)
-    detectors = load_models(models, classifier_named(classifier), device)
-    app = create_app(detectors, settings)
-    where = f"[{host}]" if ":" in host else host
-    say_aside(f"serving {', '.join(detectors)} at http://{where}:{listening.getsockname()[1]}")
-    run(app, listening)
+    with bound(host, port) as listening:
+        detectors = load_models(models, classifier_named(classifier), device)
+        app = create_app(detectors, settings)
+        where = f"[{host}]" if ":" in host else host
+        say_aside(f"serving {', '.join(detectors)} at http://{where}:{listening.getsockname()[1]}")
+        run(app, listening)

@@ -11,7 +11,7 @@ from torch import Tensor
 from twinlatent.data.arrays import npy_of
 from twinlatent.data.files import images_of_array
 from twinlatent.data.kinds import HEAD_BYTES, NUMPY, UnreadableFileError, foreign
-from twinlatent.data.pictures import Look, opened, pixel_values, resized
+from twinlatent.data.pictures import Look, TooManyPixelsError, opened, pixel_values, resized
 from twinlatent.errors import TwinlatentError
 
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -21,10 +21,6 @@ GIVE = "give PNG, JPEG or .npy"
 
 class UnknownKindError(TwinlatentError):
     """Bytes that are neither a picture nor an array that is read."""
-
-
-class TooLargeError(TwinlatentError):
-    """A picture with more pixels, or more images, than may be given."""
 
 
 def read_body(body: bytes, name: str, image_shape: tuple[int, ...], most_pixels: int) -> Tensor:
@@ -38,7 +34,7 @@ def read_body(body: bytes, name: str, image_shape: tuple[int, ...], most_pixels:
 
     Raises:
         UnknownKindError: it is something else.
-        TooLargeError: a picture has more pixels; none of them was decoded.
+        TooManyPixelsError: a picture has more pixels; none of them was decoded.
         TwinlatentError: it is damaged, or holds other images.
     """
     head = body[:HEAD_BYTES]
@@ -46,17 +42,16 @@ def read_body(body: bytes, name: str, image_shape: tuple[int, ...], most_pixels:
         return images_of_array(name, npy_of(body, name), image_shape)
     if not head.startswith(PICTURES):
         known = foreign(name, head)
-        raise UnknownKindError(str(known) if known else f"{name}: is not an image; {GIVE}")
+        raise UnknownKindError(str(known) if known else f"{name}: is none of the kinds that are read; {GIVE}")
     channels, height, width = image_shape
     if channels not in (1, 3):
         raise UnreadableFileError(name, f"is a picture, and the detector takes images of {channels} channels",
                                   "give an .npy array")  # fmt: skip
     with opened(BytesIO(body), name, head) as image:
-        pixels = image.width * image.height
-        if pixels <= most_pixels:
-            values = np.atleast_3d(resized(pixel_values(image, Look(channels)), height, width))
-    if pixels > most_pixels:
-        raise TooLargeError(f"{name}: has {pixels:,} pixels, and {most_pixels:,} are allowed; shrink it")
+        if image.width * image.height > most_pixels:
+            fault = f"has {image.width:,} × {image.height:,} pixels, and {most_pixels:,} are allowed"
+            raise TooManyPixelsError(name, fault, "shrink it")
+        values = np.atleast_3d(resized(pixel_values(image, Look(channels)), height, width))
     return torch.tensor(values).movedim(-1, 0)[None]
 
 
@@ -77,4 +72,4 @@ def read_numbers(values: Any, name: str, image_shape: tuple[int, ...]) -> Tensor
         raise TwinlatentError(f"{name}: lists differ in length; give images as lists of rows of one length") from None
     if array.size and array.dtype.kind not in "iuf":
         raise TwinlatentError(f"{name}: holds something else than numbers; give numbers from 0 to 1")
-    return images_of_array(name, array.astype(np.float32 if array.dtype == np.float32 else np.float64), image_shape)
+    return images_of_array(name, array.astype(np.float64), image_shape)

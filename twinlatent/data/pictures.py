@@ -71,6 +71,10 @@ class Look:
 GREY = Look()
 
 
+class TooManyPixelsError(UnreadableFileError):
+    """A picture that is not decoded, since it would be too large then."""
+
+
 class _MisfitError(ValueError):
     """A picture whose grey values are not known, and what to do about it."""
 
@@ -119,7 +123,7 @@ def opened(source: Path | IO[bytes], path: Path | str, head: bytes) -> Iterator[
     except _MisfitError as error:
         raise UnreadableFileError(path, str(error), error.mend) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableFileError(path, "has too many pixels to be opened safely", "shrink it") from None
+        raise TooManyPixelsError(path, "has too many pixels to be opened safely", "shrink it") from None
     except Exception as error:  # Pillow's readers raise nearly every type on damaged files
         raise foreign(path, head) or _unreadable(path, head, error) from None
 

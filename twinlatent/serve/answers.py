@@ -1,6 +1,7 @@
 """What the server answers, as pydantic models: the documentation is made of them."""
 
 import math
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,6 +62,14 @@ class Refused(BaseModel):
 
     error: str = Field(description="One line: what is wrong, and the mend.",
                        examples=["the body: is not an image; give PNG, JPEG or .npy"])  # fmt: skip
+
+
+def version() -> str:
+    """Of this package; "unknown" where it runs without being installed."""
+    try:
+        return metadata.version("twinlatent")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def image_verdicts(verdict: "Verdict", class_names: tuple[str, ...]) -> list[ImageVerdict]:

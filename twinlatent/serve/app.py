@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.serve.detecting import add_detecting
+from twinlatent.serve.answers import version
+from twinlatent.serve.api_page import ADDRESS, add_api_page
+from twinlatent.serve.detecting import REFUSALS, add_detecting
 from twinlatent.serve.gate import Gate
 from twinlatent.serve.health import OPEN, add_health
+from twinlatent.serve.inference_protocol import add_inference_protocol
 from twinlatent.serve.refusals import Refusal, refusal_of
 from twinlatent.serve.service import Service
 from twinlatent.serve.settings import ServeSettings
@@ -32,7 +35,8 @@ def create_app(models: "Mapping[str, CalibratedDetector]", settings: ServeSettin
         TwinlatentError: a detector cannot tell the rate, the log cannot be written, or the extra `serve` is missing.
     """
     needs_extra()
-    from fastapi import FastAPI
+    from fastapi import Depends, FastAPI
+    from fastapi.security import HTTPBearer
 
     service, pages = Service(models, settings or ServeSettings()), pages_of()
 
@@ -41,14 +45,18 @@ def create_app(models: "Mapping[str, CalibratedDetector]", settings: ServeSettin
         yield
         service.close()
 
-    app = FastAPI(title="twinlatent", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    shown = [] if service.settings.token is None else [Depends(HTTPBearer(auto_error=False, description="The token."))]
+    app = FastAPI(title="twinlatent", description=ABOUT, version=version(), docs_url=None, redoc_url=None,
+                  lifespan=lifespan, responses={422: REFUSALS[422]}, dependencies=shown)  # fmt: skip
     app.state.service = service
     # A new group of routes is a function like these in a file of its own, called here.
     add_detecting(app, service)
+    add_inference_protocol(app, service)
     add_health(app, service)
+    add_api_page(app)
     add_pages(app, pages)  # last: what is above goes before a page of the same address
     _add_refusals(app)
-    app.add_middleware(Gate, service=service, open_to_all={*OPEN, *pages, "/openapi.json"})
+    app.add_middleware(Gate, service=service, open_to_all={*OPEN, *pages, ADDRESS, "/openapi.json"})
     return app
 
 

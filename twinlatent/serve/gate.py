@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from twinlatent.serve.reading import GONE
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.service import Service
 
@@ -28,7 +29,6 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Of every answer that does not say otherwise itself."""
-UNANSWERED = 499
 THROWN_AWAY, PATIENCE = 64 * 2**20, 3.0
 """Bytes and seconds of a refused body that are read, so that its sender gets to read why."""
 
@@ -61,7 +61,7 @@ class Gate:
             await passing.refuse(refusal)
         except Exception as error:
             traceback.print_exc()
-            if passing.status != UNANSWERED:
+            if passing.status != GONE:
                 raise
             await passing.refuse(Refusal(500, f"the server failed ({type(error).__name__}); its own messages say more"))
         route = getattr(scope.get("route"), "path", "none")  # a template, so that there are few of them
@@ -88,11 +88,11 @@ class _Passing:
     """One request on its way through: its body inwards, its answer outwards.
 
     Attributes:
-        status: of the answer; `UNANSWERED` while there is none.
+        status: of the answer; `GONE` while there is none.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send, self._whole, self.status = receive, send, False, UNANSWERED
+        self._receive, self._send, self._whole, self.status = receive, send, False, GONE
 
     async def receive(self) -> Message:
         message = await self._receive()

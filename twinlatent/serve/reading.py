@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
+GONE = 499
+"""Status of a request that nobody waits for any more; it is counted, and reaches nobody."""
 
 
 async def whole_body(request: "Request", settings: ServeSettings) -> bytes:
     """The body, as far as it is within the limits of size and time.
 
     Raises:
-        Refusal: it is compressed, too large, or does not arrive in time.
+        Refusal: it is compressed, too large, does not arrive in time, or whoever sends it goes away.
     """
+    from starlette.requests import ClientDisconnect
+
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Refusal(415, "the body is compressed; send it as it is, without Content-Encoding")
     most, body = settings.most_bytes, bytearray()
@@ -36,6 +40,8 @@ async def whole_body(request: "Request", settings: ServeSettings) -> bytes:
                     raise _too_many_bytes(most)
     except TimeoutError:
         raise Refusal(408, f"the body did not arrive within {settings.body_seconds:g} s; send it faster") from None
+    except ClientDisconnect:
+        raise Refusal(GONE, "whoever asked went away; ask again") from None
     return bytes(body)
 
 

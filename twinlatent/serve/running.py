@@ -64,4 +64,3 @@ def run(app: "FastAPI", listening: socket.socket) -> None:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)
-        listening.close()

@@ -1,0 +1,198 @@
+"""A bad request to a real server gets a 4xx and one line that says what is wrong; the server goes on."""
+
+import http.client
+import io
+import json
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+DETECT = "/v1/models/digits/detect"
+JSON = {"Content_Type": "application/json"}
+FORM = {"Content_Type": "multipart/form-data; boundary=b"}
+CANARY = "canary7f3a"
+PART = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
+
+
+def npy(values: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values), **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, rows: bytes) -> bytes:
+    """A grey PNG of one bit a pixel that says it has such a size."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 100).save(buffer, kind)
+    return buffer.getvalue()
+
+
+ONE = np.full((1, 1, 8, 8), 0.5, np.float32)
+BOMB = png(9_000, 9_000, bytes(9_000 * 1_126))
+LARGER_BOMB = png(60_000, 60_000, bytes(60_000))
+BAD: dict[str, tuple[bytes, dict[str, str], int, str]] = {
+    "nothing": (b"", {}, 400, "the body is empty"),
+    "text": (b"hello", {}, 415, "none of the kinds that are read; give PNG, JPEG or .npy"),
+    "pdf": (b"%PDF-1.7", {}, 415, "is a PDF document; convert it"),
+    "gif": (encoded("GIF"), {}, 415, "none of the kinds"),
+    "tiff": (encoded("TIFF"), {}, 415, "none of the kinds"),
+    "pickle": (b"\x80\x04K\x01.", {}, 415, "a pickle, which is never loaded"),
+    "half a PNG": (encoded("PNG")[:50], {}, 422, "cannot be read as an image"),
+    "half a JPEG": (encoded("JPEG")[:200], {}, 422, "cannot be read as an image"),
+    "a bomb": (BOMB, {}, 413, "has 9,000 × 9,000 pixels, and 1,000,000 are allowed"),
+    "a larger bomb": (LARGER_BOMB, {}, 413, "too many pixels"),
+    "another shape": (npy(np.zeros((2, 1, 9, 8), np.float32)), {}, 422, "the detector takes (n, 1, 8, 8)"),
+    "objects": (npy(np.array([{}]), allow_pickle=True), {}, 422, "Python objects, which are never loaded"),
+    "a short array": (npy(ONE)[:-8], {}, 422, "is damaged: it should hold 256 bytes"),
+    "half a header": (npy(ONE)[:20], {}, 422, "is no array file, or damaged"),
+    "NaN": (npy(ONE * np.nan), {}, 422, "NaN or infinity"),
+    "0 to 255": (npy(ONE * 510), {}, 422, "divide by 255"),
+    "int64": (npy(ONE.astype(np.int64)), {}, 422, "int64"),
+    "no images": (npy(ONE[:0]), {}, 422, "give at least one image"),
+    "too many": (npy(ONE.repeat(41, 0)), {}, 413, "has 41 images, and 40 are allowed"),
+    "no JSON": (b"{", JSON, 400, "is no JSON"),
+    "JSON of bytes": (b"\xff\xfe[", JSON, 400, "is no JSON"),
+    "JSON of many digits": (b"[" + b"9" * 5000 + b"]", JSON, 400, "is no JSON"),
+    "deep JSON": (b"[" * 100_000, JSON, 400, "nested too deeply"),
+    "JSON of deep lists": (b"[" * 70 + b"1" + b"]" * 70, JSON, 422, "lists differ in length"),
+    "JSON of other names": (b'{"image": []}', JSON, 422, 'give {"images": [...]}'),
+    "JSON of a path": (f'{{"images": "/tmp/{CANARY}.png"}}'.encode(), JSON, 422, "something else than numbers"),
+    "JSON of booleans": (json.dumps([[True] * 8] * 8).encode(), JSON, 422, "something else than numbers"),
+    "JSON of unequal rows": (b"[[0, 1], [0]]", JSON, 422, "lists differ in length"),
+    "JSON of NaN": (json.dumps((ONE * np.nan).tolist()).encode(), JSON, 422, "NaN or infinity"),
+    "JSON of 0 to 255": (json.dumps([[200] * 8] * 8).encode(), JSON, 422, "divide by 255"),
+    "JSON of nothing": (b"[]", JSON, 422, "the detector takes (n, 1, 8, 8)"),
+    "a form without boundary": (PART, {"Content_Type": "multipart/form-data"}, 400, "is no multipart/form-data"),
+    "half a form": (PART + b"x", FORM, 400, "is no multipart/form-data"),
+    "an empty form": (b"--b--\r\n", FORM, 400, "is no multipart/form-data"),
+    "a form of text": (PART + b"/etc/passwd\r\n--b--\r\n", FORM, 415, "part 0: is none of the kinds"),
+    "a form of too many": ((PART + b"x\r\n") * 41 + b"--b--\r\n", FORM, 413, "more than 40 parts"),
+    "compressed": (npy(ONE), {"Content_Encoding": "gzip"}, 415, "without Content-Encoding"),
+    "too large": (bytes(150_001), {}, 413, "more than 150,000 bytes"),
+    "far too large": (bytes(5_000_000), {}, 413, "more than 150,000 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_body_is_refused_in_a_line(name: str, server) -> None:
+    body, headers, status, line = BAD[name]
+    answer = server.post(DETECT, body, **headers)
+    assert (answer.status, line in answer.refusal) == (status, True), answer.refusal
+
+
+def test_bodies_without_a_length_are_limited_too(server) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(10_000)
+
+    connection = server.connect()
+    connection.request("POST", DETECT, pieces(), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("fpr=2", "fpr is '2'"),
+        ("fpr=0", "fpr is '0'"),
+        ("fpr=nan", "fpr is 'nan'"),
+        ("fpr=x", "fpr is 'x'"),
+        ("fpr=0.000001", "finer than the calibration images can tell"),
+        ("invert=maybe", "invert is 'maybe'"),
+    ],
+)
+def test_a_bad_rate_is_refused(query: str, line: str, server) -> None:
+    answer = server.post(f"{DETECT}?{query}", npy(ONE))
+    assert (answer.status, line in answer.refusal) == (422, True), answer.refusal
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/models/other/detect", 404),
+        ("POST", f"/v1/models/..%2f..%2f{CANARY}/detect", 404),
+        ("POST", f"/v1/models/%2ftmp%2f{CANARY}/detect", 404),
+        ("GET", f"/../../../tmp/{CANARY}", 404),
+        ("GET", f"/%2e%2e/%2e%2e/tmp/{CANARY}", 404),
+        ("GET", f"/pages/{CANARY}%00.html", 404),
+        ("GET", "/..%5c..%5cgate.py", 404),
+        ("GET", "/../gate.py", 404),
+        ("GET", f"/v1/models/{CANARY * 500}", 404),
+        ("GET", DETECT, 405),
+        ("DELETE", "/v1/models/digits", 405),
+        ("OPTIONS", DETECT, 405),
+    ],
+)
+def test_addresses_lead_nowhere_else(method: str, path: str, status: int, server) -> None:
+    answer = server.ask(method, path, npy(ONE) if method == "POST" else None)
+    assert answer.status == status
+    assert len(answer.refusal) < 200
+
+
+def test_other_pages_and_other_names_may_not_ask(server) -> None:
+    """A page of another site, and one whose name was made to lead to this machine (DNS rebinding)."""
+    assert server.post(DETECT, npy(ONE), Origin="https://example.org").status == 403
+    assert (
+        server.ask("OPTIONS", DETECT, Origin="https://example.org", Access_Control_Request_Method="POST").status == 403
+    )
+    assert server.post(DETECT, npy(ONE), Host=f"example.org:{server.port}").status == 421
+    own = server.post(DETECT, npy(ONE), Origin=f"http://127.0.0.1:{server.port}")
+    assert own.status == 200
+    assert not any(name.startswith("access-control") for name in own.headers)
+
+
+def test_every_answer_has_a_strict_policy(server) -> None:
+    for path in ("/", "/healthz", "/v1/models", "/nowhere", "/docs"):
+        headers = server.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
+
+
+def test_a_client_that_goes_away_does_no_harm(server) -> None:
+    for _ in range(5):
+        connection = server.connect()
+        connection.putrequest("POST", DETECT)
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders(b"\x89PNG")
+        connection.close()
+    connection = server.connect()
+    connection.request("POST", DETECT, npy(ONE))
+    connection.close()
+    patience = time.monotonic() + 10
+    while "twinlatent_under_way 0.0" not in server.get("/metrics").body.decode():
+        assert time.monotonic() < patience, "slots were lost"
+        time.sleep(0.02)
+
+
+def test_words_that_are_no_http_are_refused(server) -> None:
+    connection = server.connect()
+    connection.connect()
+    connection.sock.sendall(b"\x16\x03\x01 no http\r\n\r\n")
+    answer = http.client.HTTPResponse(connection.sock)
+    answer.begin()
+    assert answer.status == 400
+    connection.close()
+
+
+def test_zz_nothing_was_written_and_no_path_of_a_request_was_opened(server) -> None:
+    """Last of this file: the server says what it opens, and whatever went wrong in it."""
+    assert server.get("/healthz").status == 200
+    assert server.said.splitlines()[1:] == ["WARNING:  Invalid HTTP request received."], server.said

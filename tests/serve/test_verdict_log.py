@@ -1,0 +1,61 @@
+"""The log of verdicts: whole rows, nothing lost, and a full disk is said where probes look."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
+from twinlatent.method.detector import Detector
+from twinlatent.serve.answers import ImageVerdict
+from twinlatent.serve.health import unready
+from twinlatent.serve.service import Service
+from twinlatent.serve.settings import ServeSettings
+from twinlatent.serve.verdict_log import VerdictLog
+
+VERDICT = ImageVerdict(label='a "label"\n', class_index=1, adversarial=True, p_value=1 / 3, suspicion=None)
+
+
+def test_rows_of_many_threads_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "log.jsonl"
+    log = VerdictLog(path)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: log.write(f"m{number}", 0.05, [VERDICT] * 3), range(50)))
+    log.close()
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 150
+    assert {row["model"] for row in rows[::3]} == {f"m{number}" for number in range(50)}
+    assert all(rows[i]["model"] == rows[i + 1]["model"] == rows[i + 2]["model"] for i in range(0, 150, 3))
+    assert (rows[0]["label"], rows[0]["p_value"], rows[0]["adversarial"]) == ('a "label"\n', 1 / 3, True)
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for model in ("a", "b"):
+        log = VerdictLog(path)
+        log.write(model, 0.05, [VERDICT])
+        log.close()
+    assert [json.loads(line)["model"] for line in path.read_text(encoding="utf-8").splitlines()] == ["a", "b"]
+
+
+def test_a_log_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TwinlatentError, match=r"cannot be written \(Is a directory\)"):
+        VerdictLog(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_verdicts_go_out_when_the_disk_is_full_and_probes_say_so(trained_detector: Detector, digits: Split) -> None:
+    async def asked() -> tuple[int, str]:
+        service = Service({"digits": trained_detector}, ServeSettings(log=Path("/dev/full")))
+        try:
+            verdicts = await service.verdicts("digits", digits.test.images[:2], 0.05)
+            return len(verdicts), unready(service)
+        finally:
+            service.close()
+
+    count, said = asyncio.run(asked())
+    assert count == 2
+    assert said == "verdicts cannot be logged (No space left on device); make room for the log"
