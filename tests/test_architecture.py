@@ -85,7 +85,7 @@ FLOORS = (
     ("baselines.*", "evaluation.*", "motivation.*"),
     ("method.fit", "method.recalibrate", "method", "guards.*", "bridges.*", "export.*", "zoo.*"),
     ("report.*",),
-    ("demo", "reproduce", "reproduce_motivation", "serve.*"),
+    ("demo", "reproduce", "reproduce_motivation", "serve.*", "monitor"),
     ("twinlatent",),  # __init__.py: the public names; inside the package only the command line may use it
     ("cli.*",),
     ("__main__",),

@@ -130,13 +130,15 @@ def test_many_at_once_get_their_own_answers(server, digits: Split, guarded, trai
     assert float(batches['twinlatent_batch_images_count{model="digits"}']) < asked
 
 
-def test_every_verdict_is_logged(server, images: Tensor) -> None:
+def test_every_verdict_is_logged(server, images: Tensor, trained_detector: Detector) -> None:
     before = len(server.log.read_text(encoding="utf-8").splitlines())
     answer = server.post(f"{DETECT}?fpr=0.1", npy(images.numpy())).json
     rows = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()][before:]
-    assert [list(row) for row in rows] == [["time", "model", "label", "p_value", "adversarial", "fpr"]] * 6
+    assert [" ".join(row) for row in rows] == ["time model label p_value adversarial fpr among pooled detector"] * 6
     for row, said in zip(rows, answer["results"], strict=True):
         assert row["time"].endswith("Z")
         assert row["model"] == "digits"
         assert row["fpr"] == 0.1
+        assert (row["pooled"], trained_detector.fingerprint.startswith(row["detector"])) == (False, True)
+        assert row["among"] == len(trained_detector.calibration.scores[said["class_index"]])
         assert {name: row[name] for name in ("label", "p_value", "adversarial")}.items() <= said.items()

@@ -14,29 +14,34 @@ from twinlatent.serve.answers import ImageVerdict
 from twinlatent.serve.health import unready
 from twinlatent.serve.service import Service
 from twinlatent.serve.settings import ServeSettings
-from twinlatent.serve.verdict_log import VerdictLog
+from twinlatent.serve.verdict_log import Origin, VerdictLog
 
 VERDICT = ImageVerdict(label='a "label"\n', class_index=1, adversarial=True, p_value=1 / 3, suspicion=None)
+
+
+def origin(model: str) -> Origin:
+    return Origin(model, "0" * 12, (5, 7), False)
 
 
 def test_rows_of_many_threads_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "log.jsonl"
     log = VerdictLog(path)
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda number: log.write(f"m{number}", 0.05, [VERDICT] * 3), range(50)))
+        list(threads.map(lambda number: log.write(origin(f"m{number}"), 0.05, [VERDICT] * 3), range(50)))
     log.close()
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 150
     assert {row["model"] for row in rows[::3]} == {f"m{number}" for number in range(50)}
     assert all(rows[i]["model"] == rows[i + 1]["model"] == rows[i + 2]["model"] for i in range(0, 150, 3))
     assert (rows[0]["label"], rows[0]["p_value"], rows[0]["adversarial"]) == ('a "label"\n', 1 / 3, True)
+    assert (rows[0]["among"], rows[0]["pooled"], rows[0]["detector"]) == (7, False, "0" * 12)
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     for model in ("a", "b"):
         log = VerdictLog(path)
-        log.write(model, 0.05, [VERDICT])
+        log.write(origin(model), 0.05, [VERDICT])
         log.close()
     assert [json.loads(line)["model"] for line in path.read_text(encoding="utf-8").splitlines()] == ["a", "b"]
 

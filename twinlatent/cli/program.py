@@ -19,6 +19,7 @@ from twinlatent.cli.demo import demo
 from twinlatent.cli.detect import detect
 from twinlatent.cli.evaluate import evaluate, report
 from twinlatent.cli.export import export
+from twinlatent.cli.monitor import monitor
 from twinlatent.cli.new import new_detector
 from twinlatent.cli.recipe import recipe_list
 from twinlatent.cli.recipe import show as recipe_show
@@ -65,7 +66,7 @@ def everywhere(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    demo, train, calibrate, detect, serve, evaluate, report, reproduce, motivation, attack, certify, export
+    demo, train, calibrate, detect, serve, monitor, evaluate, report, reproduce, motivation, attack, certify, export
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",

@@ -14,7 +14,7 @@ from twinlatent.serve.metrics import Metrics
 from twinlatent.serve.reading import images_of, whole_body
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.settings import ServeSettings
-from twinlatent.serve.verdict_log import VerdictLog
+from twinlatent.serve.verdict_log import Origin, VerdictLog
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -49,6 +49,7 @@ class Service:
         self.models, self.settings, self.metrics = dict(models), settings, Metrics()
         self.log = None if settings.log is None else VerdictLog(settings.log)
         self._infos = {name: info_of(name, detector) for name, detector in models.items()}
+        self._origins = {name: Origin.of(name, detector) for name, detector in models.items()}
         self._readers = ThreadPoolExecutor(READERS, "reading")
         self._thread = ThreadPoolExecutor(1, "detecting")
         self._batchers = {
@@ -136,7 +137,7 @@ class Service:
         said = image_verdicts(await self._batchers[name].verdict(images, fpr), detector.class_names)
         self.metrics.count(name, said)
         if self.log is not None:
-            await self.read(self.log.write, name, fpr, said)
+            await self.read(self.log.write, self._origins[name], fpr, said)
         return said
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """A row a verdict, as JSON Lines: when, by which model, label, p-value, flag. No images."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -11,7 +12,35 @@ from twinlatent.errors import TwinlatentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from twinlatent.method.calibrated import CalibratedDetector
     from twinlatent.serve.answers import ImageVerdict
+
+FINGERPRINT = 12
+"""Letters of it in a row."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What rows say of the detector that spoke, so that p-values can be understood later.
+
+    Attributes:
+        model: its name at the server.
+        detector: the beginning of its fingerprint, which changes with its calibration.
+        among: by class, with how many calibration images a p-value compares.
+        pooled: whether those are the images of all classes, and not of the predicted one alone.
+    """
+
+    model: str
+    detector: str
+    among: tuple[int, ...]
+    pooled: bool
+
+    @classmethod
+    def of(cls, model: str, detector: "CalibratedDetector") -> "Origin":
+        """Of a detector that has that name."""
+        own = detector.calibration
+        among = [len(own.pooled if own.together else scores) for scores in own.scores]
+        return cls(model, detector.fingerprint[:FINGERPRINT], tuple(among), own.together)
 
 
 class VerdictLog:
@@ -34,11 +63,13 @@ class VerdictLog:
         except OSError as error:
             raise TwinlatentError(f"--log {path} cannot be written ({error.strerror}); name another file") from None
 
-    def write(self, model: str, fpr: float, verdicts: "Sequence[ImageVerdict]") -> None:
+    def write(self, origin: Origin, fpr: float, verdicts: "Sequence[ImageVerdict]") -> None:
         """Append a row for each image of a request; a failure is kept in `failed`, and verdicts go out all the same."""
         when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        rows = [json.dumps({"time": when, "model": model, "label": one.label, "p_value": one.p_value,
-                            "adversarial": one.adversarial, "fpr": fpr}) + "\n" for one in verdicts]  # fmt: skip
+        rows = [json.dumps({"time": when, "model": origin.model, "label": one.label, "p_value": one.p_value,
+                            "adversarial": one.adversarial, "fpr": fpr, "among": origin.among[one.class_index],
+                            "pooled": origin.pooled, "detector": origin.detector}) + "\n"
+                for one in verdicts]  # fmt: skip
         left = memoryview("".join(rows).encode())
         with self._lock:
             try:

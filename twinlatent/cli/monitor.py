@@ -1,0 +1,44 @@
+"""`twinlatent monitor`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from twinlatent.terminal import show
+
+ALARM = 3
+"""Exit status when there is an alarm."""
+
+
+def monitor(
+    log: Annotated[Path, typer.Argument(help="What `twinlatent serve --log` wrote.")],
+    threshold: Annotated[
+        float, typer.Option(help="Alarm at this capital: a benign stream ever reaches T in 1 case of T at most.")
+    ] = 100.0,
+    plot: Annotated[Path | None, typer.Option(help="Draw it: .svg, .pdf or .png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and model.")] = False,
+) -> None:
+    """Say whether served images are still like the calibration images; exit status 3 where they are not."""
+    from twinlatent import monitor as monitoring
+
+    watched = monitoring.watch(monitoring.read_log(log), threshold)
+    if plot is not None:
+        monitoring.plot(watched, plot)
+    if as_json:
+        for one in watched.values():
+            print(json.dumps(one.row))
+    else:
+        table = Table("model", "images", "flagged", "highest capital", "verdict")
+        for one in watched.values():
+            said = Text("like the calibration images")
+            if one.drifted:
+                said = Text(f"drifted: alarm at image {one.alarm.image} ({one.alarm.time}), since about image "
+                            f"{one.since.image} ({one.since.time})", "bold")  # fmt: skip
+            table.add_row(one.model, f"{one.images:,}", f"{one.flagged / one.images:.1%}", f"{one.highest:.3g}", said)
+        show(table)
+    if any(one.drifted for one in watched.values()):
+        raise typer.Exit(ALARM)
