@@ -152,17 +152,17 @@ def client(port: int, path: str, requests: list[Request], until: float, seen: Se
 def served(model: str, threads: int) -> Iterator[int]:
     """A server of that model in a process of its own; yields its port."""
     command = [sys.executable, "-m", "twinlatent", "serve", f"own={model}", "--port", "0", "--threads", str(threads)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        found = re.search(r":(\d+)$", process.stderr.readline().strip())
-        if found is None:
-            raise SystemExit("the server did not start")
-        yield int(found[1])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        if process.wait(60) != 0:
-            raise SystemExit("the server did not end as it should")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            found = re.search(r":(\d+)$", process.stderr.readline().strip())
+            if found is None:
+                raise SystemExit("the server did not start")
+            yield int(found[1])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            if process.wait(60) != 0:
+                raise SystemExit("the server did not end as it should")
 
 
 def memory(port: int) -> float:
