@@ -25,20 +25,22 @@ from twinlatent.method.detector import Detector
 
 CANARY = "canary7f3a"
 """Stands in paths and names that requests send: the server must never open a file that is called so."""
-WATCHED = f"""
+WATCH = f"""
 import sys
 LOG = sys.argv.pop(1)
 def watch(event, given):
     if event == "open" and isinstance(given[0], (str, bytes)):
         path, writes = str(given[0]), isinstance(given[2], int) and given[2] & 3
-        if {CANARY!r} in path or (writes and path not in ("/dev/null", LOG)):
+        if {CANARY!r} in path or (writes and ".pyc" not in path and path not in ("/dev/null", LOG)):
             sys.stderr.write("OPENED " + path + chr(10))
 sys.addaudithook(watch)
+"""
+"""Says on standard error if the process opens anything for writing but its log, or what a request named."""
+PROGRAM = """
 sys.argv += ["--log", LOG]
 import twinlatent.cli
 twinlatent.cli.main()
 """
-"""The program, which says on standard error if it opens anything for writing but its log, or what a request named."""
 CLASSIFIER = """
 import torch
 def load():
@@ -110,8 +112,9 @@ def served(folder: Path, *words: object) -> Iterator[Server]:
     """A server process of its own on a free port, watched for what it opens; asked only once it is ready."""
     folder.mkdir()
     log, errors = folder / "log.jsonl", folder / "errors.txt"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", WATCHED, str(log), "serve", *map(str, words), "--port", "0", "--threads", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    options = ["--port", "0", "--threads", "1"]
+    command = [sys.executable, "-c", WATCH + PROGRAM, str(log), "serve", *map(str, words), *options]
     with errors.open("wb") as sink:
         process = subprocess.Popen(command, env=environment, stderr=sink, stdout=sink, cwd=folder)
     try:
@@ -153,15 +156,30 @@ def detector_file(trained_detector: Detector, tmp_path_factory: pytest.TempPathF
 def server(
     detector_file: Path, guarded: tuple[Path, str, Guarded], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Serves `digits` and `guard`, with small limits, without a token."""
+    """Serves `digits` and `guard`, with small limits, without a token.
+
+    In the end it must not have said that it opened anything it should not, nor that anything went wrong in it.
+    """
     path, classifier, _ = guarded
     limits = ["--max-bytes", 150_000, "--max-pixels", 1_000_000, "--max-images", 40]
     words = [detector_file, f"guard={path}", "--classifier", classifier, *limits]
     with served(tmp_path_factory.mktemp("serve") / "open", *words) as running:
         yield running
+        assert set(running.said.splitlines()[1:]) <= {"WARNING:  Invalid HTTP request received."}, running.said
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Any]:
     """A function: a context with another server, called with its words."""
     return lambda *words: served(tmp_path / "server", *words)
+
+
+@pytest.fixture
+def opens() -> Callable[[str, Path], str]:
+    """A function: what the watch says when a process with that log runs some code."""
+
+    def run(code: str, log: Path) -> str:
+        command = [sys.executable, "-S", "-c", WATCH + code, str(log)]
+        return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
+
+    return run

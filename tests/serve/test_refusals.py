@@ -1,4 +1,7 @@
-"""A bad request to a real server gets a 4xx and one line that says what is wrong; the server goes on."""
+"""A bad request to a real server gets a 4xx and one line that says what is wrong; the server goes on.
+
+That nothing else was opened or written by then, no path that a request names either, is asked when the server ends.
+"""
 
 import http.client
 import io
@@ -7,6 +10,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,7 +196,10 @@ def test_words_that_are_no_http_are_refused(server) -> None:
     connection.close()
 
 
-def test_zz_nothing_was_written_and_no_path_of_a_request_was_opened(server) -> None:
-    """Last of this file: the server says what it opens, and whatever went wrong in it."""
-    assert server.get("/healthz").status == 200
-    assert server.said.splitlines()[1:] == ["WARNING:  Invalid HTTP request received."], server.said
+def test_the_watch_sees_what_is_opened(opens, tmp_path: Path) -> None:
+    """That the server is found to open nothing else means something only if it would be seen."""
+    log, own, other = tmp_path / "log", tmp_path / CANARY, tmp_path / "other"
+    own.write_text("")
+    cases = ((log, "a", False), (log, "r", False), (other, "w", True), (other, "r", False), (own, "r", True))
+    for path, mode, seen in cases:
+        assert opens(f"open({str(path)!r}, {mode!r}).close()", log) == (f"OPENED {path}\n" if seen else "")
