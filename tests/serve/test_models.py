@@ -45,5 +45,7 @@ def test_what_cannot_be_loaded_is_said(detector_file: Path, guarded: tuple[Path,
         load_models([])
     with pytest.raises(TwinlatentError, match="give the classifier"):
         load_models([f"guard={guarded[0]}"])
+    with pytest.raises(TwinlatentError, match="a classifier is given, and a guards none"):
+        load_models([f"a={detector_file}"], guarded[2].classifier.given)
     with pytest.raises(TwinlatentError, match="two models are called a"):
         load_models([f"a={detector_file}", f"a={detector_file}"])

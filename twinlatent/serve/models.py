@@ -62,8 +62,10 @@ def load_models(
         device: where to compute.
 
     Raises:
-        TwinlatentError: a name twice; or as `wanted` and `zoo.load`.
+        TwinlatentError: a name twice, a classifier that none guards; or as `wanted` and `zoo.load`.
     """
+    from twinlatent.guards.guarded import Guarded
+
     found: dict[str, CalibratedDetector] = {}
     for one in map(wanted, texts):
         if one.name in found:
@@ -72,6 +74,8 @@ def load_models(
         found[one.name] = zoo.load(one.model, own).to(device)
     if not found:
         raise TwinlatentError("no model is given; name at least one, such as mnist-mim")
+    if classifier is not None and not any(isinstance(one, Guarded) for one in found.values()):
+        raise TwinlatentError(f"a classifier is given, and {', '.join(found)} guards none; leave the classifier out")
     return found
 
 
