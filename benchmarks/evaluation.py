@@ -1,4 +1,4 @@
-"""What an evaluation's attacks cost, now and with an earlier checkout of the package, and whether verdicts are the same.
+"""What an evaluation's attacks cost, now and with an earlier checkout of the package, and whether verdicts are equal.
 
 Both attack the same test images of a detector that ships, each in a process and under code of its own, with one thread,
 taking turns attack by attack; seconds are the processor's, which other work on the machine disturbs least. They run all
