@@ -34,12 +34,20 @@ def serve(
     max_pixels: Annotated[int | None, typer.Option(help="Pixels of one picture.", min=1)] = None,
     max_images: Annotated[int | None, typer.Option(help="Images of a request.", min=1)] = None,
     max_requests: Annotated[int | None, typer.Option(help="Requests under way at a time.", min=1)] = None,
+    attacks: Annotated[bool, typer.Option(help="Let the page attack images.")] = True,
+    examples: Annotated[
+        str | None, typer.Option(help="Data set, of which the page shows benign images.", metavar="DATA")
+    ] = None,
+    watch: Annotated[
+        Path | None, typer.Option(help="Folder of an evaluation (its --out) that /evaluation shows while it is made.")
+    ] = None,
     classifier: Guards = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Serve detectors over HTTP until Ctrl-C or SIGTERM."""
     from twinlatent.serve.app import create_app, needs_extra
+    from twinlatent.serve.looking.benign import examples_of
     from twinlatent.serve.models import load_models
     from twinlatent.serve.running import bound, is_loopback, run
     from twinlatent.serve.settings import ServeSettings
@@ -57,12 +65,14 @@ def serve(
               "most_under_way": max_requests}  # fmt: skip
     given = {name: value for name, value in limits.items() if value is not None}
     hosts = (host, "localhost", "127.0.0.1", "[::1]") if is_loopback(host) else None
-    settings = checked(lambda: ServeSettings(fpr=fpr, token=token, hosts=hosts, log=log, **given))
+    settings = checked(lambda: ServeSettings(fpr=fpr, token=token, hosts=hosts, log=log, attacks=attacks,
+                                             watch=watch, **given))  # fmt: skip
     set_threads(threads)
     check_device(device)
     with bound(host, port) as listening:
         detectors = load_models(models, classifier_named(classifier), device)
-        app = create_app(detectors, settings)
+        shown = None if examples is None else examples_of(detectors, examples, say_aside)
+        app = create_app(detectors, settings, shown)
         where = f"[{host}]" if ":" in host else host
         say_aside(f"serving {', '.join(detectors)} at http://{where}:{listening.getsockname()[1]}")
         run(app, listening)

@@ -11,6 +11,7 @@ from twinlatent.serve.detecting import REFUSALS, add_detecting
 from twinlatent.serve.gate import Gate
 from twinlatent.serve.health import OPEN, add_health
 from twinlatent.serve.inference_protocol import add_inference_protocol
+from twinlatent.serve.looking import OWN_KEY, add_looking, with_evaluation
 from twinlatent.serve.refusals import Refusal, refusal_of
 from twinlatent.serve.service import Service
 from twinlatent.serve.settings import ServeSettings
@@ -20,16 +21,22 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
     from twinlatent.method.calibrated import CalibratedDetector
+    from twinlatent.serve.looking.benign import Examples
 
 ABOUT = "Classifies images and says which were changed so that a classifier gets them wrong."
 
 
-def create_app(models: "Mapping[str, CalibratedDetector]", settings: ServeSettings | None = None) -> "FastAPI":
+def create_app(
+    models: "Mapping[str, CalibratedDetector]",
+    settings: ServeSettings | None = None,
+    examples: "Mapping[str, Examples] | None" = None,
+) -> "FastAPI":
     """The ASGI application that serves detectors.
 
     Args:
         models: by the name that is part of their addresses.
         settings: limits, rate, token, log.
+        examples: benign images of some of them, for the page.
 
     Raises:
         TwinlatentError: a detector cannot tell the rate, the log cannot be written, or the extra `serve` is missing.
@@ -38,7 +45,7 @@ def create_app(models: "Mapping[str, CalibratedDetector]", settings: ServeSettin
     from fastapi import Depends, FastAPI
     from fastapi.security import HTTPBearer
 
-    service, pages = Service(models, settings or ServeSettings()), pages_of()
+    service, pages = Service(models, settings or ServeSettings()), with_evaluation(pages_of())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,10 +60,11 @@ def create_app(models: "Mapping[str, CalibratedDetector]", settings: ServeSettin
     add_detecting(app, service)
     add_inference_protocol(app, service)
     add_health(app, service)
+    add_looking(app, service, examples or {})
     add_api_page(app)
     add_pages(app, pages)  # last: what is above goes before a page of the same address
     _add_refusals(app)
-    app.add_middleware(Gate, service=service, open_to_all={*OPEN, *pages, ADDRESS, "/openapi.json"})
+    app.add_middleware(Gate, service=service, open_to_all={*OPEN, *OWN_KEY, *pages, ADDRESS, "/openapi.json"})
     return app
 
 

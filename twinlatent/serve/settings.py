@@ -33,3 +33,13 @@ class ServeSettings(BaseModel):
     others from asking it under a name of theirs."""
     log: Path | None = None
     """JSON Lines that get a row a verdict; None: none."""
+    attacks: bool = True
+    """Whether images can be attacked."""
+    most_attacked: int = Field(4, ge=1)
+    """Images of a request that are attacked."""
+    most_steps: int = Field(100, ge=1)
+    """Steps of an attack."""
+    attack_seconds: float = Field(30, gt=0)
+    """How long the attacks of a request may take."""
+    watch: Path | None = None
+    """Folder of an evaluation, which the page shows while it is made; None: none."""
