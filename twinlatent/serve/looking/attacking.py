@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from twinlatent.attacks.attack import AttackResult
     from twinlatent.method.calibrated import CalibratedDetector
-    from twinlatent.outputs import Outputs
+    from twinlatent.outputs import Model, Outputs
 
 AttackName = Literal["fgsm", "pgd", "detector-aware"]
 OF_SUITE = {"fgsm": "fgsm", "pgd": "pgd", "detector-aware": "selective"}
@@ -67,33 +67,33 @@ class AttackedImages(BaseModel):
     results: list[Attacked]
 
 
-class Watched:
-    """A detector under attack that remembers what it was asked, and has no time left after a while.
+class Visited:
+    """The points that a model was asked about, for a limited time.
 
     Attributes:
-        asked: (channels, H, W) each, in order.
+        points: (channels, H, W) each, in order.
     """
 
-    def __init__(self, detector: "CalibratedDetector", until: float) -> None:
+    def __init__(self, model: "Model", until: float) -> None:
         """Set up.
 
         Args:
-            detector: is asked one image at a time.
+            model: is asked about one image at a time.
             until: when, by `time.monotonic`, it stops to answer.
         """
-        self._detector, self._until = detector, until
-        self.asked: list[Tensor] = []
+        self._model, self._until = model, until
+        self.points: list[Tensor] = []
 
     def __call__(self, images: "Tensor") -> "Outputs":
-        """The detector's answers.
+        """The model's answers.
 
         Raises:
             Refusal: the time is over.
         """
         if time.monotonic() > self._until:
             raise Refusal(422, "the attack took too long; ask for fewer steps or images")
-        self.asked += list(images.detach().clone())
-        return self._detector.outputs(images)
+        self.points += list(images.detach().clone().cpu())
+        return self._model(images)
 
 
 def attacked(
@@ -123,21 +123,26 @@ def attacked(
     """
     import torch
 
-    from twinlatent.attacks.attack import run
+    from twinlatent.attacks.attack import Attack, Found, run
     from twinlatent.attacks.suites import Suite
-    from twinlatent.criteria import Misclassified, Undetected
+    from twinlatent.criteria import Aim, Criterion, Misclassified, Undetected
 
-    before = detector.detect(image, fpr)
+    before, bounds = detector.detect(image, fpr), detector.bounds(fpr)
     truth = before.label if label is None else torch.tensor([label])
-    bounds = detector.bounds(fpr)
-    suite = Suite("quick", epsilon, steps=steps, level=bounds.thresholds[fpr])
-    watched = Watched(detector, until)
-    found = run(suite.attacks()[OF_SUITE[attack]], watched, image.to(detector.device), truth.to(detector.device),
+    chosen = Suite("quick", epsilon, steps=steps, level=bounds.thresholds[fpr]).attacks()[OF_SUITE[attack]]
+    visited = [image[0]]
+
+    class Followed(Attack):
+        """The chosen attack, of which every point is kept."""
+
+        def __call__(self, model: "Model", images: "Tensor", aim: Aim, criterion: Criterion) -> Found:
+            followed = Visited(model, until)
+            found = chosen(followed, images, aim, criterion)
+            visited.extend(followed.points[torch.equal(followed.points[0], image[0]) :])
+            return found
+
+    found = run(Followed(), detector, image.to(detector.device), truth.to(detector.device),
                 criterion=Misclassified() & Undetected(bounds, fpr))  # fmt: skip
-    # The first question is whether the model answers at all, the last one what becomes of the result.
-    visited = [each.cpu() for each in watched.asked[1:-1]]
-    if not torch.equal(visited[0], image[0]):
-        visited.insert(0, image[0])
     return _told(detector, visited, found, int(truth), fpr)
 
 
