@@ -118,7 +118,7 @@ def test_others_are_answered_meanwhile_and_nothing_is_counted(looked, digits: Sp
     before, ended = counted(), []
 
     def attack() -> None:
-        assert looked.ask(ATTACK, digits.test.images[:4], attack="pgd", epsilon=0.05, steps=100)[0] == 200
+        assert looked.ask(ATTACK, digits.test.images[:2], attack="pgd", epsilon=0.05, steps=60)[0] == 200
         ended.append(time.monotonic())
 
     thread = threading.Thread(target=attack)

@@ -89,7 +89,10 @@ def test_data_that_fit_no_model_are_refused(trained_detector: Detector) -> None:
     narrow = replace_shape(trained_detector)
     with pytest.raises(TwinlatentError, match="--examples digits: no examples for narrow: the detector takes"):
         examples_of({"narrow": narrow}, "digits", lines.append)
-    assert lines
+    assert lines == []
+    assert list(examples_of({"narrow": narrow, "mine": trained_detector}, "digits", lines.append)) == ["mine"]
+    (line,) = lines
+    assert line.startswith("no examples for narrow: the detector takes")
 
 
 def replace_shape(detector: Detector) -> Detector:

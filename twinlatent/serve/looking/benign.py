@@ -136,18 +136,19 @@ def examples_of(
     """
     from twinlatent.evaluation.protocol.which_split import split_of
 
-    found, left_out = {}, ""
+    found, left_out = {}, []
     for name, detector in models.items():
         try:
             split = split_of(detector, data, progress=False, say=say)
         except TwinlatentError as error:
-            left_out = f"no examples for {name}: {error}"
-            say(left_out)
+            left_out.append(f"no examples for {name}: {error}")
             continue
         scored = detector.scored(split.calibration.images)[detector.score]
         found[name] = Examples(split, scored, _calibrated_on(detector, scored))
     if not found:
-        raise TwinlatentError(f"--examples {data}: {left_out}")
+        raise TwinlatentError(f"--examples {data}: {left_out[0]}")
+    for line in left_out:
+        say(line)
     return found
 
 
