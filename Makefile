@@ -5,6 +5,7 @@ VENV ?= .venv
 export PYTHON VENV
 
 INSTALLED := $(VENV)/.installed
+CORE := $(VENV)/.installed-core
 PEERS := $(VENV)/.installed-peers
 SETTINGS := pyproject.toml constraints.txt
 
@@ -16,7 +17,7 @@ help:  ## list the targets
 
 install: $(INSTALLED)  ## make .venv with the package and its development tools
 
-demo: $(INSTALLED)  ## install, then show the whole method in a few minutes
+demo: $(CORE)  ## install, then show the whole method in a few minutes
 	@"$(VENV)/bin/twinlatent" demo
 
 test: $(INSTALLED)  ## fast tests, and the examples in docstrings
@@ -39,6 +40,9 @@ coverage: $(INSTALLED)  ## fast tests with coverage; method, attacks and evaluat
 
 cases: $(INSTALLED)  ## run the small inputs of a folder, DIR=folder, and say which fail
 	@scripts/cases "$(DIR)"
+
+$(CORE): $(SETTINGS)
+	@scripts/install core
 
 $(INSTALLED): $(SETTINGS)
 	@scripts/install dev
