@@ -25,12 +25,14 @@ class Aim:
         targets: int64 (n,), the class each image shall be taken for; None: any wrong one.
         gamma: float (n,), weight γ of the bypass term; None: 1.
         seeds: int64 (n,), what an image's random draws are made from; None: 0.
+        rows: int64 (n,), places of the images among those that the attack was given; None: nobody asked.
     """
 
     labels: Tensor
     targets: Tensor | None = None
     gamma: Tensor | None = None
     seeds: Tensor | None = None
+    rows: Tensor | None = None
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """The aim of some of the images."""

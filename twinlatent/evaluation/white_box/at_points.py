@@ -3,7 +3,8 @@
 A perturbation that wins in a ball wins in every larger one, and one that passes a detector set to flag 10 % of benign
 images passes it set to 5 %, whose thresholds are higher. So at one main point the whole suite attacks every image. At
 every other point an image that was won at a harder one is won, and the rest are attacked anew, by the whole suite: an
-attack that lost, here or elsewhere, proves nothing.
+attack that lost, here or elsewhere, proves nothing. But most attacks know no threshold and go the same way at every
+rate: those are run at the strictest, and a memory says what they passed that wins at the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,10 @@ from types import MappingProxyType
 from torch import Tensor
 
 from twinlatent.attacks.models import Attackable
+from twinlatent.attacks.remembered import Memory
+from twinlatent.code_digest import code_identity
 from twinlatent.data import LabelledImages, Split
+from twinlatent.digest import digest
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.protocol import RATES, OwnAttack, Point, WhiteBoxSettings, other_points, won_before
 from twinlatent.evaluation.results import WORST, Row
@@ -76,18 +80,22 @@ def operating_points(
         progress: whether to show bars.
     """
     origins: list[Provenance] = []
+    told = [fpr for fpr in fprs if fpr >= detector.calibration.finest_fpr]
+    whose = digest({"detector": detector.fingerprint, **code_identity()})[:16]
+    memory = Memory(folder and folder / f"memory-{whose}")
 
     def attack(asked: WhiteBoxSettings, images: LabelledImages | None) -> WhiteBoxRun:
         kept = folder and folder / f"epsilon-{asked.epsilon:g}-fpr-{asked.fpr:g}"
+        looser = [fpr for fpr in told if fpr < asked.fpr]
         run = attack_detector(detector, split, asked, drawn=images, own=own, substitute=substitute, folder=kept,
-                              progress=progress)  # fmt: skip
+                              memory=memory, looser=looser, progress=progress)  # fmt: skip
         origins.extend(run.result.origins)
         return run
 
     main, here = attack(settings, drawn), Point(settings.epsilon, settings.fpr)
     some = main.benign.subset(slice(subset))
     wins = {here: main.wins[WORST][:subset]}
-    for point in other_points(here, epsilons, [f for f in fprs if f >= detector.calibration.finest_fpr]):
+    for point in other_points(here, epsilons, told):
         won = won_before(wins, point)
         rows = (~won).nonzero()[:, 0]
         if len(rows):

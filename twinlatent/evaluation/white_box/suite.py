@@ -5,7 +5,7 @@ The adversary has the detector, its thresholds and the calibration images. What 
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from torch import Tensor
 from twinlatent.attacks.attack import Attack, AttackResult
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LatentMatching, latent_matching
+from twinlatent.attacks.remembered import Memory
 from twinlatent.attacks.suite_runs import SuiteResult, run_suite
 from twinlatent.attacks.suites import Suite
 from twinlatent.claims import claimed_file, clear
@@ -69,6 +70,8 @@ def attack_detector(
     substitute: Attackable | None = None,
     folder: Path | None = None,
     overwrite: bool = False,
+    memory: Memory | None = None,
+    looser: Sequence[float] = (),
     progress: bool = True,
 ) -> WhiteBoxRun:
     """Attack a detector with a suite and judge the outcome.
@@ -84,6 +87,8 @@ def attack_detector(
             needs it.
         folder: keeps what is done after every batch, see `run_suite`.
         overwrite: begin anew where the folder holds other work.
+        memory: answers for attacks of the suite that were run at a stricter rate and found all there is at this one.
+        looser: rates of later calls, for which it is filled.
         progress: whether to show bars.
 
     Raises:
@@ -96,7 +101,11 @@ def attack_detector(
     split = fitted(detector, split)
     detector.calibration.check(settings.fpr)
     drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
-    attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
+    attacks = _attacks(detector, split, settings, only, substitute, progress)
+    if memory is not None:
+        easier = [_criterion(detector, settings.model_copy(update={"fpr": fpr})) for fpr in looser]
+        attacks = memory.remembering(attacks, easier)
+    attacks |= at_radius(own, settings.epsilon)
     identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
     result = run_suite(attacks, detector, drawn.images.to(device), drawn.labels.to(device),
                        criterion=_criterion(detector, settings), norm=settings.norm, epsilon=settings.epsilon,
