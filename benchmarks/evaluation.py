@@ -2,10 +2,11 @@
 
 Both attack the same test images of a detector that ships, each in a process and under code of its own, with one thread,
 taking turns attack by attack; seconds are the processor's, which other work on the machine disturbs least. They run all
-attacks of the suite `standard` at the main point, the black box's on a substitute, and CW-L2_W for C1 and C2. What the
-attacks of an evaluation of 1,000 images take is reckoned from that: the suite on 1,000 images, and on 100 at each of 17
-other points and, under the score of the paper, at 18; the black box on 1,000 images of three substitutes; CW-L2_W on 100.
-Attacks that know no threshold are now run at one rate of each radius, besides the main point.
+attacks of the suite `standard` at the main point, the black box's on a substitute, and CW-L2_W for C1 and C2.
+
+What the attacks of an evaluation of 1,000 images take is reckoned from that: the suite on 1,000 images, and on 100 at
+each of 17 other points and, under the score of the paper, at 18; the black box on 1,000 images of three substitutes;
+CW-L2_W on 100. Attacks that know no threshold are now run at one rate of each radius, besides the main point.
 
     git worktree add /tmp/before 4f9b95b
     python benchmarks/evaluation.py --before /tmp/before [--images 64] [--out results/one-core.json]
