@@ -4,7 +4,7 @@ import difflib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -93,13 +93,34 @@ def built(found: object, named: str) -> object:
         return found()
 
 
+def files_run() -> tuple[Path, ...]:
+    """The files that `load_object` has run here, in that order: what pickles of their objects need elsewhere."""
+    found = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    return tuple(Path(file) for name, file in found if file and name == _name_of(Path(file)))
+
+
+def run_again(files: Iterable[Path]) -> None:
+    """Run files that `load_object` ran in another process, so that their objects can be unpickled here.
+
+    Raises:
+        TwinlatentError: one is gone or fails.
+    """
+    for path in files:
+        _of_file(path, path.name)
+
+
+def _name_of(path: Path) -> str:
+    """What the module is called that is made of a file."""
+    return f"{path.stem} of {path.parent}"
+
+
 def _of_file(path: Path, text: str) -> ModuleType:
     """The file, run as a module of its own; never taken from an earlier run or a cache."""
     if not path.is_file():
         near = _near(path.name, [other.name for other in path.parent.glob(f"*{SUFFIX}")])
         raise TwinlatentError(f"{text}: there is no file {path}{f'; did you mean {near[0]}?' if near else ''}")
     path = path.resolve()
-    module = ModuleType(f"{path.stem} of {path.parent}")
+    module = ModuleType(_name_of(path))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # where dataclasses and pickles look for it
     with _said(text), _first_on_path(path.parent):

@@ -29,11 +29,22 @@ class Provenance(BaseModel):
     versions: dict[str, str]
 
 
+_adopted: list[Provenance] = []
+
+
+def adopt(origin: Provenance) -> None:
+    """From now on this process works for another one, whose provenance is `origin`."""
+    _adopted[:] = [origin]
+
+
 def provenance() -> Provenance:
     """Describe the running process: its command line, the package's commit, the machine, the versions.
 
-    Long work asks when it begins: a commit made while it runs is not the code it runs.
+    Long work asks when it begins: a commit made while it runs is not the code it runs. A worker process answers as the
+    one that started it.
     """
+    if _adopted:
+        return _adopted[0]
     return Provenance(command=_command(), commit=_commit(), date=datetime.now(UTC).strftime("%Y-%m-%d"),
                       machine=_machine(), versions=_versions())  # fmt: skip
 

@@ -27,6 +27,7 @@ from twinlatent.errors import TwinlatentError, listed
 from twinlatent.files import replacing, write_json
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.running.portions import ALL, Portion
 from twinlatent.torch_state import differentiable, own_random_state
 
 SLACK = 1e-5
@@ -97,12 +98,17 @@ def run_suite(
     seed: int = 0,
     batch_size: int = BATCH,
     remaining_only: bool = False,
+    among: Tensor | None = None,
     folder: str | Path | None = None,
     overwrite: bool = False,
     identity: Mapping[str, Any] | None = None,
+    portion: Portion = ALL,
     progress: bool = True,
 ) -> SuiteResult:
-    """Run each attack on the images.
+    """Run each attack on the images, a batch of them at a time.
+
+    The images are divided into batches in their order, once; what is attacked of a batch goes through all attacks by
+    itself, so its answers do not depend on the other batches.
 
     Args:
         attacks: by name, see `Suite.attacks`.
@@ -116,11 +122,13 @@ def run_suite(
         batch_size: images attacked at a time.
         remaining_only: run an attack on those images alone that no earlier one won; faster, same verdict, but no
             success rate of every attack.
+        among: bool (n,), which images are attacked; None: all.
         folder: keeps what is done after every batch, and what did it; a later call with the same arguments and code
             resumes from there. It is left to the caller to remove it.
         overwrite: begin anew where the folder holds other work; without, that is refused.
         identity: what, besides the arguments, makes the work in `folder` the same work. The model is known by its
             answers to the first images.
+        portion: which batches are attacked here; what others kept in `folder` of the rest is not looked at.
         progress: whether to show a bar for each attack.
 
     Raises:
@@ -130,8 +138,7 @@ def run_suite(
         raise TwinlatentError("0 attacks; give at least one")
     epsilon, batch_size, seed = ball_of(norm, epsilon).epsilon, whole("batch_size", batch_size), checked_seed(seed)
     images, labels, _ = checked_inputs(model, images, labels, None)
-    folder = None if folder is None else Path(folder)
-    if folder is not None:
+    if (folder := None if folder is None else Path(folder)) is not None:
         made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels,
                 "model": _answers(model, images[:PROBES], seed)}  # fmt: skip
         plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size,
@@ -139,15 +146,15 @@ def run_suite(
         _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
     done: dict[str, SuiteEntry] = {}
     now, origins = provenance(), dict[str, Provenance]()
-    open_ = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    open_ = torch.ones(len(images), dtype=torch.bool) if among is None else among.cpu().clone()
     for name, attack in attacks.items():
-        rows = open_.nonzero()[:, 0]
+        batches = _batches(open_, batch_size, portion, images.device)
         work = partial(run, attack, model, criterion=criterion, seed=seed, batch_size=batch_size)
-        parts = _parts(name, work, images, labels, rows.split(batch_size) if len(rows) else (), folder, now, progress)
+        parts = _parts(name, work, images, labels, batches, folder, now, portion, progress)
         origins |= {part.origin.model_dump_json(): part.origin for part in parts}
-        done[name] = _entry(parts, rows, images, norm, epsilon)
+        done[name] = _entry(parts, [*batches.values()], images, norm, epsilon)
         if remaining_only:
-            open_ &= ~done[name].wins
+            open_ &= ~done[name].wins.cpu()
     return SuiteResult(done, tuple(origins.values()))
 
 
@@ -160,22 +167,43 @@ class _Part:
     origin: Provenance
 
 
+def batch_numbers(images: int, batch_size: int) -> range:
+    """Into which batches `run_suite` divides so many images."""
+    return range(-(-images // batch_size))
+
+
+def file_of(attack: str, batch: int, batch_size: int) -> str:
+    """The file in which `run_suite` keeps what an attack made of a batch; any attack's by the pattern `*`."""
+    return f"{attack}-{batch * batch_size:06d}.npz"
+
+
+def _batches(open_: Tensor, batch_size: int, portion: Portion, device: torch.device) -> dict[str, Tensor]:
+    """What is left of each batch of the portion that is not won: what its file is called → its rows."""
+    mine = [number for number in batch_numbers(len(open_), batch_size) if number in portion]
+    rows = {number: open_[number * batch_size : (number + 1) * batch_size].nonzero()[:, 0] + number * batch_size
+            for number in mine}  # fmt: skip
+    return {file_of("{}", number, batch_size): left.to(device) for number, left in rows.items() if len(left)}
+
+
 def _parts(
     name: str,
     work: Callable[[Tensor, Tensor], AttackResult],
     images: Tensor,
     labels: Tensor,
-    batches: Sequence[Tensor],
+    batches: Mapping[str, Tensor],
     folder: Path | None,
     now: Provenance,
+    portion: Portion,
     progress: bool,
 ) -> list[_Part]:
     """An attack on its images, batch by batch."""
     parts = []
-    with bar(name, sum(map(len, batches)), show=progress) as shown:
-        for batch in batches:
-            path = folder / f"{name}-{int(batch[0]):06d}.npz" if folder is not None else None
+    with bar(name, sum(map(len, batches.values())), show=progress) as shown:
+        for called, batch in batches.items():
+            path = folder / called.format(name) if folder is not None else None
             parts.append(_kept_or_done(path, images[batch], partial(work, images[batch], labels[batch]), now))
+            if path is not None:
+                portion.heard(path)
             shown.advance(len(batch))
     return parts
 
@@ -189,7 +217,7 @@ def _kept_or_done(path: Path | None, images: Tensor, work: Callable[[], AttackRe
     result = work()
     part = _Part(result, time.monotonic() - began, now)
     if path is not None:
-        _store(path, part)
+        _store(path, part, images)
     return part
 
 
@@ -198,11 +226,12 @@ def with_slack(epsilon: float) -> float:
     return epsilon * (1 + SLACK) + SLACK / 10
 
 
-def _entry(parts: list[_Part], rows: Tensor, images: Tensor, norm: Norm, epsilon: float) -> SuiteEntry:
+def _entry(parts: list[_Part], batches: Sequence[Tensor], images: Tensor, norm: Norm, epsilon: float) -> SuiteEntry:
     tried = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    tried[rows] = True
     result = _untouched(images)
     if parts:
+        rows = torch.cat([*batches])
+        tried[rows] = True
         joined = AttackResult.joined([part.result for part in parts])
         result = AttackResult(**{
             field.name: getattr(result, field.name).index_copy(0, rows, getattr(joined, field.name))
@@ -252,11 +281,11 @@ def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:
     write_json(path, identity)
 
 
-def _store(path: Path, part: _Part) -> None:
+def _store(path: Path, part: _Part, images: Tensor) -> None:
     arrays = {field.name: getattr(part.result, field.name).cpu().numpy() for field in fields(AttackResult)}
     origin = np.array(part.origin.model_dump_json())
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, seconds=np.array(part.seconds), origin=origin, **arrays)
+        np.savez_compressed(temporary, seconds=np.array(part.seconds), origin=origin, attacked=digest(images), **arrays)
 
 
 def _stored(path: Path, images: Tensor) -> _Part | None:
@@ -265,8 +294,9 @@ def _stored(path: Path, images: Tensor) -> _Part | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {field.name: torch.from_numpy(archive[field.name]) for field in fields(AttackResult)}
             seconds, origin = float(archive["seconds"]), Provenance.model_validate_json(str(archive["origin"]))
+            attacked = str(archive["attacked"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    if arrays["images"].shape != images.shape or any(len(array) != len(images) for array in arrays.values()):
+    if attacked != digest(images) or any(len(array) != len(images) for array in arrays.values()):
         return None
     return _Part(AttackResult(**{name: array.to(images.device) for name, array in arrays.items()}), seconds, origin)

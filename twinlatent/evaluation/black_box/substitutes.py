@@ -25,6 +25,7 @@ from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
 from twinlatent.recipes import recipe_of
+from twinlatent.running.portions import ALL, Portion
 from twinlatent.torch_state import CPU, fresh_torch, own_random_state
 
 SUBSTITUTES: tuple[SubstituteName, ...] = get_args(SubstituteName)
@@ -125,12 +126,13 @@ def attack_substitute(
     *,
     seed: int = 0,
     folder: Path | None = None,
+    portion: Portion = ALL,
     progress: bool = True,
 ) -> SuiteResult:
-    """Attack every image of `data`, untargeted.
+    """Attack every image of `data`, untargeted, or those of the batches of a portion.
 
     What is done is kept in `folder` after every batch; another call with the same arguments resumes from there.
     """
     return run_suite({budget.attack: budget.build() for budget in budgets}, network, data.images, data.labels,
                      criterion=Misclassified(), norm="linf", epsilon=1.0, seed=seed, batch_size=BATCH, folder=folder,
-                     progress=progress)  # fmt: skip
+                     portion=portion, progress=progress)  # fmt: skip

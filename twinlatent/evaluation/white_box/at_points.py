@@ -25,6 +25,7 @@ from twinlatent.evaluation.results import WORST, Row
 from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance
+from twinlatent.running.portions import ALL, Portion
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def operating_points(
     own: Mapping[str, OwnAttack] = MappingProxyType({}),
     substitute: Attackable | None = None,
     folder: Path | None = None,
+    portion: Portion = ALL,
     progress: bool = True,
 ) -> OperatingPoints:
     """Attack at the main point, that of the settings, and settle all others from there.
@@ -77,6 +79,7 @@ def operating_points(
         own: attacks of the user's that join the suite.
         substitute: classifier of the attacker's own.
         folder: keeps what is done, one folder a point.
+        portion: which batches are attacked here, see `run_suite`; of the others nothing is won.
         progress: whether to show bars.
     """
     origins: list[Provenance] = []
@@ -84,11 +87,12 @@ def operating_points(
     whose = digest({"detector": detector.fingerprint, **code_identity()})[:16]
     memory = Memory(folder and folder / f"memory-{whose}")
 
-    def attack(asked: WhiteBoxSettings, images: LabelledImages | None) -> WhiteBoxRun:
+    def attack(asked: WhiteBoxSettings, images: LabelledImages | None, among: Tensor | None = None) -> WhiteBoxRun:
         kept = folder and folder / f"epsilon-{asked.epsilon:g}-fpr-{asked.fpr:g}"
         looser = [fpr for fpr in told if fpr < asked.fpr]
-        run = attack_detector(detector, split, asked, drawn=images, own=own, substitute=substitute, folder=kept,
-                              memory=memory, looser=looser, progress=progress)  # fmt: skip
+        run = attack_detector(detector, split, asked, drawn=images, own=own, substitute=substitute, among=among,
+                              folder=kept, portion=portion, memory=memory, looser=looser,
+                              progress=progress)  # fmt: skip
         origins.extend(run.result.origins)
         return run
 
@@ -97,10 +101,9 @@ def operating_points(
     wins = {here: main.wins[WORST][:subset]}
     for point in other_points(here, epsilons, told):
         won = won_before(wins, point)
-        rows = (~won).nonzero()[:, 0]
-        if len(rows):
+        if not won.all():
             asked = settings.model_copy(update={"epsilon": point.epsilon, "fpr": point.fpr, "remaining_only": True})
-            won[rows] = attack(asked, some.subset(rows)).wins[WORST]
+            won = won | attack(asked, some, ~won).wins[WORST]
         wins[point] = won
     at_main = main.wins[WORST].clone()
     at_main[:subset] |= won_before(wins, here)

@@ -27,6 +27,7 @@ from twinlatent.evaluation.white_box.suite import attack_detector, conditions
 from twinlatent.method.calibrated import CHUNK, CalibratedDetector
 from twinlatent.outputs import at_label
 from twinlatent.provenance import Provenance
+from twinlatent.running.portions import ALL, Portion
 
 OVER_RADII = ("fgsm_w", "pgd_w", "mim_w")
 """The attacks of figure 6. They raise no robust log-density, which C2 asks for."""
@@ -72,6 +73,7 @@ def attack_conditions(
     cw: Budget | None = STANDARD_CW,
     shows_true: Callable[[Tensor], Tensor] | None = None,
     folder: Path | None = None,
+    portion: Portion = ALL,
     progress: bool = True,
 ) -> list[AttackOutcome]:
     """Attack for C1 and C2: at each radius those of `OVER_RADII`, `TOWARDS` and the worst of them, then CW-L2_W.
@@ -85,6 +87,7 @@ def attack_conditions(
         cw: budget of CW-L2_W; None leaves it out.
         shows_true: C3, what was made of `drawn` → bool (n,); None asks no judges.
         folder: keeps what is done, one folder a radius.
+        portion: which batches are attacked here, see `run_suite`.
         progress: whether to show bars.
     """
     standard = settings.model_copy(update={"suite": "standard", "steps": settings.steps or STEPS[settings.suite]})
@@ -96,12 +99,13 @@ def attack_conditions(
         for asked, only, called in ((figure6, OVER_RADII, "c1c2"), (standard, (towards,), "c1c2-towards")):
             there = asked.model_copy(update={"goal": "c1c2", "epsilon": epsilon})
             kept = folder and folder / f"{called}-{epsilon:g}"
-            run = attack_detector(detector, split, there, drawn=drawn, only=only, folder=kept, progress=progress)
+            run = attack_detector(detector, split, there, drawn=drawn, only=only, folder=kept, portion=portion,
+                                  progress=progress)  # fmt: skip
             for name, tried in run.result.by_attack.items():
                 here.append(_outcome(name, epsilon, tried.result, run.wins[name], run.result.origins, shows_true))
         found += [*here, _worst(here)]
     if cw is not None:
-        of_cw = _carlini_wagner(detector, drawn, cw, settings, folder, progress)
+        of_cw = _carlini_wagner(detector, drawn, cw, settings, folder, portion, progress)
         by = of_cw.by_attack[CW]
         found.append(_outcome(CW, None, by.result, by.wins.cpu(), of_cw.origins, shows_true))
     return found
@@ -140,6 +144,7 @@ def _carlini_wagner(
     budget: Budget,
     settings: WhiteBoxSettings,
     folder: Path | None,
+    portion: Portion,
     progress: bool,
 ) -> SuiteResult:
     """CW-L2_W for C1 and C2; every success counts, however large its change."""
@@ -157,6 +162,7 @@ def _carlini_wagner(
         batch_size=settings.batch_size,
         folder=folder and folder / "c1c2-cw",
         identity={"detector": detector.fingerprint},
+        portion=portion,
         progress=progress,
     )
 

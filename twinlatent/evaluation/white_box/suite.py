@@ -33,6 +33,7 @@ from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.running.portions import ALL, Portion
 from twinlatent.torch_state import fresh_torch
 
 REFERENCES = 2000
@@ -68,10 +69,12 @@ def attack_detector(
     only: Collection[str] | None = None,
     own: Mapping[str, OwnAttack] = MappingProxyType({}),
     substitute: Attackable | None = None,
+    among: Tensor | None = None,
     folder: Path | None = None,
     overwrite: bool = False,
     memory: Memory | None = None,
     looser: Sequence[float] = (),
+    portion: Portion = ALL,
     progress: bool = True,
 ) -> WhiteBoxRun:
     """Attack a detector with a suite and judge the outcome.
@@ -85,10 +88,12 @@ def attack_detector(
         own: attacks of the user's that join the suite, see `checked_attacks`.
         substitute: classifier of the attacker's own, on the detector's device; None: one is trained where the suite
             needs it.
+        among: bool (n,), which of the drawn images are attacked; None: all.
         folder: keeps what is done after every batch, see `run_suite`.
         overwrite: begin anew where the folder holds other work.
         memory: answers for attacks of the suite that were run at a stricter rate and found all there is at this one.
         looser: rates of later calls, for which it is filled.
+        portion: which batches are attacked here, see `run_suite`.
         progress: whether to show bars.
 
     Raises:
@@ -110,12 +115,13 @@ def attack_detector(
     result = run_suite(attacks, detector, drawn.images.to(device), drawn.labels.to(device),
                        criterion=_criterion(detector, settings), norm=settings.norm, epsilon=settings.epsilon,
                        seed=settings.seed, batch_size=settings.batch_size, remaining_only=settings.remaining_only,
-                       folder=folder, overwrite=overwrite, identity=identity, progress=progress)  # fmt: skip
+                       among=among, folder=folder, overwrite=overwrite, identity=identity, portion=portion,
+                       progress=progress)  # fmt: skip
     wins = _judged(detector, drawn, result, settings)
     judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
     seconds = sum(tried.seconds for tried in judged.values())
     budget = with_attacks(settings.described, own)
-    rows = Rows(tuple(_rows(detector, settings, result, wins)), budget, origins=result.origins)
+    rows = Rows(tuple(_rows(detector, settings, result, wins, among)), budget, origins=result.origins)
     records = records_of([rows], detector, split, settings.seed, seconds, origin)
     return WhiteBoxRun(drawn, SuiteResult(judged, result.origins), wins, tuple(records), origin)
 
@@ -192,19 +198,26 @@ def _judged(
     """Who won, on the CPU. `detect` has the last word on labels and flags; C1 and C2 are no part of its verdict."""
     wins = {}
     for name, tried in result.by_attack.items():
-        verdict = detector.detect(tried.result.images, settings.fpr)
+        wins[name] = tried.wins.cpu().clone()
+        rows = wins[name].nonzero()[:, 0]  # what did not win stays lost, so nobody asks
+        verdict = detector.detect(tried.result.images[rows.to(tried.wins.device)], settings.fpr)
         passed = ~verdict.adversarial if settings.goal == "undetected" else torch.ones_like(verdict.adversarial)
-        wins[name] = tried.wins.cpu() & (verdict.label != drawn.labels) & passed
+        wins[name][rows] = (verdict.label != drawn.labels[rows]) & passed
     return wins | {WORST: torch.stack(list(wins.values())).any(0)}
 
 
 def _rows(
-    detector: CalibratedDetector, settings: WhiteBoxSettings, result: SuiteResult, wins: Mapping[str, Tensor]
+    detector: CalibratedDetector,
+    settings: WhiteBoxSettings,
+    result: SuiteResult,
+    wins: Mapping[str, Tensor],
+    among: Tensor | None,
 ) -> Iterator[Row]:
     """A success rate for each attack, over the images it was run on, and for the worst of them."""
     epsilon = settings.epsilon if settings.norm == "linf" else None
     for name, found in wins.items():
-        tried = result.by_attack[name].tried.cpu() if name != WORST else torch.ones_like(found)
+        every = torch.ones_like(found) if among is None else among
+        tried = result.by_attack[name].tried.cpu() if name != WORST else every
         if tried.any():
             yield Row(settings.metric, name, epsilon, detector.score, rate(int(found[tried].sum()), int(tried.sum())))
 

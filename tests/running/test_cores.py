@@ -1,0 +1,23 @@
+"""Cores are counted as Linux describes them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from twinlatent.running.cores import physical_cores
+
+
+def test_threads_of_a_core_count_once_and_only_those_that_may_be_used(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 4, 5}, raising=False)
+    for number in range(8):
+        place = tmp_path / f"cpu{number}" / "topology"
+        place.mkdir(parents=True)
+        (place / "thread_siblings_list").write_text(f"{number % 4},{number % 4 + 4}\n")
+    assert physical_cores(tmp_path) == 2
+
+
+@pytest.mark.parametrize("allowed", [{0}, {0, 1, 2}])
+def test_without_a_description_each_counts(tmp_path: Path, monkeypatch, allowed: set[int]) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: allowed, raising=False)
+    assert physical_cores(tmp_path) == len(allowed)
