@@ -108,6 +108,7 @@ ROOMS = (  # of the evaluation, ground first: a file imports only from its own r
     ("settings",),
     ("judged",),
     ("whole",),
+    ("units",),
     ("evaluate",),
 )
 MOST_SIBLINGS = 6  # files or doors of the evaluation that one file of it may import

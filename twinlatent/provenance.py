@@ -6,6 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path, PureWindowsPath
@@ -32,9 +34,26 @@ class Provenance(BaseModel):
 _adopted: list[Provenance] = []
 
 
-def adopt(origin: Provenance) -> None:
-    """From now on this process works for another one, whose provenance is `origin`."""
-    _adopted[:] = [origin]
+@contextmanager
+def working_for(origin: Provenance) -> Iterator[None]:
+    """Within the block this process does a part of another run, and its provenance is that of the whole, `origin`."""
+    _adopted.append(origin)
+    try:
+        yield
+    finally:
+        _adopted.remove(origin)
+
+
+def without_option(origin: Provenance, option: str) -> Provenance:
+    """The same run, its command without that option and its value.
+
+    Example:
+        >>> run = provenance().model_copy(update={"command": "twinlatent evaluate a --shard 3/8 --seed 1"})
+        >>> without_option(run, "--shard").command
+        'twinlatent evaluate a --seed 1'
+    """
+    plain = re.sub(rf" {re.escape(option)}[ =]\S+", "", origin.command)
+    return origin.model_copy(update={"command": plain})
 
 
 def provenance() -> Provenance:
@@ -44,7 +63,7 @@ def provenance() -> Provenance:
     one that started it.
     """
     if _adopted:
-        return _adopted[0]
+        return _adopted[-1]
     return Provenance(command=_command(), commit=_commit(), date=datetime.now(UTC).strftime("%Y-%m-%d"),
                       machine=_machine(), versions=_versions())  # fmt: skip
 

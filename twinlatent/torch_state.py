@@ -94,6 +94,17 @@ def own_random_state(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """Within the block torch uses so many threads; answers can differ in bits between numbers of them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _makes_on_cpu() -> bool:
     """Whether new tensors are on the CPU."""
     try:

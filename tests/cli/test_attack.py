@@ -15,7 +15,7 @@ from twinlatent.cli import attack
 from twinlatent.data import Split
 from twinlatent.evaluation.protocol import which_split
 from twinlatent.evaluation.results.records import read_records
-from twinlatent.evaluation.white_box import suite as whitebox
+from twinlatent.evaluation.white_box import to_file as whitebox
 from twinlatent.method.detector import Detector
 
 QUICK = ["--suite", "quick", "--steps", "2", "--images", "6"]

@@ -22,7 +22,7 @@ from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
 from twinlatent.evaluation.protocol import which_split as module
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.evaluation.results.report import read_run
-from twinlatent.evaluation.white_box import suite
+from twinlatent.evaluation.white_box import to_file
 from twinlatent.failures import INTERRUPTED
 from twinlatent.method.detector import Detector
 
@@ -257,7 +257,7 @@ def test_images_it_was_trained_on_are_told_in_one_line(command, shared: int, tra
                             for field in ("images", "labels")))  # fmt: skip
     monkeypatch.setattr(module, "load", lambda *_, **__: replace(digits, name="folder:/new/pictures", test=test))
     begun = []
-    for place, function in ((tl, "evaluate"), (suite, "attack_to_file")):
+    for place, function in ((tl, "evaluate"), (to_file, "attack_to_file")):
         monkeypatch.setattr(place, function, lambda made, split, *_, **__: begun.append(split) or sys.exit(0))
     done = program(command, trained, "folder:pictures", "--no-progress")
     line = f"the detector was made with {shared} of the {359 + shared} test images of folder:/new/pictures ({shared} in"

@@ -57,7 +57,8 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
 
         monkeypatch.setattr(module, name, noted)
 
-    for module in (suite, conditions, substitutes):
+    note(suite, "run_suite_by", lambda runner, given: given.labels)
+    for module in (conditions, substitutes):
         note(module, "run_suite", lambda attacks, model, images, labels: labels)
     note(checks, "checks_of", lambda probe, labels, result: probe.labels)
     note(pictures, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
@@ -65,7 +66,7 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
     settings = EvaluationSettings(suite="quick", steps=1, subset=8, radii=(1.0,), condition_radii=(0.3,),
                                   substitutes=("f_p",), judges=JudgeSettings(steps=3))  # fmt: skip
     evaluate_all(trained_detector, sorted_set, settings, progress=False)
-    assert seen.keys() == {"run_suite", "checks_of", "pair_grid"}
+    assert seen.keys() == {"run_suite_by", "run_suite", "checks_of", "pair_grid"}
     for name, drawn in seen.items():
         for labels in drawn:
             assert len(labels.unique()) > 3 or len(labels) < 6, (name, labels)

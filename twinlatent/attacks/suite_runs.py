@@ -138,19 +138,20 @@ def run_suite(
         raise TwinlatentError("0 attacks; give at least one")
     epsilon, batch_size, seed = ball_of(norm, epsilon).epsilon, whole("batch_size", batch_size), checked_seed(seed)
     images, labels, _ = checked_inputs(model, images, labels, None)
-    if (folder := None if folder is None else Path(folder)) is not None:
+    place = None if folder is None else Path(folder)
+    if place is not None:
         made = {"attacks": list(attacks.items()), "criterion": criterion, "images": images, "labels": labels,
                 "model": _answers(model, images[:PROBES], seed)}  # fmt: skip
         plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size,
                  "remaining_only": remaining_only, **code_identity()}  # fmt: skip
-        _claim(folder, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
+        _claim(place, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
     done: dict[str, SuiteEntry] = {}
     now, origins = provenance(), dict[str, Provenance]()
     open_ = torch.ones(len(images), dtype=torch.bool) if among is None else among.cpu().clone()
     for name, attack in attacks.items():
-        batches = _batches(open_, batch_size, portion, images.device)
+        batches = _batches(open_, batch_size, partial(portion.has, attack=name), images.device)
         work = partial(run, attack, model, criterion=criterion, seed=seed, batch_size=batch_size)
-        parts = _parts(name, work, images, labels, batches, folder, now, portion, progress)
+        parts = _parts(name, work, images, labels, batches, place, now, portion, progress)
         origins |= {part.origin.model_dump_json(): part.origin for part in parts}
         done[name] = _entry(parts, [*batches.values()], images, norm, epsilon)
         if remaining_only:
@@ -177,11 +178,10 @@ def file_of(attack: str, batch: int, batch_size: int) -> str:
     return f"{attack}-{batch * batch_size:06d}.npz"
 
 
-def _batches(open_: Tensor, batch_size: int, portion: Portion, device: torch.device) -> dict[str, Tensor]:
-    """What is left of each batch of the portion that is not won: what its file is called → its rows."""
-    mine = [number for number in batch_numbers(len(open_), batch_size) if number in portion]
+def _batches(open_: Tensor, batch_size: int, mine: Callable[[int], bool], device: torch.device) -> dict[str, Tensor]:
+    """The rows of each batch of ours that are open, by what its file is called, without the attack."""
     rows = {number: open_[number * batch_size : (number + 1) * batch_size].nonzero()[:, 0] + number * batch_size
-            for number in mine}  # fmt: skip
+            for number in filter(mine, batch_numbers(len(open_), batch_size))}  # fmt: skip
     return {file_of("{}", number, batch_size): left.to(device) for number, left in rows.items() if len(left)}
 
 

@@ -78,7 +78,7 @@ def attack(
     """
     from twinlatent.evaluation.protocol import WhiteBoxSettings, detector_of
     from twinlatent.evaluation.results.records import write_records
-    from twinlatent.evaluation.white_box.suite import attack_to_file, unfinished_of
+    from twinlatent.evaluation.white_box.to_file import attack_to_file, unfinished_of
     from twinlatent.report.console import print_attacks
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device

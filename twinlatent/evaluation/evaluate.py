@@ -1,8 +1,9 @@
 """Everything that is to be known of one detector: black box, white box, judges, and checks of all that."""
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -12,12 +13,19 @@ from twinlatent.arguments import file_path
 from twinlatent.data import Split
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation import units, whole
 from twinlatent.evaluation.protocol import Judgeable, OwnAttack, at_radius, checked_attacks, detector_of
 from twinlatent.evaluation.results import UNFINISHED, Report, evaluation_folder, log_of
 from twinlatent.evaluation.settings import EPSILON, Asked, EvaluationSettings, settings_of
-from twinlatent.evaluation.whole import evaluate_all
+from twinlatent.evaluation.units import EvaluationGiven, do_units
+from twinlatent.evaluation.whole import evaluate_all, prepared
 from twinlatent.method.calibrated import CalibratedDetector
-from twinlatent.torch_state import fresh_torch
+from twinlatent.progress import bar
+from twinlatent.running.shards import Shard
+from twinlatent.running.together import some_folder
+from twinlatent.running.units import Here, Runner
+from twinlatent.running.workers import runner_of
+from twinlatent.torch_state import computing_with, fresh_torch
 
 
 @fresh_torch()
@@ -35,6 +43,7 @@ def evaluate(
     title: str = "",
     page: Callable[[Path], object] = lambda _: None,
     overwrite: bool = False,
+    workers: int | Runner | None = None,
     progress: bool = True,
     say: Callable[[str], None] = warnings.warn,
     **asked: Unpack[Asked],
@@ -58,6 +67,8 @@ def evaluate(
         title: heading of the page.
         page: called with the folder when all is there.
         overwrite: write over an earlier evaluation in the folder, which is refused otherwise.
+        workers: so many processes train and attack, each with one thread of torch's; None or 1: this one alone. The
+            numbers are the same bit for bit as here with one thread.
         progress: whether to show bars.
         say: gets a line on what looks wrong with a model of the user's and need not be, see `detector_of`.
         **asked: fields of `EvaluationSettings`, such as `suite`, `epsilon` and `images`; not together with `settings`.
@@ -67,6 +78,119 @@ def evaluate(
             made for other images, or there are too few calibration images for the rate; settings that do not exist; an
             attack that fails; or the folder holds something else.
     """
+    runner = runner_of(workers)
+    with _begun(model, split, settings, asked, name, recipe, attacks, say) as work:
+        detector = work.detector
+        about: Any = {
+            "log": () if log is None else log_of(file_path("log", log), detector.card),
+            "detector": detector.fingerprint,
+            "settings": work.settings.model_dump(mode="json"),
+        }
+        places = _Places.of(folder, shared)
+        if places.out is None:
+            with nullcontext() if isinstance(runner, Here) else some_folder(None) as kept:
+                return replace(work.done(runner, kept, places.shared, title, progress), **about)
+        with evaluation_folder(places.out, work.whose, overwrite=overwrite):
+            report = work.done(runner, places.out / UNFINISHED, places.shared, title, progress)
+            report = replace(report, **about)
+            report.save(places.out)
+            page(places.out)
+        return report
+
+
+@fresh_torch()
+def evaluate_shard(
+    model: Judgeable,
+    split: Split,
+    shard: Shard,
+    *,
+    settings: EvaluationSettings | Mapping[str, Any] | None = None,
+    name: str | None = None,
+    recipe: str | Path | None = None,
+    attacks: Mapping[str, OwnAttack] = MappingProxyType({}),
+    folder: str | Path,
+    shared: str | Path | None = None,
+    overwrite: bool = False,
+    workers: int | Runner | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = warnings.warn,
+) -> None:
+    """A shard's attacks of an evaluation, kept in its own folder; see `evaluate` for arguments and errors.
+
+    `shards.merge` puts shards together; what is left then is done by `evaluate` in the folder of the whole.
+    """
+    with _begun(model, split, settings, {}, name, recipe, attacks, say) as work:
+        places = _Places.of(folder, shared)
+        assert places.out is not None
+        with evaluation_folder(places.out, work.whose, overwrite=overwrite, keep=True):
+            work.attack(runner_of(workers), places.out / UNFINISHED, places.shared, shard, progress)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Folders of the caller's; None where none was given."""
+
+    out: Path | None
+    shared: Path | None
+
+    @classmethod
+    def of(cls, folder: str | Path | None, shared: str | Path | None) -> "_Places":
+        return cls(None if folder is None else file_path("folder", folder),
+                   None if shared is None else file_path("shared", shared))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Work:
+    """An evaluation that may begin: nothing is wrong with what was asked.
+
+    Attributes:
+        detector: calibrated.
+        split: as it was given.
+        settings: with what the recipe says.
+        own: attacks of the user's.
+        whose: what makes it the same evaluation, JSON-able.
+    """
+
+    detector: CalibratedDetector
+    split: Split
+    settings: EvaluationSettings
+    own: Mapping[str, OwnAttack]
+    whose: Mapping[str, Any]
+
+    def attack(self, runner: Runner, folder: Path, shared: Path | None, shard: Shard | None, progress: bool) -> None:
+        """Let all attacks be run, or a shard's."""
+        split, settings = prepared(self.detector, self.split, self.settings, self.own)
+        given = EvaluationGiven(self.detector, split, settings, self.own)
+        do_units(given, runner, {units.FOLDER: folder, units.SHARED: shared or folder / whole.SHARED}, shard=shard,
+                 progress=progress)  # fmt: skip
+
+    def done(self, runner: Runner, folder: Path | None, shared: Path | None, title: str, progress: bool) -> Report:
+        """All of it; what units have kept is only put together."""
+        alone = isinstance(runner, Here)
+        if folder is not None and not alone:
+            self.attack(runner, folder, shared, None, progress)
+        judged = partial(evaluate_all, self.detector, self.split, self.settings, own=self.own, folder=folder,
+                         shared=shared, title=title)  # fmt: skip
+        if alone:
+            return judged(progress=progress)
+        with computing_with(runner.threads), bar("judges, checks, pictures", 1, show=progress) as shown:
+            report = judged(progress=False)
+            shown.advance()
+        return report
+
+
+@contextmanager
+def _begun(
+    model: Judgeable,
+    split: Split,
+    settings: EvaluationSettings | Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    name: str | None,
+    recipe: str | Path | None,
+    attacks: Mapping[str, OwnAttack],
+    say: Callable[[str], None],
+) -> Iterator[_Work]:
+    """Within the block a model can be judged; errors are those of `evaluate` that are said before any work."""
     _check_split(split)
     settings, own = settings_of(settings, asked), checked_attacks(attacks)
     settings = settings.for_images(split, model.card if isinstance(model, CalibratedDetector) else {}, recipe)
@@ -74,23 +198,9 @@ def evaluate(
     if own and settings.suite == "none":
         raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard or paper")
     with detector_of(model, split, name, attacked=settings.suite != "none", say=say) as detector:
-        judged = partial(evaluate_all, detector, split, settings, own=own, title=title,
-                         shared=None if shared is None else file_path("shared", shared), progress=progress)  # fmt: skip
-        about: Any = {
-            "log": () if log is None else log_of(file_path("log", log), detector.card),
-            "detector": detector.fingerprint,
-            "settings": settings.model_dump(mode="json"),
-        }
-        if folder is None:
-            return replace(judged(), **about)
-        folder = file_path("folder", folder)
         whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
                  "attacks": digest(made)}  # fmt: skip
-        with evaluation_folder(folder, whose, overwrite=overwrite):
-            report = replace(judged(folder=folder / UNFINISHED), **about)
-            report.save(folder)
-            page(folder)
-        return report
+        yield _Work(detector, split, settings, own, whose)
 
 
 def _check_split(split: object) -> None:

@@ -18,14 +18,17 @@ class Portion:
 
     Attributes:
         batches: their numbers, from 0; None: all.
+        attacks: names of the attacks that are run; None: all. The others count as not tried.
         heard: gets each file as soon as it is kept.
     """
 
     batches: frozenset[int] | None = None
+    attacks: frozenset[str] | None = None
     heard: Callable[[Path], None] = _nobody
 
-    def __contains__(self, batch: int) -> bool:
-        return self.batches is None or batch in self.batches
+    def has(self, batch: int, attack: str) -> bool:
+        """Whether this attack is run here on the batch of that number."""
+        return (self.batches is None or batch in self.batches) and (self.attacks is None or attack in self.attacks)
 
 
 ALL = Portion()

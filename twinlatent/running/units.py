@@ -25,7 +25,7 @@ class Unit(Protocol):
     """A piece of work as a description that can be pickled: a frozen dataclass of names and numbers.
 
     Attributes:
-        name: in a few words, for bars and errors, such as `sr@fpr, images 50 to 99`.
+        name: in a few words, for bars and errors, such as `points, images 50 to 99`; no other unit has it.
         steps: how many files it keeps, at most: for bars.
         keeps: place → patterns, as `Path.glob` takes them, of the files that it keeps. What of these is there already
             it does not do again, so who runs it elsewhere brings them there first.
@@ -60,7 +60,14 @@ def nothing_told(unit: Unit, path: Path | None) -> None:
 
 
 class Runner(ABC):
-    """Runs units, in any order and anywhere."""
+    """Runs units, in any order and anywhere.
+
+    Attributes:
+        threads: torch's, with which units compute: whoever puts their files together uses as many, since answers can
+            differ in bits between numbers of threads.
+    """
+
+    threads: int
 
     @abstractmethod
     def run(self, stages: Sequence[Sequence[Unit]], given: Any, places: Places, told: Told = nothing_told) -> None:
@@ -83,7 +90,9 @@ class Runner(ABC):
 
 @dataclass(frozen=True)
 class Here(Runner):
-    """Runs units one after the other, in this process."""
+    """Runs units one after the other, in this process, with as many threads as there are."""
+
+    threads: int = 0
 
     def run(self, stages: Sequence[Sequence[Unit]], given: Any, places: Places, told: Told = nothing_told) -> None:
         """See `Runner`."""

@@ -44,7 +44,7 @@ def serve(connection: Connection, start: Start) -> None:
     """Do the units that come through the connection, until None comes or whoever sends them is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C every process hears; whoever started this one ends it
     _end_with_parent()
-    with suppress(EOFError, OSError):
+    with provenance.working_for(start.origin), suppress(EOFError, OSError):
         try:
             given = _begin(start)
         except Exception as error:
@@ -60,7 +60,6 @@ def _begin(start: Start) -> Any:
     import torch
 
     torch.set_num_threads(start.threads)
-    provenance.adopt(start.origin)
     run_again(start.files)
     return torch.load(start.given, mmap=True, weights_only=False)
 

@@ -19,7 +19,8 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol.points import draw
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.results.records import WORST, read_records, write_records
-from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector, attack_to_file, save_run
+from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector
+from twinlatent.evaluation.white_box.to_file import attack_to_file, save_run
 from twinlatent.method.detector import Detector, build_detector
 from twinlatent.outputs import Outputs
 

@@ -23,13 +23,16 @@ ANEW = "or begin anew (evaluate --force, overwrite=True)"
 
 
 @contextmanager
-def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[None]:
+def evaluation_folder(
+    folder: Path, identity: Mapping[str, Any], *, overwrite: bool = False, keep: bool = False
+) -> Iterator[None]:
     """Own the folder of an evaluation while the block runs, and remove the unfinished work when it succeeds.
 
     Args:
         folder: gets the results; what is done by then is in `UNFINISHED` below.
         identity: JSON-able; unfinished work with the same one, by the same code, is resumed.
         overwrite: begin anew where it holds another evaluation; without, that is refused.
+        keep: whether the unfinished work stays all the same.
 
     Raises:
         TwinlatentError: it holds results, or unfinished work of another evaluation, or another process writes there.
@@ -53,7 +56,8 @@ def evaluation_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: b
             if not holds_work(unfinished):
                 clear(unfinished)
             raise
-        clear(unfinished)
+        if not keep:
+            clear(unfinished)
 
 
 def _whose(path: Path) -> dict[str, Any] | None:

@@ -5,12 +5,21 @@ from twinlatent.evaluation.white_box.certified import Certified, CertifySettings
 from twinlatent.evaluation.white_box.conditions import CW, STANDARD_CW, AttackOutcome
 from twinlatent.evaluation.white_box.pictures import grid_of, latents_of
 from twinlatent.evaluation.white_box.proofs import BOUNDS, OF_ATTACKED, Proofs, certified_rows, holds_at
-from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector, attack_to_file
-from twinlatent.evaluation.white_box.whole import WhiteBox, WhiteBoxPlan, attack_white_box
+from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector, suite_size
+from twinlatent.evaluation.white_box.to_file import attack_to_file
+from twinlatent.evaluation.white_box.whole import (
+    CONDITIONS,
+    WhiteBox,
+    WhiteBoxPlan,
+    WhiteBoxWork,
+    attack_white_box,
+    points_folder,
+)
 
 __all__ = [
     "AttackOutcome",
     "BOUNDS",
+    "CONDITIONS",
     "CW",
     "Certified",
     "CertifySettings",
@@ -21,6 +30,7 @@ __all__ = [
     "WhiteBox",
     "WhiteBoxPlan",
     "WhiteBoxRun",
+    "WhiteBoxWork",
     "attack_detector",
     "attack_to_file",
     "attack_white_box",
@@ -30,4 +40,6 @@ __all__ = [
     "holds_at",
     "latents_of",
     "operating_points",
+    "points_folder",
+    "suite_size",
 ]

@@ -4,24 +4,21 @@ The adversary has the detector, its thresholds and the calibration images. What 
 `Detector.detect` says of the final images.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import Attack, AttackResult
+from twinlatent.attacks.attack import Attack
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LatentMatching, latent_matching
 from twinlatent.attacks.remembered import Memory
-from twinlatent.attacks.suite_runs import SuiteResult, run_suite
+from twinlatent.attacks.suite_runs import SuiteResult
+from twinlatent.attacks.suite_units import SuiteGiven, run_suite_by
 from twinlatent.attacks.suites import Suite
-from twinlatent.claims import claimed_file, clear
 from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
@@ -29,11 +26,13 @@ from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.protocol import OwnAttack, WhiteBoxSettings, at_radius, draw, fitted, with_attacks
 from twinlatent.evaluation.results import WORST, Record, Row, Rows, records_of
-from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
 from twinlatent.provenance import Provenance, provenance
 from twinlatent.running.portions import ALL, Portion
+from twinlatent.running.shards import Shard
+from twinlatent.running.units import Runner
+from twinlatent.running.workers import runner_of
 from twinlatent.torch_state import fresh_torch
 
 REFERENCES = 2000
@@ -75,6 +74,7 @@ def attack_detector(
     memory: Memory | None = None,
     looser: Sequence[float] = (),
     portion: Portion = ALL,
+    workers: int | Runner | None = None,
     progress: bool = True,
 ) -> WhiteBoxRun:
     """Attack a detector with a suite and judge the outcome.
@@ -94,6 +94,8 @@ def attack_detector(
         memory: answers for attacks of the suite that were run at a stricter rate and found all there is at this one.
         looser: rates of later calls, for which it is filled.
         portion: which batches are attacked here, see `run_suite`.
+        workers: so many processes attack, each with one thread of torch's; None or 1: this one alone. The result is the
+            same bit for bit as here with one thread.
         progress: whether to show bars.
 
     Raises:
@@ -104,19 +106,14 @@ def attack_detector(
     if drawn is not None:
         drawn = replace(split, test=drawn).with_classes(detector.class_names).test
     split = fitted(detector, split)
-    detector.calibration.check(settings.fpr)
-    drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
-    attacks = _attacks(detector, split, settings, only, substitute, progress)
+    asked = _asked(detector, split, settings, drawn, only, own, substitute, among, progress)
     if memory is not None:
         easier = [_criterion(detector, settings.model_copy(update={"fpr": fpr})) for fpr in looser]
-        attacks = memory.remembering(attacks, easier)
-    attacks |= at_radius(own, settings.epsilon)
-    identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
-    result = run_suite(attacks, detector, drawn.images.to(device), drawn.labels.to(device),
-                       criterion=_criterion(detector, settings), norm=settings.norm, epsilon=settings.epsilon,
-                       seed=settings.seed, batch_size=settings.batch_size, remaining_only=settings.remaining_only,
-                       among=among, folder=folder, overwrite=overwrite, identity=identity, portion=portion,
-                       progress=progress)  # fmt: skip
+        suite = {name: attack for name, attack in asked.attacks.items() if name not in own}
+        asked = replace(asked, attacks={**asked.attacks, **memory.remembering(suite, easier)})
+    result = run_suite_by(runner_of(workers), asked, folder=folder, portion=portion, overwrite=overwrite,
+                          progress=progress)  # fmt: skip
+    drawn, device = LabelledImages(asked.images.cpu(), asked.labels.cpu()), detector.device
     wins = _judged(detector, drawn, result, settings)
     judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
     seconds = sum(tried.seconds for tried in judged.values())
@@ -124,6 +121,45 @@ def attack_detector(
     rows = Rows(tuple(_rows(detector, settings, result, wins, among)), budget, origins=result.origins)
     records = records_of([rows], detector, split, settings.seed, seconds, origin)
     return WhiteBoxRun(drawn, SuiteResult(judged, result.origins), wins, tuple(records), origin)
+
+
+def attack_shard(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    shard: Shard,
+    folder: Path,
+    *,
+    workers: int | Runner | None = None,
+    progress: bool = True,
+) -> None:
+    """The part of `attack_detector` that is a shard's; what is done is kept in the folder, for `twinlatent merge`."""
+    with fresh_torch():
+        split = fitted(detector, split)
+        asked = _asked(detector, split, settings, None, None, {}, None, None, progress)
+        asked.do(runner_of(workers), folder, shard, overwrite=False, progress=progress)
+
+
+def _asked(
+    detector: CalibratedDetector,
+    split: Split,
+    settings: WhiteBoxSettings,
+    drawn: LabelledImages | None,
+    only: Collection[str] | None,
+    own: Mapping[str, OwnAttack],
+    substitute: Attackable | None,
+    among: Tensor | None,
+    progress: bool,
+) -> SuiteGiven:
+    """What `run_suite` is called with; arguments as `attack_detector`, the images being fitted to the detector."""
+    detector.calibration.check(settings.fpr)
+    drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
+    attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
+    identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+    options = {"criterion": _criterion(detector, settings), "norm": settings.norm, "epsilon": settings.epsilon,
+               "seed": settings.seed, "batch_size": settings.batch_size, "remaining_only": settings.remaining_only,
+               "among": among, "identity": identity}  # fmt: skip
+    return SuiteGiven(attacks, detector, drawn.images.to(device), drawn.labels.to(device), options)
 
 
 def _attacks(
@@ -144,6 +180,12 @@ def _attacks(
         references = _references(detector, split, settings.seed)
     attacks = _suite(detector, settings, substitute, references).attacks()
     return attacks if only is None else {name: attacks[name] for name in only}
+
+
+def suite_size(detector: CalibratedDetector, settings: WhiteBoxSettings) -> int:
+    """How many attacks the suite has, beside those of the user's."""
+    needy = ("transfer", "latent-targets") if settings.suite == "standard" else ()
+    return len(_suite(detector, settings, None, None).attacks()) + len(needy)
 
 
 def _suite(
@@ -220,58 +262,3 @@ def _rows(
         tried = result.by_attack[name].tried.cpu() if name != WORST else every
         if tried.any():
             yield Row(settings.metric, name, epsilon, detector.score, rate(int(found[tried].sum()), int(tried.sum())))
-
-
-def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSettings) -> None:
-    """Write an .npz without pickles, whole or not at all.
-
-    It holds `benign` and `labels`; `worst`, the image of the first attack that won (the unchanged one where none did),
-    and its name in `worst_attack`; for each attack NAME the fields of `AttackResult` as `NAME.images` and so on, with
-    `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of data, class names, settings and origin.
-    """
-    arrays: dict[str, Any] = {"benign": run.benign.images.numpy(), "labels": run.benign.labels.numpy()}
-    for name, tried in run.result.by_attack.items():
-        for field in fields(AttackResult):
-            arrays[f"{name}.{field.name}"] = getattr(tried.result, field.name).cpu().numpy()
-        arrays[f"{name}.success"], arrays[f"{name}.tried"] = run.wins[name].numpy(), tried.tried.cpu().numpy()
-    worst = run.result.images.cpu().numpy()  # of the first attack, `none`, where none won
-    by = np.array(["", *run.result.by_attack])[run.result.winner.cpu().numpy() + 1]
-    about = {"data": split.short_name, "fingerprint": split.fingerprint, "class_names": split.class_names,
-             "asked": settings.model_dump(), "origin": run.origin.model_dump()}  # fmt: skip
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, worst=worst, worst_attack=by, about=json.dumps(about), **arrays)
-
-
-def unfinished_of(path: Path) -> Path:
-    """The folder beside `path` that keeps what is done of `attack_to_file`."""
-    return path.with_name(f"{path.name}.unfinished")
-
-
-def attack_to_file(
-    detector: CalibratedDetector,
-    split: Split,
-    settings: WhiteBoxSettings,
-    path: Path,
-    *,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> WhiteBoxRun:
-    """`attack_detector`, kept batch by batch in a folder beside `path`, and `save_run` when all is done.
-
-    Called again after an interruption it resumes from the last finished batch; with `overwrite`, unfinished work of
-    another kind is begun anew, and the file written over.
-
-    Raises:
-        TwinlatentError: the file is there already, or its folder holds unfinished work of another kind.
-    """
-    if path.suffix != ".npz":
-        raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
-    with claimed_file(path):
-        if path.exists() and not (overwrite and path.is_file()):
-            raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
-        split = fitted(detector, split)
-        unfinished = unfinished_of(path)
-        run = attack_detector(detector, split, settings, folder=unfinished, overwrite=overwrite, progress=progress)
-        save_run(path, run, split, settings)
-        clear(unfinished)
-    return run

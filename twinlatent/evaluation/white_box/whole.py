@@ -1,7 +1,8 @@
 """All attacks of the white box: at every operating point, and for the conditions C1 and C2."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -26,6 +27,10 @@ from twinlatent.evaluation.white_box.conditions import (
 from twinlatent.evaluation.white_box.proofs import Proofs, prove
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance
+from twinlatent.running.portions import ALL, Portion
+
+CONDITIONS = "conditions"
+"""The folder that keeps the attacks for C1 and C2."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,75 @@ class WhiteBox:
         return {w.epsilon: w.wins for w in self.conditions if w.attack == "mim_w" and w.epsilon is not None}
 
 
+@dataclass(frozen=True, eq=False)
+class WhiteBoxWork:
+    """The attacks of a plan, all or some of their batches; what is kept in a folder is not done again.
+
+    Attributes:
+        detector: see `attack_detector`.
+        split: its data set.
+        plan: points and attacks.
+        substitute: classifier of the attacker's own, on the detector's device.
+    """
+
+    detector: CalibratedDetector
+    split: Split
+    plan: WhiteBoxPlan
+    substitute: Attackable
+
+    @cached_property
+    def drawn(self) -> LabelledImages:
+        """The images of the main point."""
+        return draw(self.split.test, self.plan.main.images, self.plan.main.seed)
+
+    @property
+    def subset(self) -> LabelledImages:
+        """Those of everything else."""
+        return self.drawn.subset(slice(self.plan.subset))
+
+    @cached_property
+    def as_published(self) -> CalibratedDetector:
+        """The detector with the score of its paper."""
+        return self.detector.with_score(self.detector.scores[0])
+
+    @property
+    def is_published_otherwise(self) -> bool:
+        """Whether that is another score than its own."""
+        return self.as_published.score != self.detector.score
+
+    def points(
+        self, asked: CalibratedDetector, folder: Path | None, *, portion: Portion = ALL, progress: bool = True
+    ) -> OperatingPoints:
+        """Attack every operating point of the detector, all its images, or of `as_published`, the subset."""
+        images = self.drawn if asked.score == self.detector.score else self.subset
+        main = self.plan.main.model_copy(update={"images": len(images)})
+        return operating_points(asked, self.split, main, self.plan.epsilons, drawn=images, subset=self.plan.subset,
+                                own=self.plan.own, substitute=self.substitute,
+                                folder=folder and folder / points_folder(asked.score), portion=portion,
+                                progress=progress)  # fmt: skip
+
+    def conditions(
+        self,
+        folder: Path | None,
+        *,
+        epsilons: Sequence[float] | None = None,
+        cw: bool = True,
+        shows_true: Callable[[Tensor], Tensor] | None = None,
+        portion: Portion = ALL,
+        progress: bool = True,
+    ) -> list[AttackOutcome]:
+        """Attack the subset for C1 and C2: at some of the plan's radii, or None: all of them, and with CW-L2_W."""
+        radii = self.plan.condition_radii if epsilons is None else epsilons
+        return attack_conditions(self.as_published, self.split, self.plan.main, radii, drawn=self.subset,
+                                 cw=self.plan.cw if cw else None, shows_true=shows_true,
+                                 folder=folder and folder / CONDITIONS, portion=portion, progress=progress)  # fmt: skip
+
+
+def points_folder(score: str) -> str:
+    """The folder that keeps the attacks at the points of a score."""
+    return f"points-{score}"
+
+
 def attack_white_box(
     detector: CalibratedDetector,
     split: Split,
@@ -151,21 +225,11 @@ def attack_white_box(
         folder: keeps what is done.
         progress: whether to show bars.
     """
-    as_published = detector.with_score(detector.scores[0])
-    drawn = draw(split.test, plan.main.images, plan.main.seed)
-    subset = drawn.subset(slice(plan.subset))
-
-    def at_points(asked: CalibratedDetector, images: LabelledImages) -> OperatingPoints:
-        main = plan.main.model_copy(update={"images": len(images)})
-        return operating_points(asked, split, main, plan.epsilons, drawn=images, subset=plan.subset,
-                                own=plan.own, substitute=substitute, folder=folder and folder / f"points-{asked.score}",
-                                progress=progress)  # fmt: skip
-
-    points = at_points(detector, drawn)
-    conditions = attack_conditions(as_published, split, plan.main, plan.condition_radii, drawn=subset, cw=plan.cw,
-                                   shows_true=lambda images: shows_true(images, subset.labels),
-                                   folder=folder and folder / "conditions", progress=progress)  # fmt: skip
-    published = at_points(as_published, subset) if as_published.score != detector.score else None
+    work = WhiteBoxWork(detector, split, plan, substitute)
+    drawn, subset, as_published = work.drawn, work.subset, work.as_published
+    points = work.points(detector, folder, progress=progress)
+    conditions = work.conditions(folder, shows_true=lambda images: shows_true(images, subset.labels), progress=progress)
+    published = work.points(as_published, folder, progress=progress) if work.is_published_otherwise else None
     more = draw(split.test, min(plan.certified, len(split.test)), plan.main.seed)
     proofs = [prove(detector, drawn, points.wins, more, plan.main.epsilon, progress=progress)]
     if published is not None:
