@@ -1,7 +1,8 @@
 """The paper's experiments once more: train and evaluate every cell of a table or figure, ours and baselines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,10 +25,15 @@ from twinlatent.method.training import LOG_FILE, STATE_FILE
 from twinlatent.recipes import recipe_of
 from twinlatent.report.comparison import write_comparison
 from twinlatent.report.page import write_page
+from twinlatent.running.together import run_all
+from twinlatent.running.units import Heard, Here, Places, Runner
+from twinlatent.running.workers import runner_of
 from twinlatent.zoo import load as load_detector
 
 Preset = Literal["smoke", "standard"]
 ASKED, RECORDS, COMPARISON, SHARED = "asked.json", "results.json", "comparison.html", "shared"
+FOLDER = "folder"
+"""What units call a data set's folder."""
 
 _SETTINGS: dict[str, EvaluationSettings] = {
     "standard": EvaluationSettings(images=200),
@@ -45,6 +51,7 @@ def reproduce(
     images: int | None = None,
     subset: int | None = None,
     seed: int = 0,
+    workers: int | Runner | None = None,
     progress: bool = True,
 ) -> dict[str, tuple[Report, ...]]:
     """Train and evaluate what a table or figure needs; what is in the folder already is not done again.
@@ -60,6 +67,7 @@ def reproduce(
         images: for the main point of the white box; None: the preset's.
         subset: for all other points; None: the preset's.
         seed: of everything.
+        workers: so many processes train, a cell each, and then attack, see `evaluate`; None or 1: this one alone.
         progress: whether to show bars.
 
     Returns:
@@ -85,18 +93,75 @@ def reproduce(
         for cell in CELLS[what]:
             _refuse_what_differs(cell, split, preset, settings, folder / split.short_name)
     found = {}
+    runner = runner_of(workers)
     for split in splits:
         here = folder / split.short_name
         with claimed(here):
             refuse_present(here, [MODEL], "an evaluation")
-            runs = [_run(cell, split, preset, settings, here, progress) for cell in CELLS[what]]
+            if not isinstance(runner, Here):
+                _train_all(CELLS[what], split, preset, settings.seed, here, runner, progress)
+            runs = [_run(cell, split, preset, settings, here, runner, progress) for cell in CELLS[what]]
             write_records(here / RECORDS, [record for run in runs for record in run.records])
             write_comparison(runs, here / COMPARISON)
         found[split.short_name] = tuple(runs)
     return found
 
 
-def _run(cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path, progress: bool) -> Report:
+@dataclass(frozen=True)
+class TrainingUnit:
+    """The training of a cell, which resumes in its folder.
+
+    Attributes:
+        cell: of a table or figure.
+    """
+
+    cell: Cell
+
+    @property
+    def name(self) -> str:
+        """For bars and errors."""
+        return f"training {self.cell.folder}"
+
+    @property
+    def steps(self) -> int:
+        """One detector."""
+        return 1
+
+    @property
+    def keeps(self) -> Mapping[str, Sequence[str]]:
+        """See `Unit`."""
+        return {FOLDER: (f"{self.cell.folder}/**/*",)}
+
+    @property
+    def needs(self) -> Mapping[str, Sequence[str]]:
+        """Nothing."""
+        return {}
+
+    def __call__(self, given: tuple[Split, str, int], places: Places, heard: Heard) -> None:
+        """See `Unit`; given are the data set, the preset and the seed."""
+        folder = places[FOLDER] / self.cell.folder
+        _train(self.cell, *given, folder, progress=False)
+        heard(folder / DETECTOR_FILE)
+
+
+def _train_all(
+    cells: Sequence[Cell], split: Split, preset: str, seed: int, folder: Path, runner: Runner, progress: bool
+) -> None:
+    """Train what is not trained yet, a cell in each process."""
+    left = [TrainingUnit(cell) for cell in cells
+            if not _is_trained(folder / cell.folder, split, _settings(cell, split, preset), seed)]  # fmt: skip
+    run_all(runner, [left], (split, preset, seed), {FOLDER: folder}, name="trainings", progress=progress)
+
+
+def _run(
+    cell: Cell,
+    split: Split,
+    preset: str,
+    settings: EvaluationSettings,
+    folder: Path,
+    runner: Runner,
+    progress: bool,
+) -> Report:
     """The evaluation of a cell, from its folder if it covers what is asked of this detector and data, else made now."""
     training = folder / cell.folder
     _train(cell, split, preset, settings.seed, training, progress)
@@ -115,7 +180,7 @@ def _run(cell: Cell, split: Split, preset: str, settings: EvaluationSettings, fo
     extends = bool(done) and not (evaluation / UNFINISHED).exists()
     return evaluate(detector, split, settings=settings, folder=evaluation, log=training / LOG_FILE,
                     shared=folder / SHARED, title=title, page=finish, overwrite=extends,
-                    progress=progress)  # fmt: skip
+                    workers=runner, progress=progress)  # fmt: skip
 
 
 def _refuse_what_differs(cell: Cell, split: Split, preset: str, settings: EvaluationSettings, folder: Path) -> None:

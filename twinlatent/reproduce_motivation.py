@@ -1,6 +1,7 @@
 """Table 1 and Figure 2 of the paper once more: section 3's experiment for every attack and data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from twinlatent.cells import MOTIVATION_CELLS as CELLS
@@ -8,13 +9,19 @@ from twinlatent.cells import MOTIVATION_DATA as DATA
 from twinlatent.data import Split, load
 from twinlatent.data.split import check_distinct
 from twinlatent.errors import TwinlatentError
+from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.results import write_records
 from twinlatent.motivation.experiment import Vulnerability, run_motivation
 from twinlatent.motivation.settings import MotivationSettings, check_names
 from twinlatent.recipes import recipe_of
 from twinlatent.report.vulnerable import write_figure, write_vulnerability
+from twinlatent.running.together import run_all
+from twinlatent.running.units import Heard, Here, Places, Runner
+from twinlatent.running.workers import runner_of
 
 PAGE, SHARED = "report.html", "shared"
+FOLDER = "folder"
+"""What units call a data set's folder."""
 
 
 def reproduce_motivation(
@@ -25,6 +32,7 @@ def reproduce_motivation(
     data: Sequence[str] = DATA,
     images: int | None = None,
     seed: int = 0,
+    workers: int | Runner | None = None,
     progress: bool = True,
 ) -> tuple[Vulnerability, ...]:
     """Run the cells of Table 1, or those of Figure 2; what is in the folder already is not done again.
@@ -39,6 +47,8 @@ def reproduce_motivation(
         data: names of the data sets.
         images: training images attacked in each iteration; None: the preset's, which differs from cell to cell.
         seed: of everything.
+        workers: so many processes do a cell each; None or 1: this one alone. Within a cell an attack needs what the one
+            before taught D, so a cell is one process's.
         progress: whether to show bars.
 
     Raises:
@@ -49,17 +59,58 @@ def reproduce_motivation(
         raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join(CELLS)}")
     check_names(CELLS[what][0], preset)
     check_distinct(data)
-    cells = []
+    cells, runner = [], runner_of(workers)
     for name in data:
         split = load(name, seed=seed, progress=progress)
-        for attack in CELLS[what]:
-            settings = recipe_of(split, preset).motivation_settings(attack, images=images,
-                                           seed=seed)  # fmt: skip
-            here = folder / split.short_name
+        recipe, here = recipe_of(split, preset), folder / split.short_name
+        asked = {attack: recipe.motivation_settings(attack, images=images, seed=seed) for attack in CELLS[what]}
+        if not isinstance(runner, Here):
+            units = [CellUnit(attack) for attack in reversed(asked)]
+            train_substitute(split, seed=seed, folder=here / SHARED, progress=progress)  # of all cells
+            run_all(runner, [units], (split, asked), {FOLDER: here}, name=f"{what}, {name}", progress=progress)
+        for attack, settings in asked.items():
             cells.append(run_cell(split, settings, here / attack, shared=here / SHARED, progress=progress))
     write_records(folder / f"{what}.json", [record for cell in cells for record in cell.records])
     write_vulnerability(cells, folder / f"{what}.html")
     return tuple(cells)
+
+
+@dataclass(frozen=True)
+class CellUnit:
+    """A cell, which resumes in its folder.
+
+    Attributes:
+        attack: of the cell.
+    """
+
+    attack: str
+
+    @property
+    def name(self) -> str:
+        """For bars and errors."""
+        return f"cell {self.attack}"
+
+    @property
+    def steps(self) -> int:
+        """One experiment."""
+        return 1
+
+    @property
+    def keeps(self) -> Mapping[str, Sequence[str]]:
+        """See `Unit`."""
+        return {FOLDER: (f"{self.attack}/**/*",)}
+
+    @property
+    def needs(self) -> Mapping[str, Sequence[str]]:
+        """The attacked classifier."""
+        return {FOLDER: (f"{SHARED}/*",)}
+
+    def __call__(self, given: tuple[Split, Mapping[str, MotivationSettings]], places: Places, heard: Heard) -> None:
+        """See `Unit`; given are the data set and each attack's settings."""
+        split, asked = given
+        here = places[FOLDER]
+        run_cell(split, asked[self.attack], here / self.attack, shared=here / SHARED, progress=False)
+        heard(here / self.attack / PAGE)
 
 
 def run_cell(

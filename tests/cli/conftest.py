@@ -21,12 +21,13 @@ from twinlatent import cli
 from twinlatent.attacks.budgets import Budget
 from twinlatent.cli.program import app
 from twinlatent.data import Split
-from twinlatent.evaluation import judged, whole
+from twinlatent.evaluation import judged, units, whole
 from twinlatent.evaluation.black_box import detection
 from twinlatent.evaluation.judges.training import Judges, train_judges
 from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.method.detector import Detector
 from twinlatent.recipes import recipe_of
+from twinlatent.running import cores
 
 FEW = (
     Budget("fgsm", 0.3),
@@ -94,8 +95,13 @@ def ok(program: Program) -> Program:
 def start(*words: object) -> subprocess.Popen[str]:
     """Call the program as users do, in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
-    return subprocess.Popen([sys.executable, "-m", "twinlatent", *map(str, words)], env=environment, encoding="utf-8",
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[len(list(words)) % len(before)]})  # with one core there are no workers
+    try:
+        return subprocess.Popen([sys.executable, "-m", "twinlatent", *map(str, words)], env=environment,
+                                encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def end(process: subprocess.Popen[str]) -> Done:
@@ -153,7 +159,8 @@ def weaken(patch: pytest.MonkeyPatch, fewer_steps: Callable) -> None:
     fewer_steps(patch, 10)
     for module in (whole, detection):
         patch.setattr(module, "BLACK_BOX", FEW)
-    patch.setattr(judged, "train_judges", quickly_trained)
+    for place in (judged, units):
+        patch.setattr(place, "train_judges", quickly_trained)
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +173,12 @@ def quickly_trained(split: Split, *, settings: JudgeSettings | None, **options: 
     """Judges of few steps."""
     settings = settings or recipe_of(split).judges
     return train_judges(split, settings=settings.model_copy(update={"steps": 20}), **options)
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch) -> None:
+    """No test starts workers but those that ask for them."""
+    monkeypatch.setattr(cores, "physical_cores", lambda: 1)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from twinlatent.claims import claimed
 from twinlatent.cli.classifier import Guards, Rejecting
 from twinlatent.cli.judged import data_of, judged
 from twinlatent.cli.options import (
@@ -21,13 +22,12 @@ from twinlatent.cli.options import (
     Seed,
     Size,
     Steps,
-    Threads,
     Thresholds,
     refuse_records,
     resumable,
     say_aside,
-    set_threads,
 )
+from twinlatent.cli.workers import OfShard, Workers, WorkerThreads, leave_shard, shard_of, workers_of
 
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
@@ -68,7 +68,9 @@ def attack(
     channels: Channels = None,
     background: Background = "white",
     device: Device = "cpu",
-    threads: Threads = None,
+    workers: Workers = None,
+    threads: WorkerThreads = None,
+    shard: OfShard = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -76,14 +78,19 @@ def attack(
 
     After an interruption, run the same command to resume.
     """
+    options, part = {**locals()}, shard_of(shard)
     from twinlatent.evaluation.protocol import WhiteBoxSettings, detector_of
+    from twinlatent.evaluation.results.folder import UNFINISHED
+    from twinlatent.evaluation.results.merging import shard_folder
     from twinlatent.evaluation.results.records import write_records
+    from twinlatent.evaluation.white_box.suite import attack_shard
     from twinlatent.evaluation.white_box.to_file import attack_to_file, unfinished_of
+    from twinlatent.provenance import provenance, without_option, working_for
     from twinlatent.report.console import print_attacks
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device
 
-    set_threads(threads)
+    runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES)
     asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
              "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))
@@ -96,8 +103,15 @@ def attack(
     asked_for, split, name = judged(model, data, overruled, reading, rejecting, device=device, progress=progress)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
-    with detector_of(asked_for, split, name, say=say_aside) as detector, resumable(places=(unfinished_of(path),)):
-        run = attack_to_file(detector, split, settings, path, overwrite=force, progress=progress)
+    kept = unfinished_of(path) if part is None else shard_folder(path, part) / UNFINISHED
+    with detector_of(asked_for, split, name, say=say_aside) as detector, resumable(places=(kept,)):
+        if part is not None:
+            with working_for(without_option(provenance(), "--shard")), claimed(kept.parent):
+                attack_shard(detector, split, settings, part, kept, overwrite=force, workers=runner,
+                             progress=progress)  # fmt: skip
+                leave_shard(kept.parent, part, "attack", options)
+            return
+        run = attack_to_file(detector, split, settings, path, overwrite=force, workers=runner, progress=progress)
     if records is not None:
         write_records(records, run.records, detector=detector.fingerprint, settings=settings.model_dump(mode="json"))
     print_attacks(run, settings)

@@ -1,7 +1,7 @@
 """`twinlatent evaluate`, and `report`, which makes its page anew."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,17 +29,18 @@ from twinlatent.cli.options import (
     ShiftImages,
     Size,
     Steps,
-    Threads,
     Thresholds,
     own_attacks,
     resumable,
     say_aside,
-    set_threads,
 )
+from twinlatent.cli.workers import OfShard, Workers, WorkerThreads, leave_shard, shard_of, workers_of
 from twinlatent.errors import TwinlatentError
 
 if TYPE_CHECKING:
+    from twinlatent.data import Split
     from twinlatent.evaluation.protocol import Judgeable
+    from twinlatent.running.shards import Shard
 
 Shared = Annotated[Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")]
 Substitutes = Annotated[
@@ -87,7 +88,9 @@ def evaluate(
     name: Name = None,
     force: Force = False,
     device: Device = "cpu",
-    threads: Threads = None,
+    workers: Workers = None,
+    threads: WorkerThreads = None,
+    shard: OfShard = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -95,6 +98,7 @@ def evaluate(
 
     After an interruption, run the same command to resume.
     """
+    options, part = {**locals()}, shard_of(shard)
     from twinlatent.evaluation.black_box.substitutes import SUBSTITUTES
     from twinlatent.evaluation.results.folder import UNFINISHED
     from twinlatent.evaluation.settings import CERTIFIED, IMAGES, SHIFTED, SUBSET, EvaluationSettings
@@ -103,7 +107,7 @@ def evaluate(
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device
 
-    set_threads(threads)
+    runner = workers_of(workers, threads, device, images)
     check_device(device)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
                  "classifier": classifier}  # fmt: skip
@@ -117,11 +121,16 @@ def evaluate(
              "certified_images": certified_images or CERTIFIED, "steps": steps, "seed": seed,
              "shift_images": SHIFTED if shift_images is None else shift_images}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
+    if part is not None:
+        given = {"settings": settings, "name": name or own, "recipe": recipe, "attacks": own_attacks(attacks),
+                 "shared": shared, "overwrite": force, "workers": runner, "progress": progress}  # fmt: skip
+        _evaluate_shard(detector, split, part, folder, given, options)
+        return
     with resumable(places=(folder / UNFINISHED, shared)):
         run = tl.evaluate(detector, split, settings=settings, name=name or own, recipe=recipe,
                           attacks=own_attacks(attacks), folder=folder, shared=shared,
-                          log=_log_beside(model, detector), page=write_page, overwrite=force, progress=progress,
-                          say=say_aside)  # fmt: skip
+                          log=_log_beside(model, detector), page=write_page, overwrite=force, workers=runner,
+                          progress=progress, say=say_aside)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 
@@ -131,6 +140,24 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.
     from twinlatent.report.page import write_page
 
     print(write_page(folder))
+
+
+def _evaluate_shard(
+    detector: "Judgeable", split: "Split", part: "Shard", folder: Path, given: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """A shard, in its own folder beside that of the whole."""
+    from twinlatent.evaluation.evaluate import evaluate_shard
+    from twinlatent.evaluation.results.folder import UNFINISHED
+    from twinlatent.evaluation.results.merging import shard_folder
+    from twinlatent.provenance import provenance, without_option, working_for
+
+    place = shard_folder(folder, part)
+    with (
+        resumable(places=(place / UNFINISHED, given["shared"])),
+        working_for(without_option(provenance(), "--shard")),
+    ):
+        evaluate_shard(detector, split, part, folder=place, say=say_aside, **given)
+        leave_shard(place, part, "evaluate", options)
 
 
 def _check_count(asked: int, there: int) -> None:

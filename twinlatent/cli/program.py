@@ -19,6 +19,7 @@ from twinlatent.cli.demo import demo
 from twinlatent.cli.detect import detect
 from twinlatent.cli.evaluate import evaluate, report
 from twinlatent.cli.export import export
+from twinlatent.cli.merge import merge
 from twinlatent.cli.monitor import monitor
 from twinlatent.cli.new import new_detector
 from twinlatent.cli.recipe import recipe_list
@@ -66,7 +67,7 @@ def everywhere(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    demo, train, calibrate, detect, serve, monitor, evaluate, report, reproduce, motivation, attack, certify, export
+    demo, train, calibrate, detect, export, serve, monitor, evaluate, merge, report, reproduce, motivation, attack, certify
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",

@@ -8,6 +8,7 @@ import typer
 import twinlatent as tl
 from twinlatent.cells import CELLS, MOTIVATION_CELLS, MOTIVATION_DATA
 from twinlatent.cli.options import Device, Few, Progress, Seed, Threads, resumable, set_threads
+from twinlatent.cli.workers import Workers, WorkerThreads, workers_of
 from twinlatent.errors import TwinlatentError
 
 
@@ -23,7 +24,8 @@ def reproduce(
     ] = None,
     subset: Annotated[int | None, typer.Option(help="How many of these are attacked at other points.", min=1)] = None,
     few: Few = None,
-    threads: Threads = None,
+    workers: Workers = None,
+    threads: WorkerThreads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -36,7 +38,7 @@ def reproduce(
     from twinlatent.reproduce import reproduce as reproduced
     from twinlatent.reproduce_motivation import reproduce_motivation
 
-    set_threads(threads)
+    runner = workers_of(workers, threads, "cpu")
     with resumable("what is finished is kept"):
         if what not in (*MOTIVATION_CELLS, *CELLS):
             raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join([*MOTIVATION_CELLS, *CELLS])}")
@@ -44,12 +46,12 @@ def reproduce(
             if (subset or few) is not None:
                 raise TwinlatentError(f"--subset {subset or few}: {what} has one number of images; leave it out")
             cells = reproduce_motivation(what, folder, preset=preset, data=data or MOTIVATION_DATA, images=images,
-                                         seed=seed, progress=progress)  # fmt: skip
+                                         seed=seed, workers=runner, progress=progress)  # fmt: skip
             print_motivation([record for cell in cells for record in cell.records])
             print(f"Page with pictures: {folder / f'{what}.html'}")
             return
         found = reproduced(what, folder, preset=preset, data=data, images=images, subset=subset or few,
-                           seed=seed, progress=progress)  # fmt: skip
+                           seed=seed, workers=runner, progress=progress)  # fmt: skip
     for name, runs in found.items():
         print_comparison(name, runs)
         print(f"Pages with pictures: {folder / name / COMPARISON} and evaluation/report.html of each detector")

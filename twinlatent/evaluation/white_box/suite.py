@@ -130,6 +130,7 @@ def attack_shard(
     shard: Shard,
     folder: Path,
     *,
+    overwrite: bool = False,
     workers: int | Runner | None = None,
     progress: bool = True,
 ) -> None:
@@ -137,7 +138,7 @@ def attack_shard(
     with fresh_torch():
         split = fitted(detector, split)
         asked = _asked(detector, split, settings, None, None, {}, None, None, progress)
-        asked.do(runner_of(workers), folder, shard, overwrite=False, progress=progress)
+        asked.do(runner_of(workers), folder, shard, overwrite=overwrite, progress=progress)
 
 
 def _asked(

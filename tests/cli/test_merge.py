@@ -1,0 +1,108 @@
+"""Shards of an evaluation and of an attack: together they are the whole, and nothing else goes through for one."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OF = 3
+EVALUATE = ["--suite", "quick", "--steps", "1", "--images", "55", "--subset", "3", "--blackbox-images", "6",
+            "--certified-images", "9", "--shift-images", "4", "--substitute", "f_p", "--no-progress"]  # fmt: skip
+ATTACK = ["--suite", "quick", "--steps", "1", "--images", "55", "--no-progress"]
+
+
+def without_time(value: Any) -> Any:
+    """A JSON value without what differs between two runs of the same."""
+    if isinstance(value, dict):
+        return {name: without_time(inner) for name, inner in value.items() if name not in ("seconds", "command")}
+    return [without_time(inner) for inner in value] if isinstance(value, list) else value
+
+
+def read(path: Path) -> Any:
+    return without_time(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def shards(trained: Path, ok: Callable, tmp_path: Path) -> Callable[..., list[Path]]:
+    """A function: some shards of an attack, each made by a command of its own."""
+
+    def made(*numbers: int, words: tuple[object, ...] = ()) -> list[Path]:
+        for number in numbers:
+            done = ok("attack", trained, *ATTACK, *words, "--save", "run.npz", "--shard", f"{number}/{OF}")
+            assert f"Shard {number}/{OF}: run.npz.shard-{number}-of-{OF}" in done.text
+        return [tmp_path / f"run.npz.shard-{number}-of-{OF}" for number in numbers]
+
+    return made
+
+
+def test_the_shards_of_an_attack_are_the_attack(trained: Path, shards: Callable, ok: Callable, tmp_path: Path) -> None:
+    ok("attack", trained, *ATTACK, "--save", "whole.npz")
+    done = ok("merge", "run.npz", *shards(2, 1, 3))
+    assert "Images: run.npz" in done.text
+    assert arrays(tmp_path / "run.npz") == arrays(tmp_path / "whole.npz")
+    assert not (tmp_path / "run.npz.unfinished").exists()
+
+
+def test_the_shards_of_an_evaluation_are_the_evaluation(trained: Path, ok: Callable, tmp_path: Path) -> None:
+    ok("evaluate", trained, *EVALUATE, "--out", "whole")
+    for number in range(1, OF + 1):
+        ok("evaluate", trained, *EVALUATE, "--out", "run", "--shard", f"{number}/{OF}")
+    assert not (tmp_path / "run").exists()
+    ok("merge", "run", *(f"run.shard-{number}-of-{OF}" for number in range(1, OF + 1)))
+    for name in ("results.json", "checks.json", "judges.json", "model.json"):
+        assert read(tmp_path / "run" / name) == read(tmp_path / "whole" / name), name
+    for name in ("evaluation.npz", "pictures.npz"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    (run,) = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
+    assert "--shard" not in run["command"], "it is the command that makes the numbers anywhere"
+    assert run.get("reused") is None
+    assert not (tmp_path / "run" / "unfinished").exists()
+
+
+def test_what_is_missing_is_said_and_nothing_is_written(shards: Callable, program: Callable, tmp_path: Path) -> None:
+    (one,) = shards(2)
+    line = program("merge", "run.npz", one).refusal
+    assert re.match(r"of 3 shards 2 are missing: 1, 3; give their folders too, or make them: .* --shard 1/3$", line)
+    (one / "shard.json").unlink()
+    assert "is a shard that is not finished; run its command again" in program("merge", "run.npz", one).refusal
+    (tmp_path / "other").mkdir()
+    assert "other is no shard: no shard.json in it" in program("merge", "run.npz", "other").refusal
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("run.npz") and path != one]
+
+
+def test_what_does_not_belong_together_is_refused(shards: Callable, program: Callable, tmp_path: Path) -> None:
+    first, second, third = shards(1, 2, 3)
+    again = tmp_path / "again"
+    shutil.copytree(first, again)
+    assert "are both shard 1/3; give each once" in program("merge", "run.npz", first, second, third, again).refusal
+    shutil.rmtree(second)
+    (second,) = shards(2, words=("--seed", 1))
+    line = program("merge", "run.npz", first, second, third).refusal
+    assert re.search(
+        r"run\.npz\.shard-2-of-3 and .*run\.npz\.shard-1-of-3 are shards of different work: other seed$", line
+    )
+    said = json.loads((second / "shard.json").read_text())
+    said["asked"]["seed"] = 0
+    (second / "shard.json").write_text(json.dumps(said))
+    line = program("merge", "run.npz", first, second, third).refusal
+    assert re.search(r"identity\.json and .* differ in .*seed.*, so these shards do not belong together$", line)
+    assert not (tmp_path / "run.npz.unfinished").exists()
+
+
+def test_a_shard_is_named_by_a_number_of_its_own(trained: Path, program: Callable) -> None:
+    for command in ("attack", "evaluate"):
+        assert program(command, trained, "--shard", "4/3").refusal == (
+            "shard 4/3: there is none; give I/N with I from 1 to N, such as 3/8"
+        )
+
+
+def arrays(path: Path) -> dict[str, bytes]:
+    """The arrays of an .npz, byte for byte, without what says when they were made."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if name != "about.npy"}
