@@ -3,13 +3,13 @@
 Both have one thread a process; starting the workers counts. The machine must be idle: on two busy cores nothing is
 gained. With --evaluate a whole evaluation is measured instead, whose last part, judging, is one process's.
 
-    python benchmarks/workers.py [--images 200] [--steps 25] [--workers 2] [--evaluate] [--out results/workers.json]
+    python benchmarks/workers.py [--images 160] [--steps 20] [--workers 2] [--evaluate] [--out results/workers.json]
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,50 +20,54 @@ from twinlatent.evaluation.white_box import attack_detector
 from twinlatent.files import write_json
 from twinlatent.provenance import provenance
 
+Measured = Callable[[int], object]
+"""The work, by so many workers, and what it found."""
 
-def attacked(asked: argparse.Namespace, workers: int) -> Any:
-    """Every attack's verdict on every image."""
+
+def attacked(asked: argparse.Namespace) -> Measured:
+    """Every attack's image for every image."""
     split, detector = tl.data.load("mnist", progress=False), tl.load(asked.detector)
     settings = WhiteBoxSettings(images=asked.images, steps=asked.steps)
     substitute = train_substitute(split, progress=False).network
 
-    def measured() -> Any:
+    def measured(workers: int) -> object:
         found = attack_detector(detector, split, settings, substitute=substitute, workers=workers, progress=False)
         return {name: part.result.images.numpy().tobytes() for name, part in found.result.by_attack.items()}
 
-    return timed(measured)
+    return measured
 
 
-def evaluated(asked: argparse.Namespace, workers: int) -> Any:
+def evaluated(asked: argparse.Namespace) -> Measured:
     """Every number of an evaluation."""
     split, detector = tl.data.load("mnist", progress=False), tl.load(asked.detector)
 
-    def measured() -> Any:
+    def measured(workers: int) -> object:
         report = tl.evaluate(detector, split, images=asked.images, subset=asked.images // 2, steps=asked.steps,
                              blackbox_images=asked.images, workers=workers, progress=False)  # fmt: skip
         return [(r.metric, r.attack, r.epsilon, r.score, r.value) for r in report.records]
 
-    return timed(measured)
+    return measured
 
 
-def timed(work: Any) -> tuple[float, Any]:
+def timed(work: Measured, workers: int) -> tuple[float, object]:
+    """Seconds, and what was found."""
     began = time.perf_counter()
-    found = work()
+    found = work(workers)
     return time.perf_counter() - began, found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default="mnist-mim")
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--evaluate", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    work = evaluated if asked.evaluate else attacked
-    (alone, first), (together, second) = work(asked, 1), work(asked, asked.workers)
+    work = evaluated(asked) if asked.evaluate else attacked(asked)
+    (alone, first), (together, second) = timed(work, 1), timed(work, asked.workers)
     found = {
         "what": "evaluate" if asked.evaluate else "attack",
         "detector": asked.detector,

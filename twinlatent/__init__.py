@@ -16,8 +16,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from twinlatent import attacks, bridges, criteria, data
     from twinlatent.evaluation.evaluate import evaluate
+    from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
     from twinlatent.evaluation.results.report import Report
     from twinlatent.evaluation.settings import EvaluationSettings
+    from twinlatent.evaluation.white_box.suite import attack_detector
     from twinlatent.export.running import OnnxDetector
     from twinlatent.export.writing import to_onnx
     from twinlatent.guards.guarded import Guarded
@@ -41,8 +43,10 @@ else:
         {
             "twinlatent": ("attacks", "bridges", "criteria", "data"),
             "twinlatent.evaluation.evaluate": ("evaluate",),
+            "twinlatent.evaluation.protocol.settings": ("WhiteBoxSettings",),
             "twinlatent.evaluation.results.report": ("Report",),
             "twinlatent.evaluation.settings": ("EvaluationSettings",),
+            "twinlatent.evaluation.white_box.suite": ("attack_detector",),
             "twinlatent.export.running": ("OnnxDetector",),
             "twinlatent.export.writing": ("to_onnx",),
             "twinlatent.guards.guarded": ("Guarded",),
@@ -81,7 +85,9 @@ __all__ = [
     "TwinlatentError",
     "Undecided",
     "Verdict",
+    "WhiteBoxSettings",
     "__version__",
+    "attack_detector",
     "attacks",
     "bridges",
     "calibrate",

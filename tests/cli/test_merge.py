@@ -41,7 +41,7 @@ def shards(trained: Path, ok: Callable, tmp_path: Path) -> Callable[..., list[Pa
 
 def test_the_shards_of_an_attack_are_the_attack(trained: Path, shards: Callable, ok: Callable, tmp_path: Path) -> None:
     ok("attack", trained, *ATTACK, "--save", "whole.npz")
-    done = ok("merge", "run.npz", *shards(2, 1, 3))
+    done = ok("merge", "run.npz", *shards(2, 1, 3), "--no-progress")
     assert "Images: run.npz" in done.text
     assert arrays(tmp_path / "run.npz") == arrays(tmp_path / "whole.npz")
     assert not (tmp_path / "run.npz.unfinished").exists()
@@ -52,7 +52,7 @@ def test_the_shards_of_an_evaluation_are_the_evaluation(trained: Path, ok: Calla
     for number in range(1, OF + 1):
         ok("evaluate", trained, *EVALUATE, "--out", "run", "--shard", f"{number}/{OF}")
     assert not (tmp_path / "run").exists()
-    ok("merge", "run", *(f"run.shard-{number}-of-{OF}" for number in range(1, OF + 1)))
+    ok("merge", "run", *(f"run.shard-{n}-of-{OF}" for n in range(1, OF + 1)), "--no-progress")
     for name in ("results.json", "checks.json", "judges.json", "model.json"):
         assert read(tmp_path / "run" / name) == read(tmp_path / "whole" / name), name
     for name in ("evaluation.npz", "pictures.npz"):

@@ -139,3 +139,12 @@ def test_thresholds_are_fixed_anew(guarded: Guarded, network: nn.Sequential, dig
     made.save(tmp_path / "guard.safetensors")
     again = tl.load(tmp_path / "guard.safetensors", network)
     assert torch.equal(again.calibration.thresholds(0.05), made.calibration.thresholds(0.05))
+
+
+def test_it_can_be_sent_to_a_worker_process(guarded: Guarded, digits: Split, tmp_path: Path) -> None:
+    """As `running` sends it: it is known again there, and answers the same."""
+    torch.save(guarded, tmp_path / "given.pt")
+    there = torch.load(tmp_path / "given.pt", mmap=True, weights_only=False)
+    assert there.fingerprint == guarded.fingerprint
+    asked = digits.test.images[:3]
+    assert torch.equal(there.detect(asked).suspicion, guarded.detect(asked).suspicion)

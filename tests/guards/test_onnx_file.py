@@ -29,6 +29,13 @@ def test_answers_and_gradients_are_the_network_s(batch, exported, network: nn.Mo
         torch.testing.assert_close(*gradients)
 
 
+def test_it_can_be_sent_to_a_worker_process(exported, digits: Split, tmp_path: Path) -> None:
+    here = from_onnx(exported())
+    torch.save(here, tmp_path / "given.pt")
+    there = torch.load(tmp_path / "given.pt", mmap=True, weights_only=False)
+    assert torch.equal(there(digits.test.images[:3]), here(digits.test.images[:3]))
+
+
 def test_its_weights_are_parameters_that_are_counted_and_moved(exported, network: nn.Module) -> None:
     made = from_onnx(exported())
     trained = sum(parameter.numel() for parameter in network.parameters())
