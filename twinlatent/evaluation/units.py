@@ -14,7 +14,6 @@ from twinlatent.attacks.suite_runs import IDENTITY, batch_numbers, file_of
 from twinlatent.data import Split
 from twinlatent.evaluation.black_box import BATCH, attack_substitute, train_substitute
 from twinlatent.evaluation.judges import train_judges
-from twinlatent.evaluation.learners import SubstituteName
 from twinlatent.evaluation.protocol import RATES, OwnAttack, Point, draw, other_points
 from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.evaluation.white_box import CONDITIONS, WhiteBoxWork, points_folder, suite_size
@@ -50,11 +49,11 @@ class EvaluationGiven:
     settings: EvaluationSettings
     own: Mapping[str, OwnAttack] = field(default_factory=dict)
 
-    def substitute(self, name: SubstituteName, shared: Path) -> PlainNetwork:
+    def substitute(self, name: str, shared: Path) -> PlainNetwork:
         """A substitute; trained, unless the folder has it."""
-        networks = self.settings.networks or {}
-        return train_substitute(self.split, name, seed=self.settings.seed, settings=networks.get(name),
-                                folder=shared, progress=False).network  # fmt: skip
+        own = next((network for called, network in (self.settings.networks or {}).items() if called == name), None)
+        return train_substitute(self.split, name, seed=self.settings.seed, settings=own, folder=shared,
+                                progress=False).network  # fmt: skip
 
     def white_box(self, shared: Path) -> WhiteBoxWork:
         """All attacks of the white box."""
@@ -96,12 +95,12 @@ class EvaluationUnit:
         portion = Portion(frozenset({self.batch}), heard=heard)
         match self.what:
             case "substitute":
-                given.substitute(self.which, shared)  # type: ignore[arg-type]
+                given.substitute(self.which, shared)
             case "judges":
                 train_judges(given.split, seed=settings.seed, folder=shared, settings=settings.judges, progress=False)
             case "blackbox":
                 asked, test = BlackBoxAsked.of(settings), given.split.test
-                attack_substitute(given.substitute(self.which, shared), draw(test, asked.images, settings.seed),  # type: ignore[arg-type]
+                attack_substitute(given.substitute(self.which, shared), draw(test, asked.images, settings.seed),
                                   asked.budgets, seed=settings.seed, folder=shared / asked.folder / self.which,
                                   portion=portion, progress=False)  # fmt: skip
             case "points":

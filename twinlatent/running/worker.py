@@ -15,6 +15,7 @@ from typing import Any
 
 from twinlatent import provenance
 from twinlatent.loading import run_again
+from twinlatent.memory import keep_freed_memory
 from twinlatent.running.units import Places, Unit
 
 READY, KEPT, DONE, FAILED = "ready", "kept", "done", "failed"
@@ -59,6 +60,7 @@ def _begin(start: Start) -> Any:
     """Everything as in the driver; torch's answers in bits depend on its threads, too."""
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(start.threads)
     run_again(start.files)
     return torch.load(start.given, mmap=True, weights_only=False)
