@@ -141,7 +141,7 @@ def _white_box(given: EvaluationGiven) -> tuple[list[EvaluationUnit], list[Evalu
     points = 1 + len(other_points(Point(plan.main.epsilon, plan.main.fpr), plan.epsilons, rates))
 
     def at_points(score: str, batch: int, count: int) -> EvaluationUnit:
-        keeps = _files(f"{points_folder(score)}/*", batch, size)
+        keeps = *_files(f"{points_folder(score)}/*", batch, size), f"{points_folder(score)}/memory-*/*.npz"
         return EvaluationUnit("points", score, batch, size, count * attacks, {FOLDER: keeps}, needs)
 
     def for_conditions(which: str, batch: int) -> EvaluationUnit:
