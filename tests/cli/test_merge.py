@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
+from twinlatent.evaluation.results.records import read_records
+
 OF = 3
 EVALUATE = ["--suite", "quick", "--steps", "1", "--images", "55", "--subset", "3", "--blackbox-images", "6",
             "--certified-images", "9", "--shift-images", "4", "--substitute", "f_p", "--no-progress"]  # fmt: skip
 ATTACK = ["--suite", "quick", "--steps", "1", "--images", "55", "--no-progress"]
 
 
-def without_time(value: Any) -> Any:
-    """A JSON value without what differs between two runs of the same."""
-    if isinstance(value, dict):
-        return {name: without_time(inner) for name, inner in value.items() if name not in ("seconds", "command")}
-    return [without_time(inner) for inner in value] if isinstance(value, list) else value
-
-
 def read(path: Path) -> Any:
-    return without_time(json.loads(path.read_text(encoding="utf-8")))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def numbers(folder: Path) -> list[dict[str, Any]]:
+    """All records, without what says which run made them."""
+    own = {"seconds", "command", "commit", "date"}
+    return [record.model_dump(exclude=own) for record in read_records(folder / "results.json")]
 
 
 @pytest.fixture
@@ -53,7 +54,8 @@ def test_the_shards_of_an_evaluation_are_the_evaluation(trained: Path, ok: Calla
         ok("evaluate", trained, *EVALUATE, "--out", "run", "--shard", f"{number}/{OF}")
     assert not (tmp_path / "run").exists()
     ok("merge", "run", *(f"run.shard-{n}-of-{OF}" for n in range(1, OF + 1)), "--no-progress")
-    for name in ("results.json", "checks.json", "judges.json", "model.json"):
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+    for name in ("checks.json", "judges.json", "model.json"):
         assert read(tmp_path / "run" / name) == read(tmp_path / "whole" / name), name
     for name in ("evaluation.npz", "pictures.npz"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
@@ -89,7 +91,7 @@ def test_what_does_not_belong_together_is_refused(shards: Callable, program: Cal
     said["asked"]["seed"] = 0
     (second / "shard.json").write_text(json.dumps(said))
     line = program("merge", "run.npz", first, second, third).refusal
-    assert re.search(r"identity\.json and .* differ in .*seed.*, so these shards do not belong together$", line)
+    assert re.search(r"identity\.json and .* differ in images, labels.*, so these shards do not belong together$", line)
     assert not (tmp_path / "run.npz.unfinished").exists()
 
 
