@@ -12,6 +12,7 @@ import twinlatent as tl
 from twinlatent.attacks.attack import Attack, AttackResult, run
 from twinlatent.attacks.remembered import Memory
 from twinlatent.attacks.suites import Suite
+from twinlatent.claims import OURS
 from twinlatent.criteria import Criterion, Misclassified, Undetected
 from twinlatent.method.detector import Detector
 from twinlatent.outputs import Bounds
@@ -68,6 +69,7 @@ def test_an_easier_criterion(
 
     first = Memory(tmp_path)
     attacked(first, STRICT, (LOOSE, LOOSEST))
+    assert all(OURS.fullmatch(path.name) for path in tmp_path.iterdir()), "they would outlive the unfinished work"
     for memory in (first, Memory(tmp_path)):  # in this process, and in a later one
         for fpr, rows in ((LOOSE, slice(None)), (LOOSEST, slice(1, 5))):
             asked.clear()

@@ -62,7 +62,8 @@ class Memory:
             return
         met = np.array([image is not None for image in first])
         images = [image.cpu().numpy() for image in first if image is not None]
-        with replacing(self._folder / f"{_called(key)}-{digest(list(seeds))[:SHORT]}.npz") as temporary:
+        number = int(digest(list(seeds))[:12], 16)
+        with replacing(self._folder / f"{_called(key)}-{number:015d}.npz") as temporary:  # a name that claims knows
             np.savez_compressed(temporary, seeds=np.array(seeds), met=met, images=np.array(images))
 
     def _read(self, key: Key) -> dict[int, Tensor | None]:
