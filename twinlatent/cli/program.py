@@ -67,7 +67,8 @@ def everywhere(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    demo, train, calibrate, detect, export, serve, monitor, evaluate, merge, report, reproduce, motivation, attack, certify
+    demo, train, calibrate, detect, export, serve, monitor, evaluate, attack, merge, certify, report, reproduce,
+    motivation,
 )  # fmt: skip
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": ("Data sets: list, fetch, prepare, show.",
