@@ -28,7 +28,22 @@ COMPARED = "floors-"
 """Begins those of scripts/compare.py."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
-NO_DETECTOR = (BUDGETS, TABLE_1, JUDGES, BENCHMARKS, CLASSES, LADDER, COMPARED, PROVED, BEYOND, POINTS, *ON_CALIBRATION)
+OTHER_BENCHMARKS = "export", "one-core", "serve", "workers", "gpu"
+"""Those of the other files of benchmarks/ and of scripts/gpu_check."""
+NO_DETECTOR = (
+    BUDGETS,
+    TABLE_1,
+    JUDGES,
+    BENCHMARKS,
+    CLASSES,
+    *OTHER_BENCHMARKS,
+    LADDER,
+    COMPARED,
+    PROVED,
+    BEYOND,
+    POINTS,
+    *ON_CALIBRATION,
+)
 """Begin the names of files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
 """In the names of results of our detector trained without a setting, whose name follows."""
