@@ -86,6 +86,13 @@ def test_a_module_is_found_in_the_current_folder(folder: Path) -> None:
     assert load_object("alone:x") == 1
 
 
+def test_two_names_of_a_file_are_of_one_module(folder: Path) -> None:
+    """What they make can be pickled together, as work for other processes is."""
+    (folder / "two.py").write_text("class A: pass\nclass B(A): pass\n", encoding="utf-8")
+    one, other = load_object(f"{folder}/two.py:A"), load_object(f"{folder}/two.py:B")
+    assert issubclass(other, one)  # type: ignore[arg-type]
+
+
 def test_a_file_is_run_anew_and_leaves_nothing_beside_it(folder: Path) -> None:
     path = folder / "random.py"  # of a name that Python has
     for number in (1, 2):

@@ -13,6 +13,8 @@ from types import ModuleType
 from twinlatent.errors import TwinlatentError, brief, listed
 
 SUFFIX = ".py"
+RUN = "__twinlatent_source__"
+"""Attribute of a module made of a file: what was in it."""
 MACHINERY = ("<frozen importlib", "<frozen runpy")
 """How the files of Python's own import begin, in a traceback."""
 MOST_NAMED = 8
@@ -115,16 +117,21 @@ def _name_of(path: Path) -> str:
 
 
 def _of_file(path: Path, text: str) -> ModuleType:
-    """The file, run as a module of its own; never taken from an earlier run or a cache."""
+    """The file as a module of its own, run unless it has been as it stands; its objects are then the same ones."""
     if not path.is_file():
         near = _near(path.name, [other.name for other in path.parent.glob(f"*{SUFFIX}")])
         raise TwinlatentError(f"{text}: there is no file {path}{f'; did you mean {near[0]}?' if near else ''}")
     path = path.resolve()
+    source = path.read_bytes()
+    before = sys.modules.get(_name_of(path))
+    if before is not None and getattr(before, RUN, None) == source:
+        return before
     module = ModuleType(_name_of(path))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # where dataclasses and pickles look for it
     with _said(text), _first_on_path(path.parent):
-        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    setattr(module, RUN, source)  # only of a file that ran to its end
     return module
 
 
