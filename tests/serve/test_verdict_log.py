@@ -46,6 +46,55 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert [json.loads(line)["model"] for line in path.read_text(encoding="utf-8").splitlines()] == ["a", "b"]
 
 
+def test_a_row_that_was_cut_short_takes_no_other_with_it(tmp_path: Path) -> None:
+    """The server was killed within a row; the next one begins a row of its own, once."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"model": "a"}\n{"mod')
+    log = VerdictLog(path)
+    for model in ("b", "c"):
+        log.write(origin(model), 0.05, [VERDICT])
+    log.close()
+    first, cut, *rest = path.read_text(encoding="utf-8").splitlines()
+    assert (first, cut) == ('{"model": "a"}', '{"mod')
+    assert [json.loads(line)["model"] for line in rest] == ["b", "c"]
+
+
+class FullAfter:
+    """A file that takes so many bytes, then refuses until there is room again."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.held = room, b""
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        piece = bytes(data[: self.room])
+        self.held, self.room = self.held + piece, self.room - len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kept", ["half a row", "whole rows"])
+def test_rows_after_a_full_disk_are_whole(kept: str, tmp_path: Path) -> None:
+    log, whole = VerdictLog(tmp_path / "log.jsonl"), VerdictLog(tmp_path / "whole.jsonl")
+    whole.write(origin("a"), 0.05, [VERDICT])
+    length = (tmp_path / "whole.jsonl").stat().st_size
+    log._file.close()
+    file = log._file = FullAfter(length + length // 2 if kept == "half a row" else 2 * length)  # type: ignore[assignment]
+    log.write(origin("a"), 0.05, [VERDICT] * 3)
+    assert log.failed == "No space left on device"
+    file.room = 10 * length
+    log.write(origin("b"), 0.05, [VERDICT])
+    whole.close()
+    assert log.failed == ""
+    rows = file.held.splitlines()
+    assert len(rows) == 3
+    assert json.loads(rows[0])["model"] == "a"
+    assert json.loads(rows[2])["model"] == "b"
+
+
 def test_a_log_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(TwinlatentError, match=r"cannot be written \(Is a directory\)"):
         VerdictLog(tmp_path)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import SEEK_END
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class VerdictLog:
         self.failed, self._lock = "", Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._cut = _cut_short(path)
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise TwinlatentError(f"--log {path} cannot be written ({error.strerror}); name another file") from None
@@ -73,8 +75,12 @@ class VerdictLog:
         left = memoryview("".join(rows).encode())
         with self._lock:
             try:
+                if self._cut:  # so that the row that was cut short takes no other one with it
+                    self._file.write(b"\n")
+                    self._cut = False
                 while left:
-                    left = left[self._file.write(left) or 0 :]
+                    written = self._file.write(left) or 0
+                    self._cut, left = bytes(left[:written])[-1:] != b"\n", left[written:]
                 self.failed = ""
             except OSError as error:
                 self.failed = error.strerror or str(error)
@@ -82,3 +88,12 @@ class VerdictLog:
     def close(self) -> None:
         """No more rows."""
         self._file.close()
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether a file ends within a row, as that of a server does that was killed or had no room left."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, SEEK_END)
+        return file.read() != b"\n"
