@@ -49,6 +49,7 @@ def test_a_server_for_others_from_its_start_to_its_end(
         assert server.get("/v1/models", Authorization="Bearer caf\xe9").status == 401
         for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/", "/docs", "/openapi.json"):
             assert server.get(path).status == 200, path
+        assert server.get("/v1/models", Authorization=f"bearer {TOKEN}").status == 200  # the scheme has no case
         server.headers["Authorization"] = f"Bearer {TOKEN}"
         assert server.post(DETECT, body, Origin="https://example.org", Host="example.org").status == 200
 

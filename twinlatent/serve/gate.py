@@ -70,16 +70,17 @@ class Gate:
 
     def _check(self, scope: MutableMapping[str, Any]) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        settings, host = self.service.settings, headers.get("host", "")
+        settings, host = self.service.settings, headers.get("host", "").lower()
         if settings.hosts is not None and _without_port(host) not in settings.hosts:
             raise Refusal(421, f"the server is not called {host[:64]!r}; ask it as {settings.hosts[0]}")
         if settings.token is None:
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != host:
+            if origin is not None and _host_of(origin) != host:
                 raise Refusal(403, "pages of other servers may not ask this one; ask from its own page, or a program")
         elif scope["path"] not in self.open_to_all:
-            given = headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, f"Bearer {settings.token.get_secret_value()}".encode()):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            same = hmac.compare_digest(given.encode(), settings.token.get_secret_value().encode())
+            if scheme.lower() != "bearer" or not same:
                 raise Refusal(401, "the token is missing, or another; send the header Authorization: Bearer TOKEN",
                               {"WWW-Authenticate": "Bearer"})  # fmt: skip
 
@@ -130,3 +131,11 @@ class _Passing:
 
 def _without_port(host: str) -> str:
     return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an origin; None where it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
