@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twinlatent.serve.answers import ImageVerdict, version
 from twinlatent.serve.detecting import REFUSALS
 from twinlatent.serve.health import unready
-from twinlatent.serve.reading import checked_count, whole_body
+from twinlatent.serve.reading import check_json, checked_count, whole_body
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.service import Service
 from twinlatent.serve.settings import ServeSettings
@@ -116,6 +116,7 @@ def read_request(body: bytes, image_shape: tuple[int, ...], settings: ServeSetti
     """
     from twinlatent.data.files import images_of_array
 
+    check_json(body, image_shape, settings)
     try:
         asked = InferRequest.model_validate_json(body)
     except ValidationError as error:

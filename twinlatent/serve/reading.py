@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from twinlatent.errors import brief
@@ -49,6 +50,21 @@ def _too_many_bytes(most: int) -> Refusal:
     return Refusal(413, f"the body has more than {most:,} bytes; send fewer or smaller images a request")
 
 
+def check_json(body: bytes, image_shape: tuple[int, ...], settings: ServeSettings) -> None:
+    """Refuse JSON of far more values or lists than the images of a request have.
+
+    It is parsed in one go, which no other thread can interrupt, and each of its values takes up memory; so they are
+    counted before, by the marks that stand between them. Images have at most about two marks a value.
+
+    Raises:
+        Refusal: it has more.
+    """
+    most = 4 * settings.most_images * math.prod(image_shape) + 1000
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > most:
+        raise Refusal(413, f"the JSON holds far more values than the {settings.most_images:,} images have that are "
+                           "allowed; send fewer a request")  # fmt: skip
+
+
 def json_of(body: bytes) -> Any:
     """What a JSON body says.
 
@@ -77,6 +93,7 @@ def images_of(body: bytes, content_type: str, image_shape: tuple[int, ...], sett
         raise Refusal(400, "the body is empty; send PNG, JPEG, .npy or JSON")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON:
+        check_json(body, image_shape, settings)
         said = json_of(body)
         if isinstance(said, dict):
             if set(said) != {"images"}:
