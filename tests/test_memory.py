@@ -1,9 +1,11 @@
-"""Freed memory is kept: measured in page faults of a process of its own."""
+"""Freed memory is kept: measured in page faults of a process of its own. How many images fit in memory."""
 
 import subprocess
 import sys
 
 import pytest
+
+from twinlatent.memory import HELD, MOST, SHARE, images_at_once
 
 FAULTS = """
 import resource, sys
@@ -33,3 +35,18 @@ def test_freed_memory_is_kept() -> None:
     if told == "False":
         pytest.skip("this C library cannot be told")
     assert kept < 0.1 * faults("as ever")[1]
+
+
+@pytest.mark.parametrize("memory", [0, 2**20, 3 * 2**30, 8 * 2**30, 2**40])
+@pytest.mark.parametrize(("pixels", "classes"), [(64, 10), (784, 10), (12288, 2), (3072, 43)])
+def test_so_many_images_fit_and_not_many_more_would(memory: int, pixels: int, classes: int) -> None:
+    count, each = images_at_once(memory, pixels, classes), 4 * HELD * pixels * classes
+    assert count.bit_count() == 1
+    assert count == 1 or SHARE * count * each <= memory
+    assert count == MOST or SHARE * 2 * count * each > memory
+    assert count <= images_at_once(2 * memory, pixels, classes)
+
+
+def test_no_more_than_asked_for_and_no_less_than_one() -> None:
+    assert images_at_once(2**50, 1, 1, most=100) == 64
+    assert images_at_once(0, 0, 0) == 1

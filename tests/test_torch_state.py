@@ -163,6 +163,21 @@ def test_the_last_of_several_threads_puts_the_default_type_back() -> None:
     assert seen == [torch.float32, torch.float32]
 
 
+def test_a_gpus_convolutions_are_not_coarser_than_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert torch.backends.cudnn.allow_tf32, "as PyTorch has it"
+    with fresh_torch(), fresh_torch():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with fresh_torch():
+            pass
+        assert not torch.backends.cudnn.allow_tf32, "the caller's own"
+    finally:
+        torch.backends.cudnn.allow_tf32 = True
+
+
 def test_threads_take_turns_at_the_random_state() -> None:
     def draws(seed: int) -> list[float]:
         with own_random_state(CPU, seed):

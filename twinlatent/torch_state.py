@@ -5,14 +5,18 @@ it returns can be used anywhere; afterwards all is as it was found. Attacks are 
 a user's own model does may hang on the defaults.
 """
 
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Generic, TypeVar
 
 import torch
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.memory import images_at_once
 
+T = TypeVar("T")
 Device = str | int | torch.device
 """What says where to compute: "cpu", "cuda:1", 1, or torch's own object."""
 CPU = torch.device("cpu")
@@ -20,42 +24,57 @@ AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 """Kinds of device whose layers may be told to compute in another precision."""
 
 
-class _Float32:
-    """While anybody is inside, float32 is what new tensors are; the last one out puts back what was found.
+class _ForAllThreads(Generic[T]):
+    """While anybody is inside, something of torch's has the value that is wanted; the last one out puts back the other.
 
-    torch has one default type for all threads, so another thread of the caller sees it, too, if it was changed.
+    torch has one of it for all threads, so another thread of the caller sees it, too, if it was changed.
     """
 
-    def __init__(self) -> None:
-        self._lock, self._inside, self._found = threading.Lock(), 0, torch.float32
+    def __init__(self, wanted: T, read: Callable[[], T], write: Callable[[T], None]) -> None:
+        self._wanted, self._read, self._write = wanted, read, write
+        self._lock, self._inside, self._found = threading.Lock(), 0, wanted
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
-            found = torch.get_default_dtype()
-            if found != torch.float32:
+            found = self._read()
+            if found != self._wanted:
                 self._found = found
-                torch.set_default_dtype(torch.float32)
+                self._write(self._wanted)
             self._inside += 1
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
-                if not self._inside and self._found != torch.float32:
-                    torch.set_default_dtype(self._found)
-                    self._found = torch.float32
+                if not self._inside and self._found != self._wanted:
+                    self._write(self._found)
+                    self._found = self._wanted
 
 
-_float32 = _Float32()
+def _rounds_coarsely() -> bool:
+    """Whether a CUDA device's convolutions round what they are given to 10 bits (TF32), as PyTorch has it."""
+    try:
+        return bool(torch._C._get_cudnn_allow_tf32())
+    except RuntimeError:  # the caller has said it of each kind of layer, and shall have it so
+        return False
+
+
+_float32 = _ForAllThreads(torch.float32, torch.get_default_dtype, torch.set_default_dtype)
+_exact = _ForAllThreads(False, _rounds_coarsely, torch._C._set_cudnn_allow_tf32)
 _drawing = threading.RLock()
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Within the block new tensors are float32 and on the CPU unless they say otherwise, and no layer is autocast."""
+    """Within the block new tensors are float32 and on the CPU unless they say otherwise, and no layer is autocast.
+
+    A CUDA device's convolutions compute in float32, too, not in TF32.
+    """
     with ExitStack() as stack:
         stack.enter_context(_float32())
+        if torch.cuda.is_initialized():
+            stack.enter_context(_exact())
         if not _makes_on_cpu():
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(_no_autocast())
@@ -94,6 +113,20 @@ def own_random_state(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
+def batch_on(device: torch.device, usual: int, shape: Sequence[int], classes: int) -> int:
+    """Images to compute at a time: `usual` ones, but on a CUDA device as many as its memory has room for.
+
+    Args:
+        device: where to compute.
+        usual: elsewhere.
+        shape: of an image.
+        classes: whose networks see it.
+    """
+    if device.type != "cuda":
+        return usual
+    return images_at_once(torch.cuda.get_device_properties(device).total_memory, math.prod(shape), classes)
+
+
 @contextmanager
 def computing_with(threads: int) -> Iterator[None]:
     """Within the block torch uses so many threads; answers can differ in bits between numbers of them."""
@@ -123,7 +156,7 @@ def _no_autocast() -> Iterator[None]:
 
 
 def check_device(device: Device) -> torch.device:
-    """The device that is meant.
+    """The device that is meant, with its number: "cuda" is `cuda:0`, or what the caller made the current one.
 
     Raises:
         TwinlatentError: there is none of that name, or PyTorch cannot compute on it.
@@ -131,10 +164,10 @@ def check_device(device: Device) -> torch.device:
     if isinstance(device, bool) or not isinstance(device, Device):
         raise TwinlatentError(f"device is {device!r}; give a name such as 'cpu' or 'cuda', or a torch.device")
     try:
-        found = torch.device(device)
-        torch.zeros(1, device=found).item()
+        made = torch.zeros(1, device=device)
+        made.item()
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).splitlines()[0][:80]
         unusable = f"device {str(device)!r} cannot be used ({reason}); leave it out to use the CPU"
         raise TwinlatentError(unusable) from error
-    return found
+    return made.device

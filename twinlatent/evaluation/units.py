@@ -135,7 +135,7 @@ def _black_box(settings: EvaluationSettings) -> Iterator[EvaluationUnit]:
 def _white_box(given: EvaluationGiven) -> tuple[list[EvaluationUnit], list[EvaluationUnit]]:
     """Units of the subset, those of all points first; and units of the other images, which are at the main point."""
     settings, detector = given.settings, given.detector
-    plan, size, needs = settings.plan, settings.main.batch_size, _network(settings.substitutes[0])
+    plan, size, needs = settings.plan, settings.main.batch_for(detector), _network(settings.substitutes[0])
     attacks, published = suite_size(detector, plan.main) + len(given.own), detector.scores[0]
     rates = [fpr for fpr in RATES if fpr >= detector.calibration.finest_fpr]
     points = 1 + len(other_points(Point(plan.main.epsilon, plan.main.fpr), plan.epsilons, rates))

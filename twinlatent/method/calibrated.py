@@ -23,13 +23,13 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibration_of
 from twinlatent.method.file_header import trained_with
 from twinlatent.outputs import Bounds, Outputs
-from twinlatent.torch_state import Device, fresh_torch
+from twinlatent.torch_state import CPU, Device, batch_on, fresh_torch
 
 DETECTOR_FILE = "detector.safetensors"
 """Name of the detector file in a training folder."""
 CHUNK = 32
 """Verdicts are computed on this many images at a time, always exactly, so that an image's verdict is the same bit for
-bit whatever images come with it."""
+bit whatever images come with it; on a CUDA device on more, see `chunks`."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class CalibratedDetector(ABC):
     def _scored(self, images: Given, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
         """Of each score that `answer` gives."""
         found: dict[str, list[Scored]] = {}
-        for n, chunk in chunks(checked_images(images, self.image_shape)):
+        for n, chunk in chunks(checked_images(images, self.image_shape), self.device, self.classes):
             for score, answers in answer(chunk.to(self.device)).items():
                 found.setdefault(score, []).append(self._said(answers, n))
         return {
@@ -306,13 +306,20 @@ def checked_images(images: Given, shape: tuple[int, ...]) -> Tensor:
     return check_images(images, shape=shape)[0]
 
 
-def chunks(images: Tensor) -> Iterator[tuple[int, Tensor]]:
+def chunks(images: Tensor, device: torch.device = CPU, classes: int = 1) -> Iterator[tuple[int, Tensor]]:
     """`CHUNK` images at a time, the last ones with black ones added: how many are real, and the images.
 
-    All chunks are computed in exactly the same way, so that the answer for an image does not depend on the others.
+    All chunks are computed in exactly the same way, so that the answer for an image does not depend on the others. On a
+    CUDA device they are larger, and always the same for a device and a detector; see `batch_on`.
+
+    Args:
+        images: (n, channels, H, W).
+        device: where they are computed.
+        classes: whose networks see them.
     """
-    for chunk in images.split(CHUNK):  # of no images: one chunk of none
-        yield len(chunk), F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, CHUNK - len(chunk)))
+    size = batch_on(device, CHUNK, images.shape[1:], classes)
+    for chunk in images.split(size):  # of no images: one chunk of none
+        yield len(chunk), F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, size - len(chunk)))
 
 
 def mean_by_label(values: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -9,6 +9,8 @@ from twinlatent.attacks.balls import Norm
 from twinlatent.attacks.suites import SuiteName
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.evaluation.protocol.points import RATES
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.torch_state import batch_on
 
 Goal = Literal["undetected", "c1c2", "misclassified"]
 """Besides being misclassified: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a
@@ -31,7 +33,8 @@ class WhiteBoxSettings(BaseModel):
         images: how many test images, drawn by `seed`; None: all.
         seed: of the draw, the substitute and the random starts.
         remaining_only: run each attack on the images alone that no earlier one won.
-        batch_size: images attacked at a time, which is what an interruption can lose.
+        batch_size: images attacked at a time, which is what an interruption can lose; on a CUDA device, where not said
+            otherwise, as many as its memory has room for.
 
     Errors: pydantic's `ValidationError` on any other field or value.
     """
@@ -71,6 +74,12 @@ class WhiteBoxSettings(BaseModel):
         if info.data.get("suite") == "paper" and value not in (None, "linf"):
             raise ValueError("suite paper has its own steps, in linf; choose another suite")
         return value
+
+    def batch_for(self, detector: CalibratedDetector) -> int:
+        """Images of the detector that are attacked at a time, where it computes."""
+        if "batch_size" in self.model_fields_set:
+            return self.batch_size
+        return batch_on(detector.device, self.batch_size, detector.image_shape, detector.classes)
 
     @property
     def described(self) -> str:

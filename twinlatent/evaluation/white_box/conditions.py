@@ -159,7 +159,7 @@ def _carlini_wagner(
         norm="linf",
         epsilon=1.0,
         seed=settings.seed,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_for(detector),
         folder=folder and folder / "c1c2-cw",
         identity={"detector": detector.fingerprint},
         portion=portion,

@@ -158,8 +158,8 @@ def _asked(
     attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
     identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
     options = {"criterion": _criterion(detector, settings), "norm": settings.norm, "epsilon": settings.epsilon,
-               "seed": settings.seed, "batch_size": settings.batch_size, "remaining_only": settings.remaining_only,
-               "among": among, "identity": identity}  # fmt: skip
+               "seed": settings.seed, "batch_size": settings.batch_for(detector),
+               "remaining_only": settings.remaining_only, "among": among, "identity": identity}  # fmt: skip
     return SuiteGiven(attacks, detector, drawn.images.to(device), drawn.labels.to(device), options)
 
 
