@@ -82,7 +82,7 @@ class ClassBenchmark(BaseModel):
 
 
 class Differences(BaseModel):
-    """How verdicts of ONNX Runtime differ from the detector's.
+    """How verdicts of ONNX Runtime, or of another device, differ from the detector's on the CPU.
 
     Attributes:
         images: that both were asked.
@@ -147,7 +147,86 @@ class ExportBenchmark(BaseModel):
     provenance: Provenance
 
 
+class TrainedOnDevice(BaseModel):
+    """A recipe that was trained on a device, with as many rounds as there was time for.
+
+    Attributes:
+        recipe: its name.
+        rounds: that were played.
+        of: rounds the recipe asks for.
+        seconds: they took.
+        accuracy: on selection images, or test images where there are none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    rounds: Annotated[int, Field(ge=1)]
+    of: Annotated[int, Field(ge=1)]
+    seconds: Positive
+    accuracy: Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class AttackedOnDevice(BaseModel):
+    """A suite of attacks on a detector, at the main point.
+
+    Attributes:
+        detector: name in the zoo.
+        suite: name.
+        images: that were attacked.
+        batch: images at a time.
+        seconds: they took.
+        rates: success rates by attack, `worst` being any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str
+    suite: str
+    images: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+    seconds: Positive
+    rates: dict[str, Annotated[FiniteFloat, Field(ge=0, le=1)]]
+
+
+class DeviceCheck(BaseModel):
+    """What scripts/gpu_check finds on a machine with a GPU; None is what there was no time for, or what failed.
+
+    Attributes:
+        gpu: its name.
+        device: as commands call it.
+        seconds: it took, all of it.
+        failed: what went wrong, by the name of the step; empty where nothing did.
+        left_out: steps that there was no time for.
+        commands: seconds of each command that ran with that device.
+        resumed: most by which a weight differs from those of an uninterrupted training, by `from → to`.
+        verdicts: against those of the CPU, by detector.
+        training: of a certified recipe.
+        attack: of a whole suite.
+        milliseconds: of the same small work on both, by its name, `cpu` and `device`.
+        times_as_fast: cpu over device.
+        provenance: where the numbers come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gpu: Annotated[str, Field(min_length=1)]
+    device: str
+    seconds: Positive
+    failed: dict[str, str]
+    left_out: list[str]
+    commands: dict[str, Positive]
+    resumed: dict[str, Annotated[FiniteFloat, Field(ge=0)]]
+    verdicts: dict[str, Differences]
+    training: TrainedOnDevice | None
+    attack: AttackedOnDevice | None
+    milliseconds: dict[str, dict[str, Positive]]
+    times_as_fast: dict[str, Positive]
+    provenance: Provenance
+
+
 _MARKS: Mapping[str, tuple[str, type[BaseModel]]] = {
+    "gpu": ("a check of a GPU", DeviceCheck),
     "milliseconds": ("a benchmark", Benchmark),
     "by_classes": ("a benchmark", ClassBenchmark),
     "models": ("a benchmark", ExportBenchmark),
