@@ -55,8 +55,7 @@ def play(
         settings: of the game.
         seed: of weights, batches and noise. Same seed, data, settings and machine: same weights.
         folder: where `state.safetensors` and `log.jsonl` (one line a round) go; None keeps nothing.
-        resume: resume from the state in `folder`, to the weights an uninterrupted game would have reached; on
-            another device up to rounding.
+        resume: resume from the state in `folder`, to an uninterrupted game's weights; on another device up to rounding.
         fingerprint: of the data; a state of other data or settings is refused.
         device: where to compute.
         progress: whether to show a bar.
