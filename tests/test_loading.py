@@ -1,5 +1,6 @@
 """Text names an object of a user's file or module; whatever is wrong with it is said in one line."""
 
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.loading import built, load_object
+from twinlatent.loading import built, load_object, run_sources, sources_run
 
 GOOD = """
 from dataclasses import dataclass
@@ -68,6 +69,18 @@ def folder(tmp_path: Path, monkeypatch) -> Iterator[Path]:
 
 def of(text: str) -> object:
     return built(load_object(text), text)
+
+
+def test_objects_of_a_file_arrive_where_the_file_is_not(folder: Path) -> None:
+    sent = pickle.dumps(load_object("code/mine.py:model"))
+    sources = sources_run()
+    (folder / "code" / "mine.py").unlink()
+    for name in [name for name in sys.modules if name.startswith("mine of ")]:
+        del sys.modules[name]
+    with pytest.raises(ModuleNotFoundError):
+        pickle.loads(sent)
+    run_sources(sources)
+    assert pickle.loads(sent).width == 9
 
 
 def test_a_class_and_a_function_are_called_and_all_else_is_taken_as_it_is() -> None:

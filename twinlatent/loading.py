@@ -101,6 +101,22 @@ def files_run() -> tuple[Path, ...]:
     return tuple(Path(file) for name, file in found if file and name == _name_of(Path(file)))
 
 
+def sources_run() -> tuple[tuple[str, bytes], ...]:
+    """The same files, as names and what was run of them, for machines that do not have them."""
+    found = ((path, getattr(sys.modules[_name_of(path)], RUN, None)) for path in files_run())
+    return tuple((str(path), source) for path, source in found if source is not None)
+
+
+def run_sources(sources: Iterable[tuple[str, bytes]]) -> None:
+    """`run_again` on another machine. What a file imports from its neighbours must be found there.
+
+    Raises:
+        TwinlatentError: one fails.
+    """
+    for name, source in sources:
+        _run(Path(name), source, Path(name).name)
+
+
 def run_again(files: Iterable[Path]) -> None:
     """Run files that `load_object` ran in another process, so that their objects can be unpickled here.
 
@@ -122,7 +138,11 @@ def _of_file(path: Path, text: str) -> ModuleType:
         near = _near(path.name, [other.name for other in path.parent.glob(f"*{SUFFIX}")])
         raise TwinlatentError(f"{text}: there is no file {path}{f'; did you mean {near[0]}?' if near else ''}")
     path = path.resolve()
-    source = path.read_bytes()
+    return _run(path, path.read_bytes(), text)
+
+
+def _run(path: Path, source: bytes, text: str) -> ModuleType:
+    """The source, run as the module of that file; modules it imports are looked for in the file's folder, too."""
     before = sys.modules.get(_name_of(path))
     if before is not None and getattr(before, RUN, None) == source:
         return before

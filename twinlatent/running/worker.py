@@ -49,7 +49,7 @@ def serve(connection: Connection, start: Start) -> None:
         try:
             given = _begin(start)
         except Exception as error:
-            connection.send((FAILED, *_sendable(error)))
+            connection.send((FAILED, *sendable(error)))
             return
         connection.send((READY, None))
         while (unit := connection.recv()) is not None:
@@ -70,11 +70,11 @@ def _done(unit: Unit, given: Any, places: Places, connection: Connection) -> tup
     try:
         unit(given, places, lambda path: connection.send((KEPT, path)))
     except Exception as error:
-        return (FAILED, *_sendable(error))
+        return (FAILED, *sendable(error))
     return DONE, None
 
 
-def _sendable(error: Exception) -> tuple[Exception, str]:
+def sendable(error: Exception) -> tuple[Exception, str]:
     """The error, or what it says where it cannot be sent; and its traceback."""
     text = traceback.format_exc()
     try:

@@ -28,7 +28,8 @@ PATIENCE = 5.0
 GUARD = "if __name__ == '__main__':"
 
 
-def _on_stderr(line: str) -> None:
+def on_stderr(line: str) -> None:
+    """Say a line where it is no part of the answer."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -47,7 +48,7 @@ class Workers(Runner):
 
     number: int
     threads: int = 1
-    say: Callable[[str], None] = field(default=_on_stderr, compare=False)
+    say: Callable[[str], None] = field(default=on_stderr, compare=False)
 
     def run(self, stages: Sequence[Sequence[Unit]], given: Any, places: Places, told: Told = nothing_told) -> None:
         """See `Runner`.
