@@ -1,5 +1,6 @@
 """`--workers`: the same files for any number of them, and an interrupted run resumes with another number."""
 
+import importlib.util
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ import torch
 
 from twinlatent.cli import workers as module
 from twinlatent.cli.workers import workers_of
+from twinlatent.errors import TwinlatentError
 from twinlatent.running import cores
+from twinlatent.running.ray import Ray
 from twinlatent.running.units import Here
 from twinlatent.running.workers import Workers
 
@@ -31,6 +34,14 @@ def test_there_are_as_many_as_cores_but_few_for_few_images(monkeypatch) -> None:
     assert workers_of(1, None, "cpu") == Here()
     assert torch.get_num_threads() == 1
     assert workers_of(None, None, "cuda") == Here()
+
+
+def test_a_cluster_takes_the_place_of_workers(monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert workers_of(None, None, "cpu", 1000, ray="local") == Ray("local")
+    assert workers_of(None, 2, "cuda:0", ray="10.0.0.1:6379") == Ray("10.0.0.1:6379", 2, gpus=1)
+    with pytest.raises(TwinlatentError, match=r"^--workers 2 and --ray auto: give one of them$"):
+        workers_of(2, None, "cpu", ray="auto")
 
 
 @pytest.mark.slow

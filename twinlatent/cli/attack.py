@@ -27,7 +27,7 @@ from twinlatent.cli.options import (
     resumable,
     say_aside,
 )
-from twinlatent.cli.workers import OfShard, Workers, WorkerThreads, leave_shard, shard_of, workers_of
+from twinlatent.cli.workers import OfShard, OnRay, Workers, WorkerThreads, leave_shard, shard_of, workers_of
 
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
@@ -69,6 +69,7 @@ def attack(
     background: Background = "white",
     device: Device = "cpu",
     workers: Workers = None,
+    ray: OnRay = None,
     threads: WorkerThreads = None,
     shard: OfShard = None,
     seed: Seed = 0,
@@ -90,7 +91,7 @@ def attack(
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device
 
-    runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES)
+    runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES, ray=ray)
     asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
              "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))

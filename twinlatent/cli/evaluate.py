@@ -34,7 +34,7 @@ from twinlatent.cli.options import (
     resumable,
     say_aside,
 )
-from twinlatent.cli.workers import OfShard, Workers, WorkerThreads, leave_shard, shard_of, workers_of
+from twinlatent.cli.workers import OfShard, OnRay, Workers, WorkerThreads, leave_shard, shard_of, workers_of
 from twinlatent.errors import TwinlatentError
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def evaluate(
     force: Force = False,
     device: Device = "cpu",
     workers: Workers = None,
+    ray: OnRay = None,
     threads: WorkerThreads = None,
     shard: OfShard = None,
     seed: Seed = 0,
@@ -107,7 +108,7 @@ def evaluate(
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device
 
-    runner = workers_of(workers, threads, device, images)
+    runner = workers_of(workers, threads, device, images, ray=ray)
     check_device(device)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
                  "classifier": classifier}  # fmt: skip

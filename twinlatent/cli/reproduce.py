@@ -8,7 +8,7 @@ import typer
 import twinlatent as tl
 from twinlatent.cells import CELLS, MOTIVATION_CELLS, MOTIVATION_DATA
 from twinlatent.cli.options import Device, Few, Progress, Seed, Threads, resumable, set_threads
-from twinlatent.cli.workers import Workers, WorkerThreads, workers_of
+from twinlatent.cli.workers import OnRay, Workers, WorkerThreads, workers_of
 from twinlatent.errors import TwinlatentError
 
 
@@ -25,6 +25,7 @@ def reproduce(
     subset: Annotated[int | None, typer.Option(help="How many of these are attacked at other points.", min=1)] = None,
     few: Few = None,
     workers: Workers = None,
+    ray: OnRay = None,
     threads: WorkerThreads = None,
     seed: Seed = 0,
     progress: Progress = True,
@@ -38,7 +39,7 @@ def reproduce(
     from twinlatent.reproduce import reproduce as reproduced
     from twinlatent.reproduce_motivation import reproduce_motivation
 
-    runner = workers_of(workers, threads, "cpu")
+    runner = workers_of(workers, threads, "cpu", ray=ray)
     with resumable("what is finished is kept"):
         if what not in (*MOTIVATION_CELLS, *CELLS):
             raise TwinlatentError(f"{what!r} is unknown; choose from {', '.join([*MOTIVATION_CELLS, *CELLS])}")

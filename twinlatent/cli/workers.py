@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinlatent.cli.options import set_threads
+from twinlatent.errors import TwinlatentError
 
 if TYPE_CHECKING:
     from twinlatent.running.shards import Shard
@@ -23,9 +24,17 @@ OfShard = Annotated[
     str | None,
     typer.Option("--shard", help="Do a part of the attacks, such as 3/8, in a folder of its own; see merge."),
 ]
+OnRay = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", help="Let a Ray cluster train and attack: its HOST:PORT, auto, or local for one of this machine."
+    ),
+]
 
 
-def workers_of(workers: int | None, threads: int | None, device: str, images: int | None = None) -> "Runner":
+def workers_of(
+    workers: int | None, threads: int | None, device: str, images: int | None = None, ray: str | None = None
+) -> "Runner":
     """Who runs units; this process gets as many threads as each of them, so that the number of workers decides no bit.
 
     Args:
@@ -33,12 +42,23 @@ def workers_of(workers: int | None, threads: int | None, device: str, images: in
         threads: asked for; None: 1, or off the CPU PyTorch's.
         device: where to compute.
         images: how many are attacked, if that is known.
+        ray: address of a cluster that runs them instead.
+
+    Raises:
+        TwinlatentError: workers and a cluster are asked for, or there can be no such cluster.
     """
     from twinlatent.running.cores import physical_cores
     from twinlatent.running.units import Here
     from twinlatent.running.workers import Workers as Processes
 
     on_cpu = device.startswith("cpu")
+    if ray is not None:
+        from twinlatent.running.ray import Ray
+
+        if workers is not None:
+            raise TwinlatentError(f"--workers {workers} and --ray {ray}: give one of them")
+        set_threads(threads or 1)
+        return Ray(ray, threads or 1, gpus=0 if on_cpu else 1)
     if workers is None:
         room = physical_cores() if on_cpu else 1
         workers = room if images is None else max(1, min(room, images // EACH))
@@ -59,7 +79,7 @@ def leave_shard(folder: Path, shard: "Shard", command: str, asked: Mapping[str, 
     from twinlatent.provenance import provenance
 
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()
-             if name not in ("shard", "workers", "progress", "force")}  # fmt: skip
+             if name not in ("shard", "workers", "ray", "progress", "force")}  # fmt: skip
     said: Any = {"command": command, "number": shard.number, "of": shard.of, "asked": plain}
     write_shard(folder, ShardFile(**said, origin=provenance()))
     whole = folder.name.removesuffix(shard.suffix)
