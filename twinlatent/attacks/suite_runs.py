@@ -145,8 +145,7 @@ def run_suite(
         plain = {"norm": norm, "epsilon": epsilon, "seed": seed, "batch_size": batch_size,
                  "remaining_only": remaining_only, **code_identity()}  # fmt: skip
         _claim(place, {name: digest(part) for name, part in made.items()} | plain | dict(identity or {}), overwrite)
-    done: dict[str, SuiteEntry] = {}
-    now, origins = provenance(), dict[str, Provenance]()
+    now, done, origins = provenance(), dict[str, SuiteEntry](), dict[str, Provenance]()
     open_ = torch.ones(len(images), dtype=torch.bool) if among is None else among.cpu().clone()
     for name, attack in attacks.items():
         batches = _batches(open_, batch_size, partial(portion.has, attack=name), images.device)

@@ -31,6 +31,20 @@ from twinlatent.cli.workers import OfShard, OnRay, Workers, WorkerThreads, leave
 
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
+Goal = Annotated[
+    str,
+    typer.Option(
+        help="Beyond being misclassified: undetected, c1c2 (the paper's with --score vulnerable), or misclassified."
+    ),
+]
+Images = Annotated[
+    int | None,
+    typer.Option(help="Test images to attack, drawn by seed; default: 200, or all if there are fewer.", min=1),
+]
+RemainingOnly = Annotated[
+    bool,
+    typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
+]
 
 
 def attack(
@@ -42,22 +56,11 @@ def attack(
     suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
     epsilon: Annotated[float, typer.Option(help="Radius of the attacks.", min=0)] = 0.3,
     norm: Annotated[str, typer.Option(help="Norm of the radius: linf or l2.")] = "linf",
-    goal: Annotated[
-        str,
-        typer.Option(
-            help="Beyond being misclassified: undetected, c1c2 (the paper's with --score vulnerable), or misclassified."
-        ),
-    ] = "undetected",
+    goal: Goal = "undetected",
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
-    images: Annotated[
-        int | None,
-        typer.Option(help="Test images to attack, drawn by seed; default: 200, or all if there are fewer.", min=1),
-    ] = None,
+    images: Images = None,
     steps: Steps = None,
-    remaining_only: Annotated[
-        bool,
-        typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
-    ] = False,
+    remaining_only: RemainingOnly = False,
     force: Force = False,
     label_rule: LabelRule = None,
     score: Score = None,
@@ -89,16 +92,13 @@ def attack(
     from twinlatent.provenance import provenance, without_option, working_for
     from twinlatent.report.console import print_attacks
     from twinlatent.settings import checked
-    from twinlatent.torch_state import check_device
 
     runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES, ray=ray)
     asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
              "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))
-    check_device(device)
     refuse_records(records, force)
-    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
-                 "classifier": classifier}  # fmt: skip
+    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}
     reading = {"size": size, "channels": channels, "background": background}
     data = data_of(data, named)
     asked_for, split, name = judged(model, data, overruled, reading, rejecting, device=device, progress=progress)

@@ -55,6 +55,9 @@ BlackBoxImages = Annotated[
 Subset = Annotated[
     int | None, typer.Option(help="White-box images attacked at other radii and rates; default: 100.", min=1)
 ]
+Epsilon = Annotated[
+    float | None, typer.Option(help="L∞ radius; default: the recipe's, else the paper's radii and 0.3.", max=1)
+]
 
 
 def evaluate(
@@ -72,9 +75,7 @@ def evaluate(
     substitute: Substitutes = None,
     recipe: Recipe = None,
     attacks: OwnAttacks = None,
-    epsilon: Annotated[
-        float | None, typer.Option(help="L∞ radius; default: the recipe's, else the paper's radii and 0.3.", max=1)
-    ] = None,
+    epsilon: Epsilon = None,
     steps: Steps = None,
     label_rule: LabelRule = None,
     score: Score = None,
@@ -106,32 +107,28 @@ def evaluate(
     from twinlatent.report.console import print_run
     from twinlatent.report.page import write_page
     from twinlatent.settings import checked
-    from twinlatent.torch_state import check_device
 
     runner = workers_of(workers, threads, device, images, ray=ray)
-    check_device(device)
-    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds,
-                 "classifier": classifier}  # fmt: skip
+    overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}
     reading = {"size": size, "channels": channels, "background": background}
-    detector, split, own = judged(
-        model, data_of(data, named), overruled, reading, rejecting, device=device, progress=progress
-    )
+    data = data_of(data, named)
+    detector, split, own = judged(model, data, overruled, reading, rejecting, device=device, progress=progress)
     _check_count(max(images or 0, blackbox_images or 0), len(split.test))
     asked = {"suite": suite, "images": images or IMAGES, "blackbox_images": blackbox_images or IMAGES,
              "substitutes": substitute or SUBSTITUTES, "subset": few or subset or SUBSET, "epsilon": epsilon,
              "certified_images": certified_images or CERTIFIED, "steps": steps, "seed": seed,
              "shift_images": SHIFTED if shift_images is None else shift_images}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
+    given: dict[str, Any] = {
+        "settings": settings, "name": name or own, "recipe": recipe, "attacks": own_attacks(attacks),
+        "shared": shared, "overwrite": force, "workers": runner, "progress": progress,
+    }  # fmt: skip
     if part is not None:
-        given = {"settings": settings, "name": name or own, "recipe": recipe, "attacks": own_attacks(attacks),
-                 "shared": shared, "overwrite": force, "workers": runner, "progress": progress}  # fmt: skip
         _evaluate_shard(detector, split, part, folder, given, options)
         return
     with resumable(places=(folder / UNFINISHED, shared)):
-        run = tl.evaluate(detector, split, settings=settings, name=name or own, recipe=recipe,
-                          attacks=own_attacks(attacks), folder=folder, shared=shared,
-                          log=_log_beside(model, detector), page=write_page, overwrite=force, workers=runner,
-                          progress=progress, say=say_aside)  # fmt: skip
+        run = tl.evaluate(detector, split, folder=folder, log=_log_beside(model, detector), page=write_page,
+                          say=say_aside, **given)  # fmt: skip
     print_run(run)
     print(f"Page with pictures: {folder / 'report.html'}")
 
