@@ -119,10 +119,8 @@ def evaluate(
              "certified_images": certified_images or CERTIFIED, "steps": steps, "seed": seed,
              "shift_images": SHIFTED if shift_images is None else shift_images}  # fmt: skip
     settings = checked(lambda: EvaluationSettings.model_validate(asked))
-    given: dict[str, Any] = {
-        "settings": settings, "name": name or own, "recipe": recipe, "attacks": own_attacks(attacks),
-        "shared": shared, "overwrite": force, "workers": runner, "progress": progress,
-    }  # fmt: skip
+    given: Any = {"settings": settings, "name": name or own, "recipe": recipe, "attacks": own_attacks(attacks),
+                  "shared": shared, "overwrite": force, "workers": runner, "progress": progress}  # fmt: skip
     if part is not None:
         _evaluate_shard(detector, split, part, folder, given, options)
         return

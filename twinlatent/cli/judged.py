@@ -43,11 +43,13 @@ def judged(
         progress: whether to show bars.
 
     Raises:
-        TwinlatentError: there is no such thing, it fails, or an option does not go with it.
+        TwinlatentError: there is no such thing or device, it fails, or an option does not go with it.
     """
     import twinlatent as tl
     from twinlatent.method.calibrated import CalibratedDetector
+    from twinlatent.torch_state import check_device
 
+    check_device(device)
     if not (is_own(model) or rejecting):
         if model.endswith(SUFFIX):
             raise TwinlatentError(f"{model} names no object; say which of the file: {model}:build")

@@ -45,14 +45,12 @@ def workers_of(
         ray: address of a cluster that runs them instead.
 
     Raises:
-        TwinlatentError: there is no such device, workers and a cluster are asked for, or there can be no such cluster.
+        TwinlatentError: workers and a cluster are asked for, or there can be no such cluster.
     """
     from twinlatent.running.cores import physical_cores
     from twinlatent.running.units import Here
     from twinlatent.running.workers import Workers as Processes
-    from twinlatent.torch_state import check_device
 
-    check_device(device)
     on_cpu = device.startswith("cpu")
     if ray is not None:
         from twinlatent.running.ray import Ray
