@@ -284,7 +284,7 @@ def rungs(name: str) -> Iterator[str]:
         numbers = [find(own, metric="accuracy"), find(own, metric="fpr")]
         for metric in ("sr@5", CERTIFIED):
             numbers += [find(own, metric=metric, epsilon=epsilon) for epsilon in radii]
-        change = ", ".join(f"`{line}`" for line in rung["change"]) or "none"
+        change = ", ".join(f"`{line}`" for line in rung["change"]).replace("|", "\\|") or "none"
         after = f"{rung['after']}: " if "after" in rung else ""
         called = rung["name"] if seed == plan["seed"] else f"{rung['name']}, seed {seed}"
         yield row(called, after + change, *map(short, numbers), rung["expected"], rung.get("found", ""))
