@@ -20,10 +20,6 @@ ON_CALIBRATION = ("partway-", "surrogate-")
 """Begin the names of what was measured on calibration images, before there was a selection part."""
 LADDER = "ladder-"
 """Begins those of scripts/ladder.py."""
-PROVED = "proofs-"
-"""Begins those of `certify --records`, of the detectors of `ROBUST`."""
-BEYOND = "beyond-"
-"""Begins those of `attack --records`, likewise, at radii that their evaluation has not."""
 COMPARED = "floors-"
 """Begins those of scripts/compare.py."""
 POINTS = "points-"
@@ -39,8 +35,6 @@ NO_DETECTOR = (
     *OTHER_BENCHMARKS,
     LADDER,
     COMPARED,
-    PROVED,
-    BEYOND,
     POINTS,
     *ON_CALIBRATION,
 )
@@ -60,9 +54,6 @@ ATTACKS = ("fgsm", "pgd", "mim", "cw")
 RADII, CONDITION_RADII = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
 HEADLINE = {"mnist": 0.3, "fashion-mnist5": 0.3, "cats-dogs": 0.1}
 """Data sets of the first table, and the L∞ radius of each: the usual one, and a third of it for photographs."""
-
-ROBUST = {"mnist-robust": (0.3, 0.4), "fashion-mnist5-robust": (0.1,), "cats-dogs-robust": (0.02,)}
-"""Shipped detectors that were trained against a bound, and the radii of each that README.md shows."""
 
 Records = Sequence[Record]
 Detectors = Mapping[str, Records]
@@ -303,47 +294,6 @@ def compared(data: str) -> Iterator[str]:
         name = budget.removeprefix("compared: ").partition(" by: ")[0]
         benign = (short(find(own, metric=metric)) for metric in ("accuracy", "fpr"))
         yield row(name, *benign, *map(between, wins), *map(short, proofs), next((r.n for r in wins if r), ""))
-
-
-def which() -> Iterator[str]:
-    """Detectors that were trained against a bound, where attackers know them: what attacks found, what is proved."""
-    return _held({name: radii for name, radii in ROBUST.items() if (RESULTS / f"{name}.json").exists()}, ("sr@5",))
-
-
-def held() -> Iterator[str]:
-    """The same at every radius that was attacked, and at both rates."""
-    found = {name: known(name) for name in ROBUST}
-    radii = {name: sorted({r.epsilon for r in rs if r.attack == WORST and r.metric == "sr@5" and r.epsilon})
-             for name, rs in found.items() if rs}  # fmt: skip
-    return _held(radii, ("sr@5", "sr@1"))
-
-
-def known(name: str) -> Records:
-    """All records of a detector of `ROBUST`: its evaluation, and what was attacked and proved beside it."""
-    paths = (RESULTS / f"{begin}{name}.json" for begin in ("", BEYOND, PROVED))
-    return [record for path in paths if path.exists() for record in read_records(path)]
-
-
-def _held(radii: Mapping[str, Sequence[float]], metrics: Sequence[str]) -> Iterator[str]:
-    shown = [f"SR@{metric.rpartition('@')[2]}" for metric in metrics]
-    yield from head("images", "detector", "accuracy", "flagged", "ε", *(f"{rate}, {kind}" for rate in shown
-                    for kind in ("found by attacks", "proved to be at most")), "images: attacked, proved")  # fmt: skip
-    for name, of_detector in radii.items():
-        records = known(name)
-        score = own_score(records)
-        benign = [between(r, paper=False, digits=3) for r in (find(records, metric="accuracy"), false_alarms(records))]
-        for number, epsilon in enumerate(of_detector):
-            cells, counts = [], []
-            for metric in metrics:
-                own = [r for r in records if r.epsilon == epsilon and r.score == score]
-                floor = find(own, metric=metric, attack=WORST)
-                rate = int(metric.rpartition("@")[2]) / 100
-                proofs = [r for r in own if (r.metric, r.asked) == (CERTIFIED, rate)]
-                ceiling = max(proofs, key=lambda r: r.n, default=None)
-                cells += [between(floor, paper=False, digits=3), between(ceiling, paper=False, digits=3)]
-                counts = counts or [f"{r.n:,}" for r in (floor, ceiling) if r]
-            begin = (TITLES[records[0].data], f"`{name}`", *benign) if not number else ("", "", "", "")
-            yield row(*begin, f"{epsilon:g}", *cells, ", ".join(counts))
 
 
 def calibration() -> Iterator[str]:
