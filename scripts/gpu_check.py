@@ -33,7 +33,7 @@ import twinlatent as tl
 from twinlatent.baselines import METHODS
 from twinlatent.cli.program import app
 from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
-from twinlatent.evaluation.results.check import DeviceCheck
+from twinlatent.evaluation.results.benchmarks import DeviceCheck
 from twinlatent.evaluation.results.report import validated
 from twinlatent.evaluation.white_box import attack_detector
 from twinlatent.files import write_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twinlatent.evaluation.black_box import SUBSTITUTES
 from twinlatent.evaluation.results import CERTIFIED, MEAN, WORST, Record, false_alarms, read_json, read_records
-from twinlatent.evaluation.results.check import Benchmark, ClassBenchmark
+from twinlatent.evaluation.results.benchmarks import Benchmark, ClassBenchmark
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import misclassified_only, overall
 

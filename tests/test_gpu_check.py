@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 from twinlatent.data import Split
-from twinlatent.evaluation.results.check import DeviceCheck, check_file
+from twinlatent.evaluation.results.benchmarks import DeviceCheck
+from twinlatent.evaluation.results.check import check_file
 from twinlatent.method.detector import Detector
 from twinlatent.recipes import recipe_of
 

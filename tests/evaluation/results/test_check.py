@@ -61,6 +61,8 @@ def test_a_converted_file_is_left_alone(tmp_path: Path) -> None:
         ("classes.json", '"batch": 32', '"batch": 0', "field 'batch'"),
         ("export.json", '"label": 0', '"label": -1', r"field 'models\.0\.differences"),
         ("classes.json", '"step_ratio"', '"steps"', r"field 'by_classes\.0\."),
+        ("serve.json", '"lost": 0', '"lost": -1', "field 'lost'"),
+        ("workers.json", '"workers": 2', '"workers": 1', "field 'workers'"),
         ("judges.json", '"runs": [', '"runs": [,', "not JSON"),
     ],
 )
