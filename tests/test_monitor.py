@@ -161,6 +161,15 @@ def test_a_log_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
         list(read_log(tmp_path / "none"))
 
 
+def test_rows_that_were_cut_short_are_left_out_and_said(tmp_path: Path) -> None:
+    path, whole = tmp_path / "log.jsonl", rows([1, 2, 3], 3)
+    lines = [f"{one.model_dump_json()}\n" for one in whole]
+    path.write_text("".join([lines[0], lines[1][:20] + "\n", *lines[1:]]), encoding="utf-8")
+    said: list[str] = []
+    assert list(read_log(path, said.append)) == whole
+    assert said == [f"{path}: 1 rows that were cut short are left out, the first is row 2"]
+
+
 @pytest.mark.parametrize("threshold", [1, 0, -5, math.nan])
 def test_a_threshold_must_be_above_1(threshold: float) -> None:
     with pytest.raises(TwinlatentError, match="threshold is"):

@@ -17,9 +17,11 @@ the share 1 / (n + 1) of all capital is put on all bets anew, so that a change i
 jumper martingale of Vovk et al. 2021).
 """
 
+import json
 import math
+import warnings
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,19 +63,41 @@ class LoggedVerdict(BaseModel):
         return max(1, round(self.p_value * (self.among + 1)))  # below 1 / (among + 1) where a finer rate was asked
 
 
-def read_log(path: Path) -> Iterator[LoggedVerdict]:
+def read_log(path: Path, say: Callable[[str], None] = warnings.warn) -> Iterator[LoggedVerdict]:
     """The rows of a log that `twinlatent serve --log` writes; a last one that is still being written is left out.
 
+    So are rows that a killed server or a full disk cut short.
+
+    Args:
+        path: of the log.
+        say: gets a line at the end on rows that were cut short.
+
     Raises:
-        TwinlatentError: the file cannot be read, or a row is none; the line names it.
+        TwinlatentError: the file cannot be read, or a row is something else; the line names it.
     """
+    cut = []
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
+                if not line.endswith(b"\n"):
+                    continue
+                if _is_cut(line):
+                    cut.append(number)
+                else:
                     yield _row(line, path, number)
     except OSError as error:
         raise TwinlatentError(f"{path} cannot be read ({error.strerror}); give what serve --log wrote") from None
+    if cut:
+        say(f"{path}: {len(cut)} rows that were cut short are left out, the first is row {cut[0]}")
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether it begins as a row does and does not end as one."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return line.startswith(b"{")
+    return False
 
 
 def _row(line: bytes, path: Path, number: int) -> LoggedVerdict:

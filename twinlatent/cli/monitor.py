@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from twinlatent.cli.options import say_aside
 from twinlatent.terminal import show
 
 ALARM = 3
@@ -25,7 +26,7 @@ def monitor(
     """Say whether served images are still like the calibration images; exit status 3 where they are not."""
     from twinlatent import monitor as monitoring
 
-    watched = monitoring.watch(monitoring.read_log(log), threshold)
+    watched = monitoring.watch(monitoring.read_log(log, say_aside), threshold)
     if plot is not None:
         monitoring.plot(watched, plot)
     if as_json:
