@@ -135,7 +135,7 @@ def test_progress_of_an_attack_goes_to_standard_error(trained: Path, program: Ca
 def test_the_help_of_an_attack_names_its_options(ok: Callable) -> None:
     said = ok("attack", "--help").text
     options = ["save", "records", "suite", "epsilon", "norm", "goal", "fpr", "images", "steps", "remaining-only",
-               "seed", "label-rule", "score", "size", "device", "threads", "no-progress"]  # fmt: skip
+               "unproved-only", "seed", "label-rule", "score", "size", "device", "threads", "no-progress"]  # fmt: skip
     assert [option for option in options if f"--{option} " not in said] == []
     assert "After an interruption, run the same command to resume." in said
 

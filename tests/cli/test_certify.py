@@ -96,6 +96,17 @@ def test_a_baseline_has_no_bound(digits: Split, tmp_path: Path, program: Callabl
     assert not Path("a.json").exists()
 
 
+def test_images_are_not_left_out_where_nothing_can_be_proved(
+    digits: Split, model: Path, tmp_path: Path, program: Callable, ok: Callable
+) -> None:
+    settings = recipe_of(digits, "smoke").baseline_settings("plain").model_copy(update={"rounds": 2})
+    fit_baseline("plain", digits, settings=settings, progress=False).save(tmp_path / "plain.safetensors")
+    asked = ["--suite", "quick", "--steps", 1, "--images", 5, "--unproved-only", "--no-progress"]
+    refusal = program("attack", "plain.safetensors", *asked).refusal
+    assert refusal == "no bound is known for plain; give a detector that twinlatent trained"
+    ok("attack", model, *asked)
+
+
 def test_progress_goes_to_standard_error(model: Path, program: Callable) -> None:
     done = program("certify", model, "--images", 5)
     assert done.status == 0

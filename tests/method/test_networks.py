@@ -1,10 +1,15 @@
 """Networks as modules: padding worked out by hand, layers against plain functions."""
 
+import math
+from contextlib import AbstractContextManager, nullcontext
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from twinlatent.method.networks import PlainNetwork, build_classifier
+from twinlatent.method.class_vaes import ClassEncoders
+from twinlatent.method.networks import PlainNetwork, apply_ramps, build_classifier, straight_through
 from twinlatent.method.plans import plan
 
 # --- 'same' padding -----------------------------------------------------------------------------------------------
@@ -53,6 +58,39 @@ def test_a_classifier_is_its_layers_one_after_another(real_images) -> None:
     hidden = F.max_pool2d(F.relu(F.conv2d(x, conv.weight, conv.bias, padding=1)), 2).flatten(1)
     expected = F.linear(F.relu(F.linear(hidden, first.weight, first.bias)), last.weight, last.bias)
     torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_ramps_pass_gradients_straight_through_within_the_block_alone(shared: bool, real_images) -> None:
+    """Where ramps rise over the first tenth of [0, 1], the rest is flat; within, as if the clamp were not there."""
+    text = "ramp(2) c(3,4) | d(3)-relu z(1,1)" if shared else "ramp(2) c(3,4) z(1,1)"
+    encoders = ClassEncoders(plan(text, (1, 8, 8), "encoder"), 3, torch.Generator().manual_seed(0))
+    for network in (encoders.trunk, encoders.networks) if shared else (encoders.networks,):
+        for name, value in network.named_parameters():
+            if name.endswith(("_start", "_log_width")):
+                value.data = torch.full_like(value, 0.0 if name.endswith("_start") else math.log(0.1))
+    images = 0.5 + 0.5 * real_images(4)
+
+    def answers(block: AbstractContextManager) -> tuple[Tensor, Tensor]:
+        x = images.clone().requires_grad_()
+        with block:
+            mean = encoders(x).robust.mean
+            return mean, torch.autograd.grad(mean.sum(), x)[0]
+
+    before, (mean, gradient), after = answers(nullcontext()), answers(straight_through()), answers(nullcontext())
+    assert torch.equal(mean, before[0])
+    assert torch.equal(before[1], torch.zeros_like(images))
+    assert torch.equal(after[1], before[1])
+    assert gradient.abs().amax((1, 2, 3)).min() > 0
+
+
+def test_a_gradient_straight_through_is_that_of_ramps_without_an_end(real_images) -> None:
+    x = real_images(3).requires_grad_()
+    start, log_width = torch.tensor([[0.2, 0.7]]), torch.tensor([[-1.0, 0.5]])
+    weight = torch.rand(3, 2, 8, 8)
+    with straight_through():
+        (found,) = torch.autograd.grad((weight * apply_ramps(x, start, log_width)).sum(), x)
+    torch.testing.assert_close(found, (weight / log_width.exp()[0, :, None, None]).sum(1, keepdim=True))
 
 
 def test_a_decoder_gives_pixels(generator) -> None:

@@ -45,6 +45,13 @@ RemainingOnly = Annotated[
     bool,
     typer.Option("--remaining-only", help="Run an attack only where no earlier one won: faster, same verdict."),
 ]
+UnprovedOnly = Annotated[
+    bool,
+    typer.Option(
+        "--unproved-only",
+        help="Attack only images of which it is not proved that no attack can win: faster, same verdict.",
+    ),
+]
 
 
 def attack(
@@ -61,6 +68,7 @@ def attack(
     images: Images = None,
     steps: Steps = None,
     remaining_only: RemainingOnly = False,
+    unproved_only: UnprovedOnly = False,
     force: Force = False,
     label_rule: LabelRule = None,
     score: Score = None,
@@ -95,7 +103,8 @@ def attack(
 
     runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES, ray=ray)
     asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
-             "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only}  # fmt: skip
+             "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only,
+             "unproved_only": unproved_only}  # fmt: skip
     settings = checked(lambda: WhiteBoxSettings(**asked))
     refuse_records(records, force)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}

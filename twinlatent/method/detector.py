@@ -4,7 +4,8 @@ Letters: n images, C classes, ŷ the predicted label, μ_r and μ_v the encoders
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +26,8 @@ from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, 
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.few_classes import encode
+from twinlatent.method.networks import straight_through
+from twinlatent.method.plans import Ramp
 from twinlatent.method.plans import plan as network_plan
 from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
 from twinlatent.outputs import Outputs
@@ -114,6 +117,10 @@ class Detector(CalibratedDetector):
     @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.encoders.parameters())
+
+    @property
+    def straight_through(self) -> Callable[[], AbstractContextManager[None]] | None:
+        return straight_through if any(isinstance(one, Ramp) for one in self.encoders.plan.operations) else None
 
     @property
     def _decisive(self) -> tuple[Any, ...]:

@@ -1,7 +1,10 @@
 """One network as a torch module, built from the plan of its notation."""
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -118,12 +121,42 @@ def first_ramps(count: int) -> tuple[Tensor, Tensor]:
     return ends[:-1], ends.diff().log()
 
 
+class _StraightThrough(torch.autograd.Function):
+    """Clamp to [0, 1], and backwards the identity."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(_: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+_straight = ContextVar("straight", default=False)
+
+
+@contextmanager
+def straight_through() -> Iterator[None]:
+    """Within the block ramps pass gradients on where they are flat, too, as if they rose everywhere.
+
+    What they compute stays what it is. A ramp tells an attack nothing of the way to its next slope; so guided, it finds
+    the way (a straight-through estimator, Bengio et al. 2013; BPDA, Athalye et al. 2018).
+    """
+    token = _straight.set(True)
+    try:
+        yield
+    finally:
+        _straight.reset(token)
+
+
 def apply_ramps(x: Tensor, start: Tensor, log_width: Tensor) -> Tensor:
     """Ramps of maps (B, C·channels, H, W), start and log_width being (C, n): (B, C·channels·n, H, W)."""
     classes, count = start.shape
     maps = x.unflatten(1, (classes, -1))[:, :, :, None]  # (B, C, channels, 1, H, W)
     first, width = (value.view(classes, 1, count, 1, 1) for value in (start, log_width.exp()))
-    ramps: Tensor = ((maps - first) / width).clamp(0, 1)
+    risen = (maps - first) / width
+    ramps: Tensor = _StraightThrough.apply(risen) if _straight.get() else risen.clamp(0, 1)  # type: ignore[no-untyped-call]
     return ramps.flatten(1, 3)
 
 

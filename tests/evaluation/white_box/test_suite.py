@@ -16,9 +16,10 @@ from twinlatent.attacks.attack import AttackResult
 from twinlatent.attacks.suites import KINDS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.protocol.points import draw
+from twinlatent.evaluation.protocol.points import Point, draw
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.results.records import WORST, read_records, write_records
+from twinlatent.evaluation.white_box.proofs import holds_at
 from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector
 from twinlatent.evaluation.white_box.to_file import attack_to_file, save_run
 from twinlatent.method.detector import Detector, build_detector
@@ -403,3 +404,32 @@ def test_a_file_of_another_kind_is_refused_with_a_better_name(name: str, trained
     with pytest.raises(TwinlatentError, match=r"is written as \.npz; name it a[.\w]*\.npz$"):
         attack_to_file(trained_detector, few, FEW, tmp_path / name, progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_leaving_proved_images_out_changes_no_verdict(hardened: Callable[[str], Detector], few: Split) -> None:
+    """Of some images nothing is proved, and some of those fall."""
+    detector, asked = hardened("ramp(2) c(3,4) | d(6) z(2,2)"), FEW.model_copy(update={"images": 40, "epsilon": 0.12})
+    every, some = (attack_detector(detector, few, asked.model_copy(update={"unproved_only": only}), progress=False)
+                   for only in (False, True))  # fmt: skip
+    point = Point(asked.epsilon, asked.fpr)
+    proved = holds_at(detector, every.benign, [point], progress=False)[point]
+    assert 0 < proved.sum() < 40
+    assert every.wins[WORST].any()
+    for name, won in every.wins.items():
+        assert torch.equal(some.wins[name], won), name
+        assert name == WORST or torch.equal(some.result.by_attack[name].tried.cpu(), ~proved)
+    assert [r.n for r in some.records if r.attack == WORST] == [40]
+
+
+def test_what_is_not_proved_is_only_known_of_the_goal_undetected() -> None:
+    with pytest.raises(ValidationError, match="ask for goal undetected"):
+        WhiteBoxSettings(goal="misclassified", unproved_only=True)
+
+
+@pytest.mark.parametrize(("layers", "there"), [("ramp(2) c(3,4) | d(6) z(2,2)", True), ("c(3,4) | d(6) z(2,2)", False)])
+def test_gradients_go_straight_through_where_a_detector_has_ramps(
+    layers: str, there: bool, hardened: Callable[[str], Detector], few: Split
+) -> None:
+    asked = FEW.model_copy(update={"suite": "standard", "images": 3})
+    run = attack_detector(hardened(layers), few, asked, progress=False)
+    assert ("straight-targets" in run.wins) == there

@@ -72,11 +72,12 @@ def run_checks(
         progress: whether to show a bar.
 
     Raises:
-        TwinlatentError: the goal was not `undetected`, or attacks were run on the remaining images only.
+        TwinlatentError: the goal was not `undetected`, or attacks were run on some of the images only.
     """
-    if settings.goal != "undetected" or settings.remaining_only:
+    if settings.goal != "undetected" or settings.remaining_only or settings.unproved_only:
         raise TwinlatentError("checks need the goal undetected and every attack on every image; the goal is "
-                              f"{settings.goal}, remaining_only {settings.remaining_only}")  # fmt: skip
+                              f"{settings.goal}, remaining_only {settings.remaining_only}, unproved_only "
+                              f"{settings.unproved_only}")  # fmt: skip
     few, device = attacked.subset(slice(TRIED)), detector.device
     steps = settings.steps or STEPS[settings.suite]
     probe = Probe(detector, few.images.to(device), few.labels.to(device), detector.bounds(settings.fpr), settings.fpr,

@@ -33,6 +33,8 @@ class WhiteBoxSettings(BaseModel):
         images: how many test images, drawn by `seed`; None: all.
         seed: of the draw, the substitute and the random starts.
         remaining_only: run each attack on the images alone that no earlier one won.
+        unproved_only: run attacks on the images alone of which it is not proved that none can win; the others count as
+            not won. For the goal `undetected`, and detectors of ours.
         batch_size: images attacked at a time, which is what an interruption can lose; on a CUDA device, where not said
             otherwise, as many as its memory has room for.
 
@@ -52,6 +54,7 @@ class WhiteBoxSettings(BaseModel):
     images: Annotated[int, Field(ge=1)] | None = 200
     seed: Annotated[int, Field(ge=0, lt=SEED_LIMIT)] = 0
     remaining_only: bool = False
+    unproved_only: bool = False
     batch_size: Annotated[int, Field(ge=1)] = BATCH
 
     @field_validator("fpr")
@@ -74,6 +77,13 @@ class WhiteBoxSettings(BaseModel):
         if info.data.get("suite") == "paper" and value not in (None, "linf"):
             raise ValueError("suite paper has its own steps, in linf; choose another suite")
         return value
+
+    @field_validator("unproved_only")
+    @classmethod
+    def _is_what_is_proved(cls, unproved_only: bool, info: ValidationInfo) -> bool:
+        if unproved_only and info.data.get("goal") != "undetected":
+            raise ValueError("proofs are of images that are misclassified and not flagged; ask for goal undetected")
+        return unproved_only
 
     def batch_for(self, detector: CalibratedDetector) -> int:
         """Images of the detector that are attacked at a time, where it computes."""

@@ -24,8 +24,9 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import rate
-from twinlatent.evaluation.protocol import OwnAttack, WhiteBoxSettings, at_radius, draw, fitted, with_attacks
+from twinlatent.evaluation.protocol import OwnAttack, Point, WhiteBoxSettings, at_radius, draw, fitted, with_attacks
 from twinlatent.evaluation.results import WORST, Record, Row, Rows, records_of
+from twinlatent.evaluation.white_box.proofs import holds_at
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
 from twinlatent.provenance import Provenance, provenance
@@ -101,6 +102,7 @@ def attack_detector(
     Raises:
         TwinlatentError: the detector was made for images or classes of another kind, or its calibration images are too
             few for the rate.
+        Undecided: only unproved images are to be attacked, and nothing can be proved of such a detector.
     """
     origin = provenance()
     if drawn is not None:
@@ -157,6 +159,10 @@ def _asked(
     drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
     attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
     identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+    if settings.unproved_only:
+        here = Point(settings.epsilon, settings.fpr)
+        unproved = ~holds_at(detector, drawn, [here], norm=settings.norm, progress=progress)[here]
+        among = unproved if among is None else among & unproved
     options = {"criterion": _criterion(detector, settings), "norm": settings.norm, "epsilon": settings.epsilon,
                "seed": settings.seed, "batch_size": settings.batch_for(detector),
                "remaining_only": settings.remaining_only, "among": among, "identity": identity}  # fmt: skip
@@ -206,6 +212,7 @@ def _suite(
         robust=bounds.robust_mean is not None,
         references=references,
         substitute=substitute,
+        straight_through=detector.straight_through,
     )
 
 
