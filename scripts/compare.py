@@ -5,7 +5,7 @@ python scripts/compare.py mnist results/floors-mnist.json ours=runs/mnist-robust
 DETECTOR is a name in the zoo, a file or a folder, or rejecting:FILE.py:NAME, a classifier with log-odds rejection
 (rejecting:examples/classifiers/strangers.py:trades). Each detector is attacked on the same test images with the suite
 `standard`, at each radius, with the threshold from its own calibration images; a detector of ours is certified on the
-same images too. The file is written after each detector and radius. What is there already is left alone, if it is of
+same images too, and those of which it is proved that none can win are left out of the attacks. The file is written after each detector and radius. What is there already is left alone, if it is of
 the same detector file, images and steps; other numbers of that name are measured anew.
 """
 
@@ -98,7 +98,8 @@ def main(
         for radius in epsilon:
             if not any((r.budget, r.epsilon) == (budget, radius) for r in before):
                 print(f"# {name}, ε {radius:g}", flush=True)
-                asked = WhiteBoxSettings(epsilon=radius, fpr=FPR, images=images, steps=steps, remaining_only=True)
+                asked = WhiteBoxSettings(epsilon=radius, fpr=FPR, images=images, steps=steps, remaining_only=True,
+                                         unproved_only=isinstance(detector, tl.Detector))  # fmt: skip
                 before += attacked(detector, split, drawn, asked, budget, folder)
                 write_records(out, before)
 
