@@ -4,9 +4,10 @@ python scripts/compare.py mnist results/floors-mnist.json ours=runs/mnist-robust
 
 DETECTOR is a name in the zoo, a file or a folder, or rejecting:FILE.py:NAME, a classifier with log-odds rejection
 (rejecting:examples/classifiers/strangers.py:trades). Each detector is attacked on the same test images with the suite
-`standard`, at each radius, with the threshold from its own calibration images; a detector of ours is certified on the
-same images too, and those of which it is proved that none can win are left out of the attacks. The file is written after each detector and radius. What is there already is left alone, if it is of
-the same detector file, images and steps; other numbers of that name are measured anew.
+`standard`, at each radius, with the threshold from its own calibration images. A detector of ours is certified on the
+same images too, and those of which it is proved that none can win are left out of the attacks. The file is written
+after each detector and radius. What is there already is left alone, if it is of the same detector file, images and
+steps; other numbers of that name are measured anew.
 """
 
 import time
