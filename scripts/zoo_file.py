@@ -11,7 +11,7 @@ from twinlatent.data import load as load_data
 from twinlatent.method.detector import Detector, rounded
 from twinlatent.zoo import load
 
-LARGE = 1_000_000
+LARGE = 500_000
 """Weights from which a file of 4 bytes each is too large to ship."""
 
 
