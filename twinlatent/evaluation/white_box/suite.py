@@ -159,12 +159,14 @@ def _asked(
     drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
     attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
     identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+    batch_size = settings.batch_for(detector)
     if settings.unproved_only:
         here = Point(settings.epsilon, settings.fpr)
         unproved = ~holds_at(detector, drawn, [here], norm=settings.norm, progress=progress)[here]
         among = unproved if among is None else among & unproved
+        batch_size *= len(drawn) // max(1, int(among.sum()))  # batches are of all images, proved ones included
     options = {"criterion": _criterion(detector, settings), "norm": settings.norm, "epsilon": settings.epsilon,
-               "seed": settings.seed, "batch_size": settings.batch_for(detector),
+               "seed": settings.seed, "batch_size": batch_size,
                "remaining_only": settings.remaining_only, "among": among, "identity": identity}  # fmt: skip
     return SuiteGiven(attacks, detector, drawn.images.to(device), drawn.labels.to(device), options)
 
