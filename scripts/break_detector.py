@@ -9,7 +9,6 @@ core for a small network, and looks at no test image.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +31,6 @@ from twinlatent.attacks import (
     SignStep,
     Square,
     Suspicion,
-    Within,
 )
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
@@ -42,12 +40,11 @@ from twinlatent.method.certificate import certify
 from twinlatent.provenance import provenance
 
 
-def beyond(level: Tensor, within: Callable[[], AbstractContextManager[None]]) -> dict[str, Callable[[float], Attack]]:
+def beyond(level: Tensor) -> dict[str, Callable[[float], Attack]]:
     """Attacks that no suite has, from a radius: each goes for every wrong class.
 
     Args:
         level: (C,), suspicion up to which an image passes.
-        within: see `Detector.straight_through`.
     """
     quieter = -1.0 * Suspicion("target")
     shortfall = Margin(0.0) + Bypass(level, at="target")
@@ -59,17 +56,12 @@ def beyond(level: Tensor, within: Callable[[], AbstractContextManager[None]]) ->
     def probing(epsilon: float, guide: Ascent | Selective, count: int, probes: int) -> Attack:
         return EveryTarget(Probing(LInf(epsilon), SignStep(epsilon / 2, 0.75), count, probes, guide))
 
-    def straight(attack: Attack) -> Attack:
-        return Within(attack, within)
-
     return {
         "score-restarts": lambda epsilon: Restarts(steps(epsilon, Ascent(quieter), 100), 5),
         "selective-restarts": lambda epsilon: Restarts(steps(epsilon, Selective(quieter), 100), 5),
         "probing-long": lambda epsilon: probing(epsilon, Selective(quieter), 50, 8),
         "probing-score": lambda epsilon: probing(epsilon, Ascent(quieter), 100, 4),
         "probing-restarts": lambda epsilon: Restarts(probing(epsilon, Ascent(shortfall), 25, 4), 10),
-        "straight-score-restarts": lambda epsilon: straight(Restarts(probing(epsilon, Ascent(quieter), 50, 4), 5)),
-        "straight-restarts": lambda epsilon: straight(Restarts(probing(epsilon, Ascent(shortfall), 50, 4), 5)),
         "square-long": lambda epsilon: EveryTarget(Square(epsilon, 3000, shortfall)),
         "square-score": lambda epsilon: EveryTarget(Square(epsilon, 3000, quieter)),
         "square-restarts": lambda epsilon: Restarts(EveryTarget(Square(epsilon, 1000, shortfall), 3), 5),
@@ -101,8 +93,7 @@ def main(
         return
     drawn = draw(can_fall, min(images, len(can_fall)), seed)
     asked = WhiteBoxSettings(epsilon=epsilon, fpr=fpr, images=len(drawn), seed=seed, remaining_only=True)
-    level, within = detector.bounds(fpr).thresholds[fpr], detector.straight_through or nullcontext
-    own: Mapping[str, Callable[[float], Attack]] = beyond(level, within)
+    own: Mapping[str, Callable[[float], Attack]] = beyond(detector.bounds(fpr).thresholds[fpr])
     run = attack_detector(detector, split, asked, drawn=drawn, own=own, folder=out / f"attacks-{epsilon:g}")
     fell = torch.zeros(len(drawn), dtype=torch.bool)
     for name, tried in run.result.by_attack.items():

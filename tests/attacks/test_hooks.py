@@ -1,13 +1,10 @@
 """Stand-ins for gradients that are missing or random."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from twinlatent.attacks import Iterative, LInf, SignStep, Within, bpda, expectation, mim, run
+from twinlatent.attacks import bpda, expectation, mim
 from twinlatent.errors import TwinlatentError
 from twinlatent.outputs import Outputs
 from twinlatent.testing import GaussianDetector, LinearClassifier, Noisy, Quantised
@@ -51,32 +48,6 @@ def test_bpda_asks_the_transform_for_no_gradient() -> None:
 def test_a_stand_in_of_another_shape_is_refused() -> None:
     with pytest.raises(TwinlatentError, match=r"makes \(2, 1, 4, 4\) of \(2, 1, 8, 8\), its stand-in \(2, 1, 8, 8\)"):
         bpda(LinearClassifier.random(), lambda x: x[..., ::2, ::2])(torch.rand(2, 1, 8, 8))
-
-
-def test_within_its_block_an_attack_finds_what_a_flat_model_hides(real_images) -> None:
-    """A model without a gradient, but for the block, in which it has that of the linear one whose answers it gives."""
-    linear, open_ = LinearClassifier.random(classes=3), []
-
-    def flat(x: Tensor) -> Tensor:
-        return linear(x if open_ else x.detach())
-
-    @contextmanager
-    def block() -> Iterator[None]:
-        open_.append(True)
-        try:
-            yield
-        finally:
-            open_.pop()
-
-    images = real_images(20)
-    labels = linear(images).argmax(1)
-    attack = Iterative(LInf(0.2), SignStep(0.05), 10)
-    tried = (attack, flat), (Within(attack, block), flat), (attack, linear)
-    alone, within, best = (run(one, model, images, labels) for one, model in tried)
-    assert not alone.success.any()
-    assert within.success.sum() >= 10
-    assert torch.equal(within.images, best.images)
-    assert not open_
 
 
 def test_the_expectation_is_the_mean_of_answers_and_of_gradients() -> None:

@@ -1,7 +1,6 @@
 """Suites: what is in them, that it may be run, and that each attack knows no more than its kind says."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from typing import Any, get_args
@@ -36,8 +35,7 @@ def knowing(gaussian: GaussianDetector, linear: LinearClassifier) -> Suite:
     """A standard suite of few steps that has all there is to know of the toy detector."""
     references = latent_matching(gaussian, *gaussian.samples(30, seed=9))
     level = gaussian.bounds().thresholds[FPR]
-    return Suite("standard", 0.2, steps=3, level=level, robust=True, references=references, substitute=linear,
-                 straight_through=nullcontext)  # fmt: skip
+    return Suite("standard", 0.2, steps=3, level=level, robust=True, references=references, substitute=linear)
 
 
 def named(suite: Suite, name: SuiteName, **changes: Any) -> Suite:
@@ -86,7 +84,6 @@ def test_every_kind_of_attack_is_in_some_suite(knowing: Suite) -> None:
         ({"substitute": None}, "transfer"),
         ({"robust": False}, "robust-targets"),
         ({"references": None}, "latent-targets"),
-        ({"straight_through": None}, "straight-targets"),
         ({"norm": "l2"}, "square"),
     ],
 )

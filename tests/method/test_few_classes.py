@@ -12,6 +12,7 @@ from twinlatent.criteria import Aim
 from twinlatent.method import few_classes
 from twinlatent.method.class_vaes import ClassEncoders, Latents
 from twinlatent.method.few_classes import GROUP, encode
+from twinlatent.method.networks import straight_through
 from twinlatent.method.plans import plan
 
 CLASSES, BATCH = 6, 11
@@ -52,10 +53,21 @@ def test_the_gradient_is_that_through_all(notation: str, shape: tuple[int, ...],
     weights = torch.randn(CLASSES, BATCH, generator=generator)
     weights *= torch.rand(CLASSES, BATCH, generator=generator) < share
     value = weighted(weights)
-    wanted = gradient(lambda x: value(encoders(x)), images)
+    with straight_through():
+        wanted = gradient(lambda x: value(encoders(x)), images)
     found = gradient(lambda x: value(encode(encoders, x)), images)
     torch.testing.assert_close(found, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=1e-4)
     assert bool(found.any()) == (share > 0)
+
+
+@pytest.mark.parametrize("notation", ["ramp(3) c(3,3) | d(4)-relu z(2,2)", "ramp(3) c(3,3) z(2,2)"])
+def test_where_ramps_are_flat_a_detector_has_a_gradient(notation: str) -> None:
+    """All pixels are 0 or 1, where no ramp rises."""
+    images, weights = torch.randint(2, (BATCH, 1, 6, 6)).float(), torch.ones(CLASSES, BATCH)
+    encoders, value = frozen(notation, (1, 6, 6)), weighted(weights)
+    assert not gradient(lambda x: value(encoders(x)), images).any()
+    found = gradient(lambda x: value(encode(encoders, x)), images)
+    assert found.flatten(1).any(1).all()
 
 
 @pytest.mark.parametrize(("notation", "shape"), ENCODERS)

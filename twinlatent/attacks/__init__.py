@@ -10,7 +10,7 @@ from twinlatent.attacks.carlini_wagner import CarliniWagner, carlini_wagner
 from twinlatent.attacks.detector_aware import multi_targeted, orthogonal_pgd, selective_pgd
 from twinlatent.attacks.gradient_free import Noise, Square, Transfer, square, transfer, uniform_noise
 from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
-from twinlatent.attacks.hooks import Within, bpda, expectation
+from twinlatent.attacks.hooks import bpda, expectation
 from twinlatent.attacks.iterative import Iterative, fgsm, mim, pgd
 from twinlatent.attacks.objectives import (
     Bypass,
@@ -62,7 +62,6 @@ __all__ = [
     "Suspicion",
     "Transfer",
     "UnitStep",
-    "Within",
     "bpda",
     "carlini_wagner",
     "expectation",

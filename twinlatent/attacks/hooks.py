@@ -1,23 +1,19 @@
 """Gradients through defences that have none, or another one each time (Athalye et al. 2018, "Obfuscated gradients").
 
-`bpda` and `expectation` wrap a model into one that attacks can follow; judge what they found on the model itself.
-`Within` runs an attack where a model that can tell passes gradients on.
+Both wrap a model into one that attacks can follow; judge what they found on the model itself.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from twinlatent.arguments import whole
-from twinlatent.attacks.attack import Attack, Found
 from twinlatent.attacks.models import Attackable, as_model
-from twinlatent.criteria import Aim, Criterion
 from twinlatent.errors import TwinlatentError
-from twinlatent.outputs import Model, Outputs
+from twinlatent.outputs import Outputs
 
 Transform = Callable[[Tensor], Tensor]
 """Images (n, channels, H, W) → images of any size."""
@@ -42,23 +38,6 @@ class BPDA(nn.Module):
             raise TwinlatentError(f"the transform makes {tuple(exact.shape)} of {tuple(images.shape)}, its stand-in "
                                   f"{tuple(smooth.shape)}; give one of the same shape")  # fmt: skip
         return as_model(self.model)(exact + (smooth - smooth.detach()))
-
-
-@dataclass(frozen=True)
-class Within(Attack):
-    """An attack within a block of the model's own, such as `Detector.straight_through` makes.
-
-    Args:
-        attack: is run.
-        block: makes the block, in which the model answers as ever but has other gradients.
-    """
-
-    attack: Attack
-    block: Callable[[], AbstractContextManager[None]]
-
-    def __call__(self, model: Model, images: Tensor, aim: Aim, criterion: Criterion) -> Found:
-        with self.block():
-            return self.attack(model, images, aim, criterion)
 
 
 class ExpectationOverTransformation(nn.Module):

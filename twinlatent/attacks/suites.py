@@ -4,8 +4,6 @@ A suite holds attacks that know the detector and ones that do not, with gradient
 whether gradients can be trusted: none may be beaten by one that knows less.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -17,7 +15,6 @@ from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.budgets import preset
 from twinlatent.attacks.gradient_free import Noise, Square, Transfer, Unchanged
 from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
-from twinlatent.attacks.hooks import Within
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import Bypass, LatentMatching, LogOdds, Margin, RobustDensity, Suspicion
@@ -33,7 +30,7 @@ KINDS = {
     **dict.fromkeys(("fgsm", "pgd", "mim", "targets", "cw"), PLAIN),
     **dict.fromkeys(("fgsm_w", "pgd_w", "mim_w", "cw_w"), ADAPTIVE),
     **dict.fromkeys(("selective", "orthogonal", "selective-targets", "bypass-targets"), ADAPTIVE),
-    **dict.fromkeys(("robust-targets", "latent-targets", "probing", "probing-targets", "straight-targets"), ADAPTIVE),
+    **dict.fromkeys(("robust-targets", "latent-targets", "probing", "probing-targets"), ADAPTIVE),
     "square": QUERIES,
     **dict.fromkeys(("none", "noise", "transfer"), BLIND),
 }
@@ -61,7 +58,6 @@ class Suite:
         robust: whether the model has a robust log-density.
         references: latents to match, see `latent_matching`; None: no such attack.
         substitute: classifier of the attacker's own, for `transfer`; None: no such attack.
-        straight_through: see `CalibratedDetector.straight_through`; None: no attack needs it.
 
     Raises:
         TwinlatentError: the name, the norm or the radius is none; or `paper`, whose budgets are given, is asked for
@@ -76,7 +72,6 @@ class Suite:
     robust: bool = False
     references: LatentMatching | None = None
     substitute: Attackable | None = None
-    straight_through: Callable[[], AbstractContextManager[None]] | None = None
 
     def __post_init__(self) -> None:
         if self.name not in get_args(SuiteName):
@@ -138,9 +133,6 @@ class Suite:
                 self._probing(Selective(towards), steps), LIKELIEST, self._probing(Selective(towards), steps // 4)
             ),
         }
-        if self.straight_through is not None:
-            probing = self._probing(Ascent(towards), steps), self._probing(Ascent(towards), steps // 4)
-            found["straight-targets"] = Within(EveryTarget(probing[0], LIKELIEST, probing[1]), self.straight_through)
         if self.robust:
             found["robust-targets"] = self._targets(Ascent(RobustDensity() + bypass_there), steps, screened=False)
         if self.references is not None:

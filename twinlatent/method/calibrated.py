@@ -5,7 +5,6 @@ Letters: n images, C classes, ŷ the predicted label.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -153,11 +152,6 @@ class CalibratedDetector(ABC):
     @abstractmethod
     def parameters(self) -> int:
         """How many trained numbers it has."""
-
-    @property
-    def straight_through(self) -> Callable[[], AbstractContextManager[None]] | None:
-        """Makes a block within which gradients pass where the network is flat by design; None: it is flat nowhere."""
-        return None
 
     @property
     @abstractmethod

@@ -4,8 +4,7 @@ Letters: n images, C classes, ŷ the predicted label, μ_r and μ_v the encoders
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,8 +25,6 @@ from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, 
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.few_classes import encode
-from twinlatent.method.networks import straight_through
-from twinlatent.method.plans import Ramp
 from twinlatent.method.plans import plan as network_plan
 from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
 from twinlatent.outputs import Outputs
@@ -117,10 +114,6 @@ class Detector(CalibratedDetector):
     @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.encoders.parameters())
-
-    @property
-    def straight_through(self) -> Callable[[], AbstractContextManager[None]] | None:
-        return straight_through if any(isinstance(one, Ramp) for one in self.encoders.plan.operations) else None
 
     @property
     def _decisive(self) -> tuple[Any, ...]:
@@ -228,6 +221,8 @@ class Detector(CalibratedDetector):
     @full_precision()
     def outputs(self, images: Tensor) -> Outputs:
         """Logits, suspicion, robust log-density and latents (μ_r, then μ_v), differentiable with respect to the images.
+
+        Gradients pass ramps of the network as if these had no ends: so they lead attacks on where the network is flat.
 
         Args:
             images: float (n, channels, H, W) in [0, 1], on the detector's device. Not checked.

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from twinlatent.method.class_vaes import ClassEncoders, ClassNetworks, Latents
 from twinlatent.method.convolutions import by_fourier, channels_last, input_gradient
+from twinlatent.method.networks import straight_through
 from twinlatent.method.plans import Activation, BatchNorm, Conv, Dense, Operation, Pool, Ramp, Reshape
 from twinlatent.torch_state import full_precision
 
@@ -29,14 +30,16 @@ NEGLIGIBLE = 1e-8
 def encode(encoders: ClassEncoders, images: Tensor) -> Latents:
     """`encoders(images)`, bit for bit, whose gradient with respect to images is computed through few classes.
 
-    Where second derivatives are asked for they raise PyTorch's error.
+    It goes straight through ramps, see `straight_through`, since it is for attacks. Where second derivatives are asked
+    for they raise PyTorch's error.
 
     Args:
         encoders: as they are used, in evaluation mode and frozen; others are computed as ever.
         images: (B, channels, H, W).
     """
     if not (images.requires_grad and torch.is_grad_enabled() and _suits(encoders)):
-        latents: Latents = encoders(images)
+        with straight_through():
+            latents: Latents = encoders(images)
         return latents
     return encoders.latents(_FewClasses.apply(images, encoders.networks))  # type: ignore[no-untyped-call]
 
@@ -129,7 +132,7 @@ def _back(networks: ClassNetworks, index: int, g: Tensor, kept: Tensor | None, s
     if _is_relu(operation):
         through: Tensor = torch.ops.aten.threshold_backward(g, kept, 0)
         return through
-    with torch.enable_grad():
+    with torch.enable_grad(), straight_through():
         x = kept.requires_grad_()
         (found,) = torch.autograd.grad(networks.applied(index, x), x, g)
     return found

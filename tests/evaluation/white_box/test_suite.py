@@ -424,12 +424,3 @@ def test_leaving_proved_images_out_changes_no_verdict(hardened: Callable[[str], 
 def test_what_is_not_proved_is_only_known_of_the_goal_undetected() -> None:
     with pytest.raises(ValidationError, match="ask for goal undetected"):
         WhiteBoxSettings(goal="misclassified", unproved_only=True)
-
-
-@pytest.mark.parametrize(("layers", "there"), [("ramp(2) c(3,4) | d(6) z(2,2)", True), ("c(3,4) | d(6) z(2,2)", False)])
-def test_gradients_go_straight_through_where_a_detector_has_ramps(
-    layers: str, there: bool, hardened: Callable[[str], Detector], few: Split
-) -> None:
-    asked = FEW.model_copy(update={"suite": "standard", "images": 3})
-    run = attack_detector(hardened(layers), few, asked, progress=False)
-    assert ("straight-targets" in run.wins) == there

@@ -214,7 +214,6 @@ def _suite(
         robust=bounds.robust_mean is not None,
         references=references,
         substitute=substitute,
-        straight_through=detector.straight_through,
     )
 
 
