@@ -7,10 +7,11 @@ export PYTHON VENV
 INSTALLED := $(VENV)/.installed
 CORE := $(VENV)/.installed-core
 PEERS := $(VENV)/.installed-peers
+DOCS := $(VENV)/.installed-docs
 SETTINGS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fix bench coverage cases
+.PHONY: help install demo test test-all check fix docs bench coverage cases
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ check: $(INSTALLED)  ## lint, format and types; writes nothing
 fix: $(INSTALLED)  ## repair what lint and format can
 	@scripts/fix
 
+docs: $(DOCS)  ## the documentation as a site, in site/
+	@scripts/docs
+
 bench: $(PEERS)  ## run every file of benchmarks/
 	@scripts/bench
 
@@ -49,3 +53,6 @@ $(INSTALLED): $(SETTINGS)
 
 $(PEERS): $(SETTINGS) | $(INSTALLED)
 	@scripts/install dev,peers,onnx
+
+$(DOCS): $(SETTINGS)
+	@scripts/install docs
