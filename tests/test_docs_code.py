@@ -152,6 +152,13 @@ def test_attack_runs_and_names_every_attack(quickly: Callable, capsys: pytest.Ca
     assert names["worst"].success.sum() >= max(tried.wins.sum() for tried in names["worst"].by_attack.values())
 
 
+def test_sections_of_the_report_are_those_that_are_said() -> None:
+    template = (ROOT / "twinlatent" / "report" / "templates" / "report.html.j2").read_text(encoding="utf-8")
+    there = re.findall(r'^  \("\w+", "([^"]+)", ', template, re.MULTILINE)
+    table = PAGES["your_own_detector.md"].partition("| section |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| (\w.*?) \|", table, re.MULTILINE) == there
+
+
 def test_the_equations_are_those_of_the_code(quickly: Callable) -> None:
     assert 0 <= quickly("method.md")["proof"].rate <= 1
 

@@ -131,6 +131,11 @@ def test_a_page_has_the_same_parts_as_on_github(path: Path, hooks: ModuleType) -
     assert {tag: counts[0][tag] for tag in STRUCTURE} == {tag: counts[1][tag] for tag in STRUCTURE}
 
 
+def test_every_page_is_in_the_menu() -> None:
+    menu = re.findall(r"^ +- .*: (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(set(menu) - {"changelog.md"}) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
 def test_the_start_points_at_every_page_of_a_task() -> None:
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     tasks = re.findall(r"^      - .*: (\w+\.md)$", menu, re.MULTILINE)[:6]
