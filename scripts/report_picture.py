@@ -1,6 +1,8 @@
-"""Draw docs/images/report.png, the top of the report of a demo, in a headless Chromium of the system.
+"""Draw a picture of docs/images/, the top of a report, in a headless Chromium of the system.
 
-twinlatent demo --out runs/digits-demo && python scripts/report_picture.py runs/digits-demo
+twinlatent demo --out runs/digits-demo && python scripts/report_picture.py runs/digits-demo report-demo.png
+twinlatent evaluate runs/digits-demo/training digits --suite quick --images 100 --subset 20 --epsilon 0.1 --out judged
+python scripts/report_picture.py judged report.png
 """
 
 import shutil
@@ -11,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "report.png"
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 SIZE = {"width": 1100, "height": 1000}
 
@@ -28,7 +30,7 @@ def main() -> None:
         page.goto(report.as_uri())
         taken = Image.open(BytesIO(page.screenshot())).convert("RGB")
         started.close()
-    taken.quantize(128, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+    taken.quantize(128, dither=Image.Dither.NONE).save(IMAGES / sys.argv[2], optimize=True)
 
 
 if __name__ == "__main__":
