@@ -1,7 +1,7 @@
 """What MkDocs asks while it makes the site: pages that are not in docs/, and Markdown as GitHub understands it.
 
-Pages that are made here: the changelog, from CHANGELOG.md; a page of reference a module, of its public names; a list of
-each of the FOLDERS that pages point into, whose files go along. No module is imported: names are read from the source.
+Pages that are made here: the changelog, from CHANGELOG.md; the commands; a page of reference a module, of its public
+names, which are read from the source; a list of each of the FOLDERS that pages point into, whose files go along.
 """
 
 import ast
@@ -15,6 +15,7 @@ from math_core import LatexError, LatexToMathML
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from site_commands import page as commands
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"results": ".json", "examples": ".py", "experiments": ".toml"}
@@ -33,6 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "scripts" / "site.css")))
     made = {"changelog.md": re.sub(r"\]\(docs/", "](", changes)}
+    made["reference/commands.md"] = commands()
     made |= {f"reference/{module}.md": reference(module) for module in MODULES}
     for folder, ending in FOLDERS.items():
         paths = sorted((ROOT / folder).rglob(f"*{ending}"))

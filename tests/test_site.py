@@ -166,6 +166,17 @@ def test_names_of_the_reference_are_read_from_the_source(hooks: ModuleType) -> N
     assert "::: twinlatent.criteria.Undetected\n" in hooks.reference("twinlatent.criteria")
 
 
+def test_all_commands_and_options_are_on_their_page() -> None:
+    page = script("site_commands").page()
+    tables = {name: rest for name, _, rest in (part.partition("\n") for part in page.split("\n## twinlatent ")[1:])}
+    assert {"demo", "train", "zoo list", "data prepare", "new detector", "serve", "monitor"} <= set(tables)
+    assert "| `--epsilon` | `0.3` | Radius of the attacks. |" in tables["attack"]
+    assert "| `--invert`, `--no-invert` | `--no-invert` |" in tables["detect"]
+    assert "| `FILES ...` | must be given |" in tables["detect"]
+    assert "| `[DATA]` |" in tables["attack"]
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 4 for line in page.splitlines() if line.startswith("|"))
+
+
 def test_examples_of_docstrings_become_sections() -> None:
     pytest.importorskip("griffe", reason="needs the extra docs")
     with_sections = script("site_docstrings").with_sections
