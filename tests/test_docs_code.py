@@ -23,6 +23,7 @@ import twinlatent as tl
 from twinlatent.attacks.suites import KINDS
 from twinlatent.cli.program import app
 from twinlatent.method.fit import fit_split
+from twinlatent.running.ray import Ray
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -173,6 +174,18 @@ def test_own_arrays_run(quickly: Callable, digits: tl.data.Split, trained_detect
     assert len(names["split"].test) == 50
     assert len(names["verdict"].label) == 3
     assert names["report"] is report
+
+
+def test_calls_of_scale_can_be_made(quickly: Callable, trained_detector, digits, monkeypatch) -> None:
+    """Not made, since they start processes: their arguments are those of the functions. Ray may be missing."""
+    called = []
+    monkeypatch.setattr(Ray, "__post_init__", lambda asked: None)
+    for name in ("evaluate", "attack_detector"):
+        real = signature(getattr(tl, name))
+        monkeypatch.setattr(tl, name, lambda *given, real=real, **named: called.append(real.bind(*given, **named)))
+    quickly("scale.md", tl=tl, detector=trained_detector, split=digits)
+    assert len(called) == 3
+    assert all("workers" in call.arguments for call in called)
 
 
 def test_commands_of_detect_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: tl.data.Split, capsys) -> None:
