@@ -102,10 +102,8 @@ def attack(
     from twinlatent.settings import checked
 
     runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES, ray=ray)
-    asked = {"suite": suite, "epsilon": epsilon, "norm": norm, "steps": steps, "goal": goal, "fpr": fpr,
-             "images": images or DEFAULT_IMAGES, "seed": seed, "remaining_only": remaining_only,
-             "unproved_only": unproved_only}  # fmt: skip
-    settings = checked(lambda: WhiteBoxSettings(**asked))
+    asked = {name: value for name, value in options.items() if name in WhiteBoxSettings.model_fields}
+    settings = checked(lambda: WhiteBoxSettings(**asked | {"images": images or DEFAULT_IMAGES}))
     refuse_records(records, force)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}
     reading = {"size": size, "channels": channels, "background": background}
