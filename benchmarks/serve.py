@@ -36,6 +36,7 @@ import twinlatent as tl
 from twinlatent.files import write_json
 from twinlatent.method.calibrated import CHUNK, CalibratedDetector
 from twinlatent.provenance import provenance
+from twinlatent.serve.answers import shortest
 
 FPR = 0.05
 FLAT = 1.05
@@ -84,8 +85,8 @@ def form(images: Tensor) -> bytes:
 def requests_of(detector: CalibratedDetector, images: Tensor) -> list[Request]:
     """Good ones of all kinds on parts of the images, and after each seven of them one bad one."""
     verdict = detector.detect(images, FPR)
-    rows = [list(row) for row in zip(verdict.label.tolist(), verdict.adversarial.tolist(), verdict.p_value.tolist(),
-                                     verdict.suspicion.tolist(), strict=True)]  # fmt: skip
+    numbers = [[shortest(value) for value in part.tolist()] for part in (verdict.p_value, verdict.suspicion)]
+    rows = [list(row) for row in zip(verdict.label.tolist(), verdict.adversarial.tolist(), *numbers, strict=True)]
     kinds = itertools.cycle([
         (1, "image/png", lambda x: png(x[0])),
         (1, "application/x-npy", npy),

@@ -22,7 +22,14 @@ def rows(
     ranks: Sequence[int], among: int, label: str = "0", pooled: bool = False, model: str = "m"
 ) -> list[LoggedVerdict]:
     same = {"model": model, "detector": "d", "label": label, "adversarial": False, "among": among, "pooled": pooled}
-    return [LoggedVerdict(time=f"t{i}", p_value=rank / (among + 1), **same) for i, rank in enumerate(ranks, 1)]
+    return [LoggedVerdict(time=f"t{i}", p_value=rank / (among + 1), equal=0, **same) for i, rank in enumerate(ranks, 1)]
+
+
+def tied(calibration: np.ndarray, scores: np.ndarray, *, says: bool = True) -> list[LoggedVerdict]:
+    """Rows of scores of which some are equal; `says` whether they count them, as logs did not at first."""
+    found = rows(ranks_of(calibration, scores), len(calibration))
+    equal = [int((calibration == score).sum()) if says else None for score in scores]
+    return [row.model_copy(update={"equal": count}) for row, count in zip(found, equal, strict=True)]
 
 
 def ranks_of(calibration: np.ndarray, scores: np.ndarray) -> list[int]:
@@ -48,6 +55,74 @@ def test_the_capital_is_1_on_average_over_all_orders(among: int, images: int) ->
     assert np.exp(logs).mean(0) == pytest.approx(np.ones(images), abs=1e-12)
     if among > 1:
         assert np.ptp(logs) > 0.1
+
+
+def test_ranks_among_equal_scores_follow_the_law() -> None:
+    """Two calibration images and three served ones: each rank history is as often as Pólya's urn says, ties or not."""
+    counts: dict[tuple[float, ...], int] = {}
+    for seed in range(3000):
+        # Between the score that all others share and the next smaller one is one that shares their last rank.
+        found = watch(tied(np.array([2.0, 2.0]), np.array([2.0, 2.0, 2.0])), seed=seed)["m"].places
+        counts[tuple(found.round(6))] = counts.get(tuple(found.round(6)), 0) + 1
+    law = {}
+    for ranks in itertools.product([1, 2, 3], repeat=3):
+        urn, places, probability = Urn(2), [], 1.0
+        for rank in ranks:
+            low, high = urn.place(rank)
+            probability *= high - low
+            places.append(round((low + high) / 2, 6))
+            urn.add(rank)
+        law[tuple(places)] = probability
+    assert counts.keys() == law.keys()
+    for places, probability in law.items():
+        assert counts[places] == pytest.approx(3000 * probability, abs=4 * math.sqrt(3000 * probability))
+
+
+def test_who_only_shares_a_rank_with_equal_scores_does_not_sway_the_draw() -> None:
+    """Many images a little more suspicious than the equal ones have the first of their ranks, and no part in it."""
+    calibration, above = np.array([1.0, 1.0, 1.0]), np.full(60, 1.5)
+    firsts = [
+        watch(tied(calibration, np.append(above, 1.0)), seed=seed)["m"].places[-1] < 61 / 64 for seed in range(300)
+    ]
+    assert np.mean(firsts) == pytest.approx(1 / 4, abs=0.1)
+
+
+def test_the_capital_is_1_on_average_where_scores_are_equal() -> None:
+    """All orders of scores of which some are equal, and many draws of each."""
+    scores = np.array([0.0, 0.0, 1.0, 1.0, 1.0])
+    logs = [
+        watch(tied(scores[list(order[:3])], scores[list(order[3:])]), seed=100 * number + seed)["m"].log_capital
+        for number, order in enumerate(itertools.permutations(range(5)))
+        for seed in range(20)
+    ]
+    capital = np.exp(logs)
+    assert (np.abs(capital.mean(0) - 1) < 4 * capital.std(0) / math.sqrt(len(logs))).all()
+
+
+def test_a_benign_stream_of_few_different_scores_alarms_at_most_at_the_stated_rate() -> None:
+    """As of a classifier that is often perfectly sure; where a log does not count equal scores, most are alarms."""
+    generator = np.random.default_rng(1)
+    streams = [generator.integers(4, size=210).astype(float) for _ in range(40)]
+    drawn = [watch(tied(one[:60], one[60:]), 5, seed)["m"] for seed, one in enumerate(streams)]
+    assert np.mean([one.drifted for one in drawn]) <= 1 / 5
+    assert np.mean([one.places.mean() for one in drawn]) == pytest.approx(0.5, abs=0.01)
+    assert {one.unsaid for one in drawn} == {0}
+    old = [watch(tied(one[:60], one[60:], says=False), threshold=5)["m"] for one in streams]
+    assert np.mean([one.drifted for one in old]) > 1 / 2
+    assert {one.unsaid for one in old} == {150}
+
+
+def test_a_change_is_noticed_where_scores_are_equal() -> None:
+    generator = np.random.default_rng(2)
+    benign, changed = generator.integers(4, size=300), np.full(60, 3)
+    found = watch(tied(benign[:200].astype(float), np.append(benign[200:], changed).astype(float)))["m"]
+    assert 100 < (found.alarm.image or 0) <= 130
+
+
+def test_a_longer_log_has_the_draws_of_a_shorter_one() -> None:
+    scores = np.random.default_rng(3).integers(3, size=80).astype(float)
+    whole, part = (watch(tied(scores[:20], scores[20:end]))["m"].log_capital for end in (80, 50))
+    assert whole[:30].tolist() == part.tolist()
 
 
 def test_every_bet_is_fair_and_no_share_is_lost() -> None:
@@ -96,8 +171,12 @@ def test_a_change_is_noticed_soon_and_dated(shift: float, at: int, within: int) 
 def verdicts_of(detector: Detector, images: tl.data.LabelledImages, path: Path, fpr: float = 0.05) -> None:
     """Log what the detector says of images, as the server does."""
     log = VerdictLog(path)
+    verdict = detector.detect(images.images, fpr)
     log.write(
-        Origin.of("own", detector), fpr, image_verdicts(detector.detect(images.images, fpr), detector.class_names)
+        Origin.of("own", detector),
+        fpr,
+        image_verdicts(verdict, detector.class_names, fpr),
+        detector.calibration.equal(verdict.suspicion, verdict.label).tolist(),
     )
     log.close()
 

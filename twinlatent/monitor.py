@@ -9,18 +9,21 @@ scores are equally likely. Then the next image falls between two neighbouring ca
 Pólya's urn. That is exact for calibration images that stay the same however long the log is, while p-values alone are
 neither independent then nor, given these calibration images, uniform.
 
+Images of equal scores are ordered at random, and the law holds again: an image as suspicious as e calibration images
+has one of e + 1 ranks, drawn by the same law among images of that score alone, alike each time a log is read.
+
 Against this law we bet (Vovk, Nouretdinov and Gammerman 2003): each bet multiplies its capital by what it wins, so
 that it stays 1 on average while the law holds. By Ville's inequality the capital then ever reaches T with probability
 at most 1 / T, at whatever times it is looked at. The bets are densities ε u^(ε − 1) in the place u of a rank between 0
-and 1, or in 1 − u, averaged over the places that a rank can have, so that no random number is needed. After n images
-the share 1 / (n + 1) of all capital is put on all bets anew, so that a change is noticed that comes late (as in the
-jumper martingale of Vovk et al. 2021).
+and 1, or in 1 − u, averaged over the places that a rank can have. After n images the share 1 / (n + 1) of all capital
+is put on all bets anew, so that a change is noticed that comes late (as in the jumper martingale of Vovk et al. 2021).
 """
 
 import json
 import math
 import warnings
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twinlatent.errors import TwinlatentError, brief
 
 Floats = NDArray[np.float64]
+Key = tuple[str, str, int]
+"""What has ranks of its own: detector, class ("" for all of them), and how many calibration images."""
 
 THRESHOLD = 100.0
 POWERS = np.array([0.2, 0.4, 0.6, 0.8])
@@ -56,10 +61,12 @@ class LoggedVerdict(BaseModel):
     adversarial: bool
     among: int = Field(ge=0)
     pooled: bool
+    equal: int | None = Field(None, ge=0)
+    """How many calibration images are exactly as suspicious; None: the row is of a log that does not say it."""
 
     @property
     def rank(self) -> int:
-        """Place among the calibration images, 1 (more suspicious than all) to among + 1."""
+        """Place among the calibration images, 1 (more suspicious than all) to among + 1; of several the last."""
         return max(1, round(self.p_value * (self.among + 1)))  # below 1 / (among + 1) where a finer rate was asked
 
 
@@ -143,6 +150,15 @@ class Urn:
         whole = self.ranks + self.total
         return (rank - 1 + self._up_to(rank - 1)) / whole, (rank + self._up_to(rank)) / whole
 
+    def draw(self, chance: float) -> int:
+        """The rank whose place holds `chance`, in [0, 1): where that is uniform, a draw by the law.
+
+        Example:
+            >>> [Urn(among=3).draw(chance) for chance in (0.0, 0.24, 0.25, 0.99)]
+            [1, 1, 2, 4]
+        """
+        return 1 + bisect_right(range(1, self.ranks), chance, key=lambda rank: self.place(rank)[1])
+
     def add(self, rank: int) -> None:
         """An image had that rank."""
         self.total += 1
@@ -202,6 +218,7 @@ class Watched:
         threshold: T.
         alarm: when the capital first reached T; without an image while it has not.
         since: when it began to grow to that, the likely beginning of the change.
+        unsaid: rows that do not say how many calibration images are as suspicious; they are taken to say 0.
     """
 
     model: str
@@ -212,6 +229,7 @@ class Watched:
     threshold: float
     alarm: Moment
     since: Moment
+    unsaid: int = 0
 
     @property
     def drifted(self) -> bool:
@@ -231,18 +249,20 @@ class Watched:
                 "log10_highest_capital": round(float(self.log_capital.max(initial=0.0)) / math.log(10), 3),
                 "threshold": self.threshold, "alarm": self.drifted, "alarm_image": self.alarm.image,
                 "alarm_time": self.alarm.time, "since_image": self.since.image,
-                "since_time": self.since.time}  # fmt: skip
+                "since_time": self.since.time, "unsaid": self.unsaid}  # fmt: skip
 
 
-def watch(verdicts: Iterable[LoggedVerdict], threshold: float = THRESHOLD) -> dict[str, Watched]:
+def watch(verdicts: Iterable[LoggedVerdict], threshold: float = THRESHOLD, seed: int = 0) -> dict[str, Watched]:
     """Test the verdicts of each model, in their order.
 
-    While the images of a model and its calibration images are exchangeable, and no two of them have the same score, an
-    alarm is ever raised with probability at most 1 / threshold, over the draw of both: a test a model.
+    While the images of a model and its calibration images are exchangeable, an alarm is ever raised with probability at
+    most 1 / threshold, over the draw of both and of ranks among equal scores: a test a model. Where rows do not say how
+    many scores are equal, that holds only if none are.
 
     Args:
         verdicts: of one model or several.
         threshold: T, above 1.
+        seed: of the ranks that are drawn among equal scores. Choose it before you look.
 
     Raises:
         TwinlatentError: a threshold of 1 or less, or no verdicts.
@@ -252,7 +272,7 @@ def watch(verdicts: Iterable[LoggedVerdict], threshold: float = THRESHOLD) -> di
     watching: dict[str, _Watching] = {}
     for one in verdicts:
         if one.model not in watching:
-            watching[one.model] = _Watching(threshold)
+            watching[one.model] = _Watching(threshold, seed)
         watching[one.model].see(one)
     if not watching:
         raise TwinlatentError("the log has no verdicts yet; ask the server something, or wait")
@@ -262,9 +282,11 @@ def watch(verdicts: Iterable[LoggedVerdict], threshold: float = THRESHOLD) -> di
 class _Watching:
     """The verdicts of one model, one after the other."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, seed: int) -> None:
         self.threshold, self.flagged, self.alarm, self.since = threshold, 0, Moment(), Moment()
-        self._urns: dict[tuple[str, str, int], Urn] = {}
+        self.unsaid, self._random = 0, np.random.default_rng(seed)
+        self._urns: dict[Key, Urn] = {}
+        self._equal: dict[tuple[Key, int], Urn] = {}
         self._capital, self._lowest, self._turned = Capital(), 0.0, True
         self._logs, self._places = array("d"), array("d")
 
@@ -273,13 +295,15 @@ class _Watching:
         key = one.detector, "" if one.pooled else one.label, one.among
         if key not in self._urns:
             self._urns[key] = Urn(one.among)
-        low, high = self._urns[key].place(one.rank)
-        self._urns[key].add(one.rank)
+        rank = self._rank(key, one)
+        low, high = self._urns[key].place(rank)
+        self._urns[key].add(rank)
         self._capital.bet(low, high)
         log, here = self._capital.log, Moment(len(self._logs) + 1, one.time)
         self._logs.append(log)
         self._places.append((low + high) / 2)
         self.flagged += one.adversarial
+        self.unsaid += one.equal is None
         if self.alarm.image is None:
             self.since = here if self._turned else self.since
             self._turned = log <= self._lowest
@@ -287,10 +311,17 @@ class _Watching:
             if log >= math.log(self.threshold):
                 self.alarm = here
 
+    def _rank(self, key: Key, one: LoggedVerdict) -> int:
+        if not one.equal:
+            return one.rank
+        of_score = self._equal.setdefault((key, one.rank), Urn(one.equal))
+        of_score.add(drawn := of_score.draw(self._random.random()))
+        return max(1, one.rank - one.equal - 1 + drawn)
+
     def result(self, model: str) -> Watched:
         logs, places = np.array(self._logs), np.array(self._places)
         since = Moment() if self.alarm.image is None else self.since
-        return Watched(model, len(logs), self.flagged, logs, places, self.threshold, self.alarm, since)
+        return Watched(model, len(logs), self.flagged, logs, places, self.threshold, self.alarm, since, self.unsaid)
 
 
 def plot(watched: Mapping[str, Watched], path: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 
-def write(ranks: list[int], among: int = 99, model: str = "m") -> None:
+def write(ranks: list[int], among: int = 99, model: str = "m", **more: int) -> None:
+    more = more or {"equal": 0}
     with Path("log.jsonl").open("a", encoding="utf-8") as file:
         for i, rank in enumerate(ranks, 1):
             row = {"time": f"t{i}", "model": model, "label": "0", "p_value": rank / (among + 1),
                    "adversarial": rank < 6, "fpr": 0.05, "among": among, "pooled": False, "detector": "d"}  # fmt: skip
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row | more) + "\n")
 
 
 BENIGN = [(37 * i) % 100 + 1 for i in range(100)]
@@ -39,6 +40,13 @@ def test_a_changed_stream_ends_with_3(program: Callable) -> None:
     assert {model: row["alarm"] for model, row in rows.items()} == {"m": True, "other": False}
     assert 100 < rows["m"]["alarm_image"] < 115
     assert program("monitor", "log.jsonl", "--threshold", "1e40").status == 0
+
+
+def test_a_log_that_does_not_count_equal_scores_is_read_and_said(program: Callable) -> None:
+    write(BENIGN, other=1)
+    done = program("monitor", "log.jsonl", "--json")
+    assert "m: 100 rows do not say how many calibration images have the same score" in done.err
+    assert json.loads(done.out)["unsaid"] == 100
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,15 @@ def test_a_case_by_hand() -> None:
     assert p.dtype == torch.float32
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_equal_scores_are_counted_where_p_values_count(together: bool) -> None:
+    pools = [torch.tensor([1.0, 2.0, 2.0, 5.0]), torch.tensor([2.0, math.inf]), torch.tensor([])]
+    calibration = Calibration(pools, together)
+    suspicion = torch.tensor([2.0, 1.5, 2.0, math.inf, math.nan, 2.0])
+    found = calibration.equal(suspicion, torch.tensor([0, 0, 1, 1, 1, 2]))
+    assert found.tolist() == ([3, 0, 3, 1, 0, 3] if together else [2, 0, 1, 1, 0, 0])
+
+
 @pytest.mark.parametrize("sizes", [(1, 30, 100), (25, 25, 25)])
 def test_p_values_are_counted_within_the_predicted_class(sizes: tuple[int, ...]) -> None:
     pools = [scores_with_ties(size, seed) + seed for seed, size in enumerate(sizes)]

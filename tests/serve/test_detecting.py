@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from twinlatent.data import Split
-from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.method.calibrated import CalibratedDetector, Verdict
 from twinlatent.method.detector import Detector
+from twinlatent.serve.answers import image_verdicts
 
 DETECT = "/v1/models/digits/detect"
 JSON = "application/json"
@@ -42,11 +44,11 @@ def form(*parts: bytes, boundary: str = "b0undary") -> tuple[bytes, str]:
 def said_of(detector: CalibratedDetector, images: Tensor, fpr: float = 0.05) -> list[dict[str, Any]]:
     """What the server should say."""
     verdict, names = detector.detect(images, fpr), detector.class_names
+    numbers = (np.asarray(part).astype(str).astype(float).tolist() for part in (verdict.p_value, verdict.suspicion))
     return [
         {"label": names[label], "class_index": label, "adversarial": flagged, "p_value": p, "suspicion": s}
-        for label, flagged, p, s in zip(verdict.label.tolist(), verdict.adversarial.tolist(), verdict.p_value.tolist(),
-                                        verdict.suspicion.tolist(), strict=True)
-    ]  # fmt: skip
+        for label, flagged, p, s in zip(verdict.label.tolist(), verdict.adversarial.tolist(), *numbers, strict=True)
+    ]
 
 
 @pytest.fixture
@@ -134,7 +136,9 @@ def test_every_verdict_is_logged(server, images: Tensor, trained_detector: Detec
     before = len(server.log.read_text(encoding="utf-8").splitlines())
     answer = server.post(f"{DETECT}?fpr=0.1", npy(images.numpy())).json
     rows = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()][before:]
-    assert [" ".join(row) for row in rows] == ["time model label p_value adversarial fpr among pooled detector"] * 6
+    assert [" ".join(row) for row in rows] == [
+        "time model label p_value adversarial fpr among equal pooled detector"
+    ] * 6
     for row, said in zip(rows, answer["results"], strict=True):
         assert row["time"].endswith("Z")
         assert row["model"] == "digits"
@@ -142,3 +146,12 @@ def test_every_verdict_is_logged(server, images: Tensor, trained_detector: Detec
         assert (row["pooled"], trained_detector.fingerprint.startswith(row["detector"])) == (False, True)
         assert row["among"] == len(trained_detector.calibration.scores[said["class_index"]])
         assert {name: row[name] for name in ("label", "p_value", "adversarial")}.items() <= said.items()
+
+
+def test_a_number_has_no_more_digits_than_it_holds(trained_detector: Detector) -> None:
+    """In float32, 0.05 is 0.05000000074505806 in full, more than the rate at which it is flagged."""
+    values = {"p_value": torch.tensor([0.05, 1 / 3, 1 / 3]), "suspicion": torch.tensor([-10.36, math.inf, 0.1])}
+    verdict = Verdict(torch.tensor([7, 7, 7]), torch.tensor([True, True, False]), **values)
+    found = image_verdicts(verdict, trained_detector.class_names, 1 / 3)
+    assert [one.p_value for one in found] == [0.05, 1 / 3, 0.33333334]
+    assert [one.suspicion for one in found] == [-10.36, None, 0.1]

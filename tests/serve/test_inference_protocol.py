@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from twinlatent.data import Split
@@ -49,7 +50,7 @@ def test_it_says_what_the_detector_says(datatype: str, server, images: Tensor, t
     }
     assert all(one["shape"] == [3] for one in found.values())
     for name in ("label", "adversarial", "p_value", "suspicion"):
-        assert found[name]["data"] == getattr(verdict, name).tolist()
+        assert torch.equal(torch.tensor(found[name]["data"]), getattr(verdict, name))
     assert found["class_name"]["data"] == [trained_detector.class_names[label] for label in verdict.label]
 
 

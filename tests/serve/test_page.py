@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 
 from twinlatent.cli.program import app
@@ -19,7 +20,7 @@ def test_its_code_runs(server, trained_detector: Detector, capsys) -> None:
     asked, within = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     exec(compile(asked, "serve.md", "exec"), names)
     verdict = trained_detector.detect(names["images"], 0.1)
-    assert [one["suspicion"] for one in names["results"]] == verdict.suspicion.tolist()
+    assert torch.equal(torch.tensor([one["suspicion"] for one in names["results"]]), verdict.suspicion)
     exec(compile(within, "serve.md", "exec"), names)
     names["app"].state.service.close()
     assert "/v2/models/{name}/infer" in capsys.readouterr().out

@@ -27,13 +27,14 @@ def test_rows_of_many_threads_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "log.jsonl"
     log = VerdictLog(path)
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda number: log.write(origin(f"m{number}"), 0.05, [VERDICT] * 3), range(50)))
+        list(threads.map(lambda number: log.write(origin(f"m{number}"), 0.05, [VERDICT] * 3, [0, 1, 2]), range(50)))
     log.close()
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 150
     assert {row["model"] for row in rows[::3]} == {f"m{number}" for number in range(50)}
     assert all(rows[i]["model"] == rows[i + 1]["model"] == rows[i + 2]["model"] for i in range(0, 150, 3))
     assert (rows[0]["label"], rows[0]["p_value"], rows[0]["adversarial"]) == ('a "label"\n', 1 / 3, True)
+    assert [row["equal"] for row in rows[:3]] == [0, 1, 2]
     assert (rows[0]["among"], rows[0]["pooled"], rows[0]["detector"]) == (7, False, "0" * 12)
 
 
@@ -41,7 +42,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     for model in ("a", "b"):
         log = VerdictLog(path)
-        log.write(origin(model), 0.05, [VERDICT])
+        log.write(origin(model), 0.05, [VERDICT], [2])
         log.close()
     assert [json.loads(line)["model"] for line in path.read_text(encoding="utf-8").splitlines()] == ["a", "b"]
 
@@ -52,7 +53,7 @@ def test_a_row_that_was_cut_short_takes_no_other_with_it(tmp_path: Path) -> None
     path.write_bytes(b'{"model": "a"}\n{"mod')
     log = VerdictLog(path)
     for model in ("b", "c"):
-        log.write(origin(model), 0.05, [VERDICT])
+        log.write(origin(model), 0.05, [VERDICT], [2])
     log.close()
     first, cut, *rest = path.read_text(encoding="utf-8").splitlines()
     assert (first, cut) == ('{"model": "a"}', '{"mod')
@@ -79,14 +80,14 @@ class FullAfter:
 @pytest.mark.parametrize("kept", ["half a row", "whole rows"])
 def test_rows_after_a_full_disk_are_whole(kept: str, tmp_path: Path) -> None:
     log, whole = VerdictLog(tmp_path / "log.jsonl"), VerdictLog(tmp_path / "whole.jsonl")
-    whole.write(origin("a"), 0.05, [VERDICT])
+    whole.write(origin("a"), 0.05, [VERDICT], [2])
     length = (tmp_path / "whole.jsonl").stat().st_size
     log._file.close()
     file = log._file = FullAfter(length + length // 2 if kept == "half a row" else 2 * length)  # type: ignore[assignment]
-    log.write(origin("a"), 0.05, [VERDICT] * 3)
+    log.write(origin("a"), 0.05, [VERDICT] * 3, [0, 1, 2])
     assert log.failed == "No space left on device"
     file.room = 10 * length
-    log.write(origin("b"), 0.05, [VERDICT])
+    log.write(origin("b"), 0.05, [VERDICT], [2])
     whole.close()
     assert log.failed == ""
     rows = file.held.splitlines()

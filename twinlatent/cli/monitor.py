@@ -29,6 +29,10 @@ def monitor(
     watched = monitoring.watch(monitoring.read_log(log, say_aside), threshold)
     if plot is not None:
         monitoring.plot(watched, plot)
+    for one in watched.values():
+        if one.unsaid:
+            say_aside(f"{one.model}: {one.unsaid:,} rows do not say how many calibration images have the same score; "
+                      "what is promised holds for these only if none has")  # fmt: skip
     if as_json:
         for one in watched.values():
             print(json.dumps(one.row))

@@ -74,6 +74,15 @@ class Calibration:
             p[mine] = own
         return p
 
+    def equal(self, suspicion: Tensor, labels: Tensor) -> Tensor:
+        """How many of the scores that `p_values` counts, of ŷ or of all classes, are the very suspicion, int64 (n,)."""
+        found = torch.zeros_like(labels)
+        for label, own in enumerate(self.scores):
+            mine = labels == label
+            scores, asked = self.pooled if self.together else own, suspicion[mine]
+            found[mine] = torch.searchsorted(scores, asked, right=True) - torch.searchsorted(scores, asked)
+        return found
+
     def telling(self, fpr: float) -> Tensor:
         """Which classes tell the rate by their own scores, bool (C,)."""
         return torch.tensor([_tells(scores, fpr) for scores in self.scores])

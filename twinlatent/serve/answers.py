@@ -4,6 +4,7 @@ import math
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
@@ -72,13 +73,24 @@ def version() -> str:
         return "unknown"
 
 
-def image_verdicts(verdict: "Verdict", class_names: tuple[str, ...]) -> list[ImageVerdict]:
-    """One an image, each number as exact as `detect` says it."""
+def shortest(value: float) -> float:
+    """The number of fewest digits that is the same in float32.
+
+    Example:
+        >>> 26 / 520, float(np.float32(26 / 520)), shortest(float(np.float32(26 / 520)))
+        (0.05, 0.05000000074505806, 0.05)
+    """
+    return float(str(np.float32(value)))
+
+
+def image_verdicts(verdict: "Verdict", class_names: tuple[str, ...], fpr: float) -> list[ImageVerdict]:
+    """One an image: in float32 the numbers of `detect` at the rate `fpr`, above which no p-value is that is flagged."""
     rows = zip(*(part.tolist() for part in (verdict.label, verdict.adversarial, verdict.p_value, verdict.suspicion)),
                strict=True)  # fmt: skip
     return [
-        ImageVerdict(label=class_names[label], class_index=label, adversarial=flagged, p_value=p_value,
-                     suspicion=suspicion if math.isfinite(suspicion) else None)
+        ImageVerdict(label=class_names[label], class_index=label, adversarial=flagged,
+                     p_value=min(shortest(p_value), fpr) if flagged else shortest(p_value),
+                     suspicion=shortest(suspicion) if math.isfinite(suspicion) else None)
         for label, flagged, p_value, suspicion in rows
     ]  # fmt: skip
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from torch import Tensor
 
-    from twinlatent.method.calibrated import CalibratedDetector
+    from twinlatent.method.calibrated import CalibratedDetector, Verdict
 
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")
@@ -134,11 +134,16 @@ class Service:
             TwinlatentError: the detector cannot answer; a guarded classifier may not.
         """
         detector = self.model(name)
-        said = image_verdicts(await self._batchers[name].verdict(images, fpr), detector.class_names)
+        verdict = await self._batchers[name].verdict(images, fpr)
+        said = image_verdicts(verdict, detector.class_names, fpr)
         self.metrics.count(name, said)
         if self.log is not None:
-            await self.read(self.log.write, self._origins[name], fpr, said)
+            await self.read(self._write, self.log, name, fpr, said, verdict)
         return said
+
+    def _write(self, log: VerdictLog, name: str, fpr: float, said: list[ImageVerdict], verdict: "Verdict") -> None:
+        equal = self.model(name).calibration.equal(verdict.suspicion, verdict.label)
+        log.write(self._origins[name], fpr, said, equal.tolist())
 
     def close(self) -> None:
         """End the threads, and the log."""

@@ -65,13 +65,20 @@ class VerdictLog:
         except OSError as error:
             raise TwinlatentError(f"--log {path} cannot be written ({error.strerror}); name another file") from None
 
-    def write(self, origin: Origin, fpr: float, verdicts: "Sequence[ImageVerdict]") -> None:
-        """Append a row for each image of a request; a failure is kept in `failed`, and verdicts go out all the same."""
+    def write(self, origin: Origin, fpr: float, verdicts: "Sequence[ImageVerdict]", equal: "Sequence[int]") -> None:
+        """Append a row for each image of a request; a failure is kept in `failed`, and verdicts go out all the same.
+
+        Args:
+            origin: who spoke.
+            fpr: the rate that was asked.
+            verdicts: of the images.
+            equal: how many of the calibration images that the p-value compares with are exactly as suspicious.
+        """
         when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         rows = [json.dumps({"time": when, "model": origin.model, "label": one.label, "p_value": one.p_value,
                             "adversarial": one.adversarial, "fpr": fpr, "among": origin.among[one.class_index],
-                            "pooled": origin.pooled, "detector": origin.detector}) + "\n"
-                for one in verdicts]  # fmt: skip
+                            "equal": same, "pooled": origin.pooled, "detector": origin.detector}) + "\n"
+                for one, same in zip(verdicts, equal, strict=True)]  # fmt: skip
         left = memoryview("".join(rows).encode())
         with self._lock:
             try:

@@ -230,7 +230,7 @@ def test_a_picture_from_a_file_is_seen_as_detect_sees_it(visit, looked, trained_
             page.set_input_files("#file", tmp_path / name)
         (said,) = answer.value.json()["results"]
         assert said["label"] == digits.class_names[int(wanted.label)]
-        assert said["suspicion"] == pytest.approx(float(wanted.suspicion), rel=tolerance, abs=tolerance)
+        assert said["suspicion"] == pytest.approx(float(str(wanted.suspicion.numpy()[0])), rel=tolerance, abs=tolerance)
         assert judged(page) == said["label"]
     (tmp_path / "none.png").write_text("no picture")
     page.set_input_files("#file", tmp_path / "none.png")

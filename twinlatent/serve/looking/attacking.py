@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinlatent.errors import TwinlatentError, listed
-from twinlatent.serve.answers import ImageVerdict, image_verdicts
+from twinlatent.serve.answers import ImageVerdict, image_verdicts, shortest
 from twinlatent.serve.detecting import BODY, REFUSALS
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.service import Service
@@ -152,7 +152,7 @@ def _told(
     import torch
 
     final = found.images.cpu()
-    said = image_verdicts(detector.detect(torch.cat([torch.stack(visited), final]), fpr), detector.class_names)
+    said = image_verdicts(detector.detect(torch.cat([torch.stack(visited), final]), fpr), detector.class_names, fpr)
     after = said[-1]
     return Attacked(
         label=detector.class_names[truth],
@@ -160,8 +160,8 @@ def _told(
         after=after,
         misclassified=after.class_index != truth,
         undetected=not after.adversarial,
-        linf=float(found.linf),
-        l2=float(found.l2),
+        linf=shortest(float(found.linf)),
+        l2=shortest(float(found.l2)),
         image=final[0].tolist(),
         steps=[Step(verdict=verdict, pixels=pixels_of(image)) for verdict, image in zip(said, visited, strict=False)],
     )
