@@ -49,7 +49,7 @@ def serve(
     from twinlatent.serve.app import create_app, needs_extra
     from twinlatent.serve.looking.benign import examples_of
     from twinlatent.serve.models import load_models
-    from twinlatent.serve.running import bound, is_loopback, run
+    from twinlatent.serve.running import bound, is_loopback, listen, run
     from twinlatent.serve.settings import ServeSettings
     from twinlatent.settings import checked
     from twinlatent.torch_state import check_device
@@ -74,5 +74,6 @@ def serve(
         shown = None if examples is None else examples_of(detectors, examples, say_aside)
         app = create_app(detectors, settings, shown)
         where = f"[{host}]" if ":" in host else host
+        listen(listening)  # all is loaded: who can connect is answered
         say_aside(f"serving {', '.join(detectors)} at http://{where}:{listening.getsockname()[1]}")
         run(app, listening)

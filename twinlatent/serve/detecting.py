@@ -62,8 +62,8 @@ def add_detecting(app: "FastAPI", service: Service) -> None:
         Pictures are greyed or not as the detector asks, and resized. Arrays and lists must have its shape, (H, W),
         (n, H, W), (channels, H, W) or (n, channels, H, W), with values from 0 to 1; in .npy also bytes from 0 to 255.
         """
-        async with service.slot():
-            rate = service.rate(name, fpr)
-            images = await service.images(name, request)
+        rate = service.rate(name, fpr)
+        async with service.body(request) as body:
+            images = await service.images(name, body, request.headers.get("content-type", ""))
             results = await service.verdicts(name, 1 - images if invert else images, rate)
         return JSONResponse({"model": name, "fpr": rate, "results": [one.model_dump() for one in results]})

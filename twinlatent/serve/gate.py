@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from twinlatent.serve.reading import GONE
+from twinlatent.serve.receiving import GONE
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.service import Service
 
@@ -31,6 +31,8 @@ HEADERS = {
 """Of every answer that does not say otherwise itself."""
 THROWN_AWAY, PATIENCE = 64 * 2**20, 3.0
 """Bytes and seconds of a refused body that are read, so that its sender gets to read why."""
+LATE = 408
+"""Status of a request whose body was waited for long enough."""
 
 
 class Gate:
@@ -53,10 +55,11 @@ class Gate:
             return
         if scope["type"] != "http":
             return  # no other protocol is spoken
-        began, passing = time.perf_counter(), _Passing(receive, send)
+        began, passing = time.perf_counter(), _Passing(scope, receive, send)
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # the server leaves out the body
         try:
-            self._check(scope)
-            await self.app(scope, passing.receive, passing.send)
+            self._check(asked)
+            await self.app(asked, passing.receive, passing.send)
         except Refusal as refusal:
             await passing.refuse(refusal)
         except Exception as error:
@@ -64,7 +67,7 @@ class Gate:
             if passing.status != GONE:
                 raise
             await passing.refuse(Refusal(500, f"the server failed ({type(error).__name__}); its own messages say more"))
-        route = getattr(scope.get("route"), "path", "none")  # a template, so that there are few of them
+        route = getattr(asked.get("route"), "path", "none")  # a template, so that there are few of them
         self.service.metrics.requests.labels(route, str(passing.status)).inc()
         self.service.metrics.seconds.labels(route).observe(time.perf_counter() - began)
 
@@ -92,23 +95,28 @@ class _Passing:
         status: of the answer; `GONE` while there is none.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send, self._whole, self.status = receive, send, False, GONE
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        self._receive, self._send, self.status = receive, send, GONE
+        self._whole = headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
+        self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        self._waits, message = False, await self._receive()
         self._whole = self._whole or message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.status >= 400 and self.status != LATE and not self._waits:
+                await self._throw_away()
+            if not self._whole:  # what is still sent is no request
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
             there = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(
                 (name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in there
             )]  # fmt: skip
-            if self.status >= 400:
-                await self._throw_away()
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:

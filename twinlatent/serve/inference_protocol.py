@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twinlatent.serve.answers import ImageVerdict, version
 from twinlatent.serve.detecting import REFUSALS
 from twinlatent.serve.health import unready
-from twinlatent.serve.reading import check_json, checked_count, whole_body
+from twinlatent.serve.reading import check_json, checked_count
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.service import Service
 from twinlatent.serve.settings import ServeSettings
@@ -193,9 +193,8 @@ def add_inference_protocol(app: "FastAPI", service: Service) -> None:
               response_model=InferAnswer, responses=REFUSALS, openapi_extra=BODY)  # fmt: skip
     async def infer(request: Request, name: str) -> JSONResponse:
         """The input is `images`; of each image the outputs are label, class_name, p_value, adversarial, suspicion."""
-        async with service.slot():
-            shape = service.model(name).image_shape
-            body = await whole_body(request, service.settings)
+        shape = service.model(name).image_shape
+        async with service.body(request) as body:
             asked, images = await service.read(read_request, body, shape, service.settings)
             rate = service.rate(name, asked.parameters.fpr)
             results = await service.verdicts(name, images, rate)

@@ -1,10 +1,15 @@
 """The parts of a multipart/form-data body that is in memory; nothing is written to disk."""
 
+import logging
 from dataclasses import dataclass, field
 
 from twinlatent.serve.refusals import Refusal
 
 MALFORMED = "the body is no multipart/form-data; send it as `curl -F image=@digit.png` does"
+
+
+QUIET = logging.Logger("multipart", logging.CRITICAL + 1)
+"""Takes what the parser says of malformed bodies beside its errors: any client can make it say that."""
 
 
 @dataclass
@@ -39,6 +44,7 @@ def parts_of(body: bytes, content_type: str, most: int) -> list[bytes]:
     calls = {"on_part_begin": parts.begin, "on_part_data": parts.data, "on_end": lambda: whole.append(True)}
     try:
         parser = MultipartParser(boundary, calls)  # type: ignore[arg-type]
+        parser.logger = QUIET
         parser.write(body)
         parser.finalize()
     except FormParserError:

@@ -1,6 +1,5 @@
 """From the body of a request to images."""
 
-import asyncio
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -11,43 +10,9 @@ from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from torch import Tensor
 
 JSON, MULTIPART = "application/json", "multipart/form-data"
-GONE = 499
-"""Status of a request that nobody waits for any more; it is counted, and reaches nobody."""
-
-
-async def whole_body(request: "Request", settings: ServeSettings) -> bytes:
-    """The body, as far as it is within the limits of size and time.
-
-    Raises:
-        Refusal: it is compressed, too large, does not arrive in time, or whoever sends it goes away.
-    """
-    from starlette.requests import ClientDisconnect
-
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Refusal(415, "the body is compressed; send it as it is, without Content-Encoding")
-    most, body = settings.most_bytes, bytearray()
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > most:
-        raise _too_many_bytes(most)
-    try:
-        async with asyncio.timeout(settings.body_seconds):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > most:
-                    raise _too_many_bytes(most)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not arrive within {settings.body_seconds:g} s; send it faster") from None
-    except ClientDisconnect:
-        raise Refusal(GONE, "whoever asked went away; ask again") from None
-    return bytes(body)
-
-
-def _too_many_bytes(most: int) -> Refusal:
-    return Refusal(413, f"the body has more than {most:,} bytes; send fewer or smaller images a request")
 
 
 def check_json(body: bytes, image_shape: tuple[int, ...], settings: ServeSettings) -> None:

@@ -6,10 +6,13 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.serve.connections import punctual
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+BACKLOG = 128
+"""Connections that may wait to be taken."""
 DRAIN_SECONDS = 30
 """How long requests that are under way may go on after SIGTERM."""
 
@@ -30,7 +33,7 @@ def is_loopback(host: str) -> bool:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 is a free one.
+    """A socket of that address, where nobody can connect yet; port 0 is a free one.
 
     Raises:
         TwinlatentError: the port is taken, or the address is none of this machine.
@@ -43,11 +46,27 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
-        made.listen(128)
     except OSError as error:
         made.close()
-        raise TwinlatentError(f"{host} port {port} cannot be used ({error.strerror}); give another --port") from None
+        raise _unusable(host, port, error) from None
     return made
+
+
+def listen(at: socket.socket) -> None:
+    """Take connections from now on, which wait until `run`.
+
+    Raises:
+        TwinlatentError: another program listens at that port by now.
+    """
+    try:
+        at.listen(BACKLOG)
+    except OSError as error:
+        host, port = at.getsockname()[:2]
+        raise _unusable(host, port, error) from None
+
+
+def _unusable(host: str, port: int, error: OSError) -> TwinlatentError:
+    return TwinlatentError(f"{host} port {port} cannot be used ({error.strerror}); give another --port")
 
 
 def run(app: "FastAPI", listening: socket.socket) -> None:
@@ -59,8 +78,9 @@ def run(app: "FastAPI", listening: socket.socket) -> None:
 
     before = signal.signal(signal.SIGTERM, ended)
     try:
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on",
-                                proxy_headers=False, ws="none", timeout_graceful_shutdown=DRAIN_SECONDS)  # fmt: skip
+        config = uvicorn.Config(app, http=punctual(), ws="none", log_level="error", access_log=False,
+                                server_header=False, lifespan="on", proxy_headers=False, backlog=BACKLOG,
+                                timeout_graceful_shutdown=DRAIN_SECONDS)  # fmt: skip
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -11,7 +11,8 @@ from twinlatent.errors import listed
 from twinlatent.serve.answers import ImageVerdict, ModelInfo, image_verdicts, info_of
 from twinlatent.serve.batching import Batcher
 from twinlatent.serve.metrics import Metrics
-from twinlatent.serve.reading import images_of, whole_body
+from twinlatent.serve.reading import images_of
+from twinlatent.serve.receiving import Receiver
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.settings import ServeSettings
 from twinlatent.serve.verdict_log import Origin, VerdictLog
@@ -56,7 +57,7 @@ class Service:
             name: Batcher(detector, settings.wait_seconds, self._thread, self.metrics.batches.labels(name).observe)
             for name, detector in models.items()
         }
-        self._under_way = 0
+        self._receiver, self._under_way = Receiver(settings), 0
 
     @property
     def infos(self) -> list[ModelInfo]:
@@ -117,15 +118,23 @@ class Service:
         """The same in the one thread that asks detectors: verdicts wait meanwhile, so let it be short."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given, **named))
 
-    async def images(self, name: str, request: "Request") -> "Tensor":
-        """The images (n, channels, H, W) of a request's body, for a detector; call it within a `slot`.
+    @asynccontextmanager
+    async def body(self, request: "Request") -> AsyncIterator[bytes]:
+        """Within the block: the body of a request, which then, being whole, counts as under way.
+
+        Raises:
+            Refusal: it does not arrive as it should, or as many requests as are allowed are under way.
+        """
+        async with self._receiver.body(request) as body, self.slot():
+            yield body
+
+    async def images(self, name: str, body: bytes, content_type: str) -> "Tensor":
+        """The images (n, channels, H, W) of a body, for a detector; call it within a `slot`.
 
         Raises:
             TwinlatentError: there is no such detector, or the body holds no images for it.
         """
-        shape = self.model(name).image_shape
-        body = await whole_body(request, self.settings)
-        return await self.read(images_of, body, request.headers.get("content-type", ""), shape, self.settings)
+        return await self.read(images_of, body, content_type, self.model(name).image_shape, self.settings)
 
     async def verdicts(self, name: str, images: "Tensor", fpr: float) -> list[ImageVerdict]:
         """What a detector says of images (n, channels, H, W), counted and logged; call it within a `slot`.

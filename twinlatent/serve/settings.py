@@ -16,12 +16,15 @@ class ServeSettings(BaseModel):
     """Share of benign images that may be flagged, where a request names none."""
     most_bytes: int = Field(16 * MEBIBYTE, ge=1)
     """Bytes of a request's body."""
+    most_bodies: int = Field(8, ge=1)
+    """How many bodies of that size may be held at a time, or smaller ones of as many bytes in all."""
     most_pixels: int = Field(2**24, ge=1)
     """Pixels of one picture before it is resized."""
     most_images: int = Field(256, ge=1)
     """Images of a request."""
     most_under_way: int = Field(64, ge=1)
-    """Requests with images that are worked on at a time; one more is refused with 503."""
+    """Requests with images that are worked on at a time; one more is refused with 503. One whose body still arrives is
+    none of them."""
     body_seconds: float = Field(30, gt=0)
     """How long a body may take to arrive."""
     wait_seconds: float = Field(0.003, ge=0)
@@ -43,3 +46,8 @@ class ServeSettings(BaseModel):
     """How long the attacks of a request may take."""
     watch: Path | None = None
     """Folder of an evaluation, which the page shows while it is made; None: none."""
+
+    @property
+    def most_held(self) -> int:
+        """Bytes of all bodies that arrive or are worked on at a time."""
+        return self.most_bodies * self.most_bytes

@@ -218,10 +218,10 @@ def add_attacking(app: "FastAPI", service: Service) -> None:
 
         An attack looks for an image that is misclassified and not flagged. Its verdicts are counted and logged nowhere.
         """
-        async with service.slot():
-            rate, detector = service.rate(name, fpr), service.model(name)
-            truth = None if label is None else class_index(detector, label)
-            images = await service.images(name, request)
+        rate, detector = service.rate(name, fpr), service.model(name)
+        truth = None if label is None else class_index(detector, label)
+        async with service.body(request) as body:
+            images = await service.images(name, body, request.headers.get("content-type", ""))
             if len(images) > most_images:
                 raise Refusal(413, f"the body holds {len(images)} images, and {most_images} may be attacked at a time; "
                                    "send fewer")  # fmt: skip
