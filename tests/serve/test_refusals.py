@@ -30,25 +30,35 @@ def npy(values: Any, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def png(width: int, height: int, rows: bytes) -> bytes:
-    """A grey PNG of one bit a pixel that says it has such a size."""
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
+def png(width: int, height: int, rows: bytes, more: bytes = b"") -> bytes:
+    """A grey PNG of one bit a pixel that says it has such a size; `more` are other chunks."""
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
 
 
-def encoded(kind: str) -> bytes:
+def encoded(kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.new("L", (8, 8), 100).save(buffer, kind)
+    Image.new("L", (8, 8), 100).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def with_scans(jpeg: bytes, more: int) -> bytes:
+    """A JPEG whose last scan comes so many times more."""
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    return jpeg[:-2] + last * more + jpeg[-2:]
 
 
 ONE = np.full((1, 1, 8, 8), 0.5, np.float32)
 BOMB = png(9_000, 9_000, bytes(9_000 * 1_126))
 LARGER_BOMB = png(60_000, 60_000, bytes(60_000))
+TEXT = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
+SCANS = with_scans(encoded("JPEG", progressive=True), 200)
 BAD: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "nothing": (b"", {}, 400, "the body is empty"),
     "text": (b"hello", {}, 415, "none of the kinds that are read; give PNG, JPEG or .npy"),
@@ -59,7 +69,9 @@ BAD: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "half a PNG": (encoded("PNG")[:50], {}, 422, "cannot be read as an image"),
     "half a JPEG": (encoded("JPEG")[:200], {}, 422, "cannot be read as an image"),
     "a bomb": (BOMB, {}, 413, "has 9,000 × 9,000 pixels, and 1,000,000 are allowed"),
-    "a larger bomb": (LARGER_BOMB, {}, 413, "too many pixels"),
+    "a larger bomb": (LARGER_BOMB, {}, 413, "has 60,000 × 60,000 pixels"),
+    "a bomb of text": (png(8, 8, bytes(16), TEXT * 60), {}, 413, "metadata that unfold to more than 1,048,576 bytes"),
+    "a bomb of scans": (SCANS, {}, 413, "has 206 scans, and 32 are allowed"),
     "another shape": (npy(np.zeros((2, 1, 9, 8), np.float32)), {}, 422, "the detector takes (n, 1, 8, 8)"),
     "objects": (npy(np.array([{}]), allow_pickle=True), {}, 422, "Python objects, which are never loaded"),
     "a short array": (npy(ONE)[:-8], {}, 422, "is damaged: it should hold 256 bytes"),

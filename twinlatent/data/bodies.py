@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from twinlatent.data.arrays import npy_of
+from twinlatent.data.bombs import JPEG, PNG, check_picture, check_pixels
 from twinlatent.data.files import images_of_array
 from twinlatent.data.kinds import HEAD_BYTES, NUMPY, UnreadableFileError, foreign
-from twinlatent.data.pictures import Look, TooManyPixelsError, opened, pixel_values, resized
+from twinlatent.data.pictures import Look, opened, pixel_values, resized
 from twinlatent.errors import TwinlatentError
 
-PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-"""How PNG and JPEG begin; no other kind of picture is decoded, since every decoder is one more to attack."""
+PICTURES = (PNG, JPEG)
+"""Of PNG and JPEG; no other kind of picture is decoded, since every decoder is one more to attack."""
 GIVE = "give PNG, JPEG or .npy"
 
 
@@ -35,6 +36,7 @@ def read_body(body: bytes, name: str, image_shape: tuple[int, ...], most_pixels:
     Raises:
         UnknownKindError: it is something else.
         TooManyPixelsError: a picture has more pixels; none of them was decoded.
+        BombError: a picture unfolds to far more otherwise.
         TwinlatentError: it is damaged, or holds other images.
     """
     head = body[:HEAD_BYTES]
@@ -47,10 +49,9 @@ def read_body(body: bytes, name: str, image_shape: tuple[int, ...], most_pixels:
     if channels not in (1, 3):
         raise UnreadableFileError(name, f"is a picture, and the detector takes images of {channels} channels",
                                   "give an .npy array")  # fmt: skip
+    check_picture(body, name, most_pixels)
     with opened(BytesIO(body), name, head) as image:
-        if image.width * image.height > most_pixels:
-            fault = f"has {image.width:,} × {image.height:,} pixels, and {most_pixels:,} are allowed"
-            raise TooManyPixelsError(name, fault, "shrink it")
+        check_pixels(image.width, image.height, name, most_pixels)
         values = np.atleast_3d(resized(pixel_values(image, Look(channels)), height, width))
     return torch.tensor(values).movedim(-1, 0)[None]
 

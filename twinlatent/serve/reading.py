@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from twinlatent.errors import brief
@@ -66,9 +67,12 @@ def images_of(body: bytes, content_type: str, image_shape: tuple[int, ...], sett
             said = said["images"]
         images = read_numbers(said, "images", image_shape)
     elif kind == MULTIPART:
-        parts = parts_of(body, content_type, settings.most_images)
-        read = [read_body(part, f"part {number}", image_shape, settings.most_pixels)
-                for number, part in enumerate(parts)]  # fmt: skip
+        read, until = [], time.monotonic() + settings.read_seconds
+        for number, part in enumerate(parts_of(body, content_type, settings.most_images)):
+            if time.monotonic() > until:
+                raise Refusal(413, f"{number} pictures took {settings.read_seconds:g} s to read; send fewer or smaller "
+                                   "ones a request")  # fmt: skip
+            read.append(read_body(part, f"part {number}", image_shape, settings.most_pixels))
         images = torch.cat(read)
     else:
         images = read_body(body, "the body", image_shape, settings.most_pixels)

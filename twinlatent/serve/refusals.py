@@ -21,9 +21,11 @@ class Refusal(TwinlatentError):
 def refusal_of(error: TwinlatentError) -> Refusal:
     """The refusal that an error of the library is: 413 for what is too large, 415 for what is no image, else 422."""
     from twinlatent.data.bodies import UnknownKindError
+    from twinlatent.data.bombs import BombError
     from twinlatent.data.pictures import TooManyPixelsError
 
     if isinstance(error, Refusal):
         return error
-    status = 413 if isinstance(error, TooManyPixelsError) else 415 if isinstance(error, UnknownKindError) else 422
-    return Refusal(status, str(error))
+    if isinstance(error, TooManyPixelsError | BombError):
+        return Refusal(413, str(error))
+    return Refusal(415 if isinstance(error, UnknownKindError) else 422, str(error))

@@ -27,6 +27,8 @@ class ServeSettings(BaseModel):
     none of them."""
     body_seconds: float = Field(30, gt=0)
     """How long a body may take to arrive."""
+    read_seconds: float = Field(10, gt=0)
+    """How long the pictures of a request may take to be decoded; no further one is begun then."""
     wait_seconds: float = Field(0.003, ge=0)
     """How long an image waits for others to be computed with."""
     token: SecretStr | None = None
