@@ -36,7 +36,37 @@ def test_health_and_metadata(server) -> None:
     about = server.get("/v2/models/digits").json
     assert about["inputs"] == [{"name": "images", "datatype": "FP32", "shape": [-1, 1, 8, 8]}]
     assert [one["name"] for one in about["outputs"]] == ["label", "class_name", "p_value", "adversarial", "suspicion"]
+    assert about["versions"] == ["1"]
     assert server.get("/v2/models/other").status == 404
+    assert server.get("/v2/").json == server.get("/v2").json
+
+
+def test_versions(server, images: Tensor) -> None:
+    """Each model has one; clients that name it are answered as those that do not."""
+    at = "/v2/models/digits/versions/1"
+    assert server.get(at).json == server.get("/v2/models/digits").json
+    assert server.get(f"{at}/ready").json == {"name": "digits", "ready": True}
+    body = json.dumps(asked(images)).encode()
+    answer = server.post(f"{at}/infer", body).json
+    assert answer == server.post(INFER, body).json
+    assert (answer["model_name"], answer["model_version"]) == ("digits", "1")
+    for path in ("", "/ready", "/infer"):
+        ask = "POST" if path == "/infer" else "GET"
+        wrong = server.ask(ask, f"/v2/models/digits/versions/2{path}", body)
+        assert (wrong.status, wrong.refusal) == (404, "digits has no version '2'; there is 1")
+        assert server.ask(ask, f"/v2/models/other/versions/1{path}", body).refusal.startswith("there is no model")
+
+
+def test_the_binary_extension_is_refused_and_outputs_are_json(server, images: Tensor) -> None:
+    request = asked(images)
+    del request["inputs"][0]["data"]
+    request["inputs"][0]["parameters"] = {"binary_data_size": 768}
+    body = json.dumps(request).encode()
+    for headers in ({}, {"Inference_Header_Content_Length": str(len(body))}):
+        answer = server.post(INFER, body + images.numpy().tobytes() * bool(headers), **headers)
+        assert (answer.status, "binary tensor extension is not spoken here" in answer.refusal) == (400, True)
+    wanted = asked(images, parameters={"binary_data_output": True})
+    assert infer(server, wanted).json["outputs"] == infer(server, asked(images, outputs=[])).json["outputs"]
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "UINT8"])

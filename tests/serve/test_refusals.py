@@ -78,6 +78,12 @@ BAD: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "half a header": (npy(ONE)[:20], {}, 422, "is no array file, or damaged"),
     "NaN": (npy(ONE * np.nan), {}, 422, "NaN or infinity"),
     "0 to 255": (npy(ONE * 510), {}, 422, "divide by 255"),
+    "numbers as text": (npy(np.full((1, 8, 8), "0.5")), {}, 422, "an array of <U3; give numbers"),
+    "named fields": (npy(np.zeros((1, 8, 8), [("a", "f4")])), {}, 422, "give numbers"),
+    "complex numbers": (npy(ONE.astype(complex)), {}, 422, "complex128"),
+    "values of no size": (npy(np.zeros((1, 8, 8), "V4")).replace(b"|V4", b"|V0"), {}, 422, "it should hold 0 bytes"),
+    "an endless shape": (npy(ONE).replace(b"(1, 1, 8, 8)", b"(1, 1, 9**9)"), {}, 422, "no array file, or damaged"),
+    "a long header": (b"\x93NUMPY\x02\0" + struct.pack("<I", 90_000) + b"(" * 90_000, {}, 422, "no array file"),
     "int64": (npy(ONE.astype(np.int64)), {}, 422, "int64"),
     "no images": (npy(ONE[:0]), {}, 422, "give at least one image"),
     "too many": (npy(ONE.repeat(41, 0)), {}, 413, "has 41 images, and 40 are allowed"),
@@ -162,12 +168,48 @@ def test_a_bad_rate_is_refused(query: str, line: str, server) -> None:
         ("GET", DETECT, 405),
         ("DELETE", "/v1/models/digits", 405),
         ("OPTIONS", DETECT, 405),
+        ("PROPFIND", "/", 405),
+        ("POST", f"{DETECT}/", 404),
+        ("GET", "/v1/models/", 404),
+        ("POST", "/v1/models/digits%2f..%2fdigits/detect", 404),
+        ("POST", "/v1/models/%2e%2e/detect", 404),
+        ("POST", "/v1/models/digits%00/detect", 404),
+        ("POST", "/v1/models/%E2%80%AE%0A/detect", 404),
+        ("GET", "/v2/models/..%2f..%2fdigits", 404),
+        ("GET", "/v2/models/digits/versions/..%2f1", 404),
+        ("GET", "//v1/models", 404),
     ],
 )
 def test_addresses_lead_nowhere_else(method: str, path: str, status: int, server) -> None:
     answer = server.ask(method, path, npy(ONE) if method == "POST" else None)
     assert answer.status == status
     assert len(answer.refusal) < 200
+    assert answer.refusal.isprintable()
+    if status == 405:
+        assert answer.refusal == f"this address takes {answer.headers['allow']}"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models", "/docs", "/v2/models/digits"])
+def test_head_is_answered_as_get_without_a_body(path: str, server) -> None:
+    head, get = server.ask("HEAD", path), server.get(path)
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(get.body)))
+
+
+def test_requests_that_come_together_are_answered_in_order(server) -> None:
+    """Pipelined on one connection, a bad one among them."""
+    bodies = [npy(ONE), b"no image", npy(ONE.repeat(2, 0))]
+    connection = server.connect()
+    connection.connect()
+    head = f"POST {DETECT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {{}}\r\n\r\n"
+    connection.sock.sendall(b"".join(head.format(len(body)).encode() + body for body in bodies))
+    heard = b""
+    while heard.count(b"HTTP/1.1 ") < 3 or heard.count(b"class_index") < 3:
+        piece = connection.sock.recv(10_000)
+        assert piece, heard
+        heard += piece
+    connection.close()
+    answers = heard.split(b"HTTP/1.1 ")[1:]
+    assert [(answer[:3], answer.count(b"class_index")) for answer in answers] == [(b"200", 1), (b"415", 0), (b"200", 2)]
 
 
 def test_other_pages_and_other_names_may_not_ask(server) -> None:

@@ -54,7 +54,8 @@ def create_app(
 
     shown = [] if service.settings.token is None else [Depends(HTTPBearer(auto_error=False, description="The token."))]
     app = FastAPI(title="twinlatent", description=ABOUT, version=version(), docs_url=None, redoc_url=None,
-                  lifespan=lifespan, responses={422: REFUSALS[422]}, dependencies=shown)  # fmt: skip
+                  redirect_slashes=False, lifespan=lifespan, responses={422: REFUSALS[422]},
+                  dependencies=shown)  # fmt: skip
     app.state.service = service
     # A new group of routes is a function like these in a file of its own, called here.
     add_detecting(app, service)
@@ -94,7 +95,9 @@ def _add_refusals(app: "FastAPI") -> None:
 
     @app.exception_handler(HTTPException)
     async def of_routing(_: "Request", error: HTTPException) -> JSONResponse:
-        return answer(Refusal(error.status_code, str(error.detail), error.headers))
+        line = {404: f"there is no such address; {ADDRESS} lists those that there are",
+                405: f"this address takes {(error.headers or {}).get('Allow', 'another method')}"}  # fmt: skip
+        return answer(Refusal(error.status_code, line.get(error.status_code, str(error.detail)), error.headers))
 
     @app.exception_handler(RequestValidationError)
     async def of_parameters(_: "Request", error: RequestValidationError) -> JSONResponse:

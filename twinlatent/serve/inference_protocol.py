@@ -1,5 +1,6 @@
 """`/v2`: the Open Inference Protocol (KServe's version 2), for clients that speak it already."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from torch import Tensor
 
+TAGS: list[Any] = ["Open Inference Protocol"]
 INPUT = "images"
 OUTPUTS = {"label": "INT64", "class_name": "BYTES", "p_value": "FP32", "adversarial": "BOOL", "suspicion": "FP32"}
 """Name → type of each output, one value an image."""
 WHITE = 255
 """In UINT8."""
+VERSION = "1"
+"""Of each model: a detector that changes gets another fingerprint, not another version."""
+HEADER_LENGTH = "inference-header-content-length"
+"""With it a request of the binary extension says where its JSON ends."""
+BINARY = "the binary tensor extension is not spoken here; send data as JSON (binary_data=False in Triton's client)"
 
 
 class InputTensor(BaseModel):
@@ -79,6 +86,7 @@ class InferAnswer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model_name: str
+    model_version: str = Field(VERSION, examples=[VERSION])
     id: str | None = None
     parameters: dict[str, float] = Field(examples=[{"fpr": 0.05}])
     outputs: list[OutputTensor]
@@ -120,6 +128,8 @@ def read_request(body: bytes, image_shape: tuple[int, ...], settings: ServeSetti
     try:
         asked = InferRequest.model_validate_json(body)
     except ValidationError as error:
+        if b'"binary_data_size"' in body:
+            raise Refusal(400, BINARY) from None
         first = error.errors(include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise Refusal(400, f"the body is no inference request: {f'{place}: ' if place else ''}{first['msg']}") from None
@@ -142,7 +152,7 @@ def read_request(body: bytes, image_shape: tuple[int, ...], settings: ServeSetti
 
 
 def outputs_of(results: list[ImageVerdict], wanted: list[OutputWanted] | None) -> list[OutputTensor]:
-    """The outputs that are wanted, in that order; None: all."""
+    """The outputs that are wanted, in that order; all where none is named."""
     columns: dict[str, list[Any]] = {
         "label": [one.class_index for one in results],
         "class_name": [one.label for one in results],
@@ -150,50 +160,67 @@ def outputs_of(results: list[ImageVerdict], wanted: list[OutputWanted] | None) -
         "adversarial": [one.adversarial for one in results],
         "suspicion": [one.suspicion for one in results],
     }
-    names = list(OUTPUTS) if wanted is None else [one.name for one in wanted]
+    names = [one.name for one in wanted] if wanted else list(OUTPUTS)
     return [OutputTensor(name=name, datatype=OUTPUTS[name], shape=[len(results)], data=columns[name]) for name in names]
 
 
 def add_inference_protocol(app: "FastAPI", service: Service) -> None:
     """Add its routes."""
-    from fastapi import Request
     from fastapi.responses import JSONResponse
 
-    tags: list[Any] = ["Open Inference Protocol"]
-
-    @app.get("/v2", tags=tags, summary="About the server")
+    @app.get("/v2/", include_in_schema=False)
+    @app.get("/v2", tags=TAGS, summary="About the server")
     async def about() -> dict[str, Any]:
         return {"name": "twinlatent", "version": version(), "extensions": []}
 
-    @app.get("/v2/health/live", tags=tags, summary="Whether the process lives")
+    @app.get("/v2/health/live", tags=TAGS, summary="Whether the process lives")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/v2/health/ready", tags=tags, summary="Whether it can answer", responses={503: {"description": "No."}})
+    @app.get("/v2/health/ready", tags=TAGS, summary="Whether it can answer", responses={503: {"description": "No."}})
     async def ready() -> JSONResponse:
         failed = unready(service)
         return JSONResponse({"ready": not failed}, 503 if failed else 200)
 
-    @app.get("/v2/models/{name}", tags=tags, summary="Inputs and outputs of a detector", responses={404: REFUSALS[404]})
+    def known(name: str, version: str) -> None:
+        service.model(name)
+        if version != VERSION:
+            raise Refusal(404, f"{name} has no version {version[:64]!r}; there is {VERSION}")
+
+    _add_of_models(app, service, "/v2/models/{name}", None)
+    _add_of_models(app, service, "/v2/models/{name}/versions/{version}", known)
+
+
+def _add_of_models(app: "FastAPI", service: Service, at: str, known: Callable[[str, str], None] | None) -> None:
+    """Those below the address of a model, or of a version of it, which is asked of `known` first."""
+    from fastapi import Depends, Request
+    from fastapi.responses import JSONResponse
+
+    first = [] if known is None else [Depends(known)]
+
+    @app.get(at, tags=TAGS, summary="Inputs and outputs of a detector", responses={404: REFUSALS[404]},
+             dependencies=first)  # fmt: skip
     async def metadata(name: str) -> dict[str, Any]:
         shape = service.model(name).image_shape
-        return {"name": name, "platform": "twinlatent_pytorch",
+        return {"name": name, "versions": [VERSION], "platform": "twinlatent_pytorch",
                 "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, *shape]}],
                 "outputs": [{"name": own, "datatype": kind, "shape": [-1]} for own, kind in OUTPUTS.items()],
                 }  # fmt: skip
 
-    @app.get("/v2/models/{name}/ready", tags=tags, summary="Whether a detector can be asked",
-             responses={404: REFUSALS[404]})  # fmt: skip
+    @app.get(f"{at}/ready", tags=TAGS, summary="Whether a detector can be asked", responses={404: REFUSALS[404]},
+             dependencies=first)  # fmt: skip
     async def model_ready(name: str) -> JSONResponse:
         service.model(name)
         failed = unready(service)
         return JSONResponse({"name": name, "ready": not failed}, 503 if failed else 200)
 
-    @app.post("/v2/models/{name}/infer", tags=tags, summary="Classify images and say which are adversarial",
-              response_model=InferAnswer, responses=REFUSALS, openapi_extra=BODY)  # fmt: skip
+    @app.post(f"{at}/infer", tags=TAGS, summary="Classify images and say which are adversarial",
+              response_model=InferAnswer, responses=REFUSALS, openapi_extra=BODY, dependencies=first)  # fmt: skip
     async def infer(request: Request, name: str) -> JSONResponse:
         """The input is `images`; of each image the outputs are label, class_name, p_value, adversarial, suspicion."""
         shape = service.model(name).image_shape
+        if HEADER_LENGTH in request.headers:
+            raise Refusal(400, BINARY)
         async with service.body(request) as body:
             asked, images = await service.read(read_request, body, shape, service.settings)
             rate = service.rate(name, asked.parameters.fpr)

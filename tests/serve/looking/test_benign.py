@@ -21,7 +21,7 @@ def test_scores_are_those_of_the_calibration(looked, trained_detector: Detector)
     assert (edges[0], edges[-1]) == (float(calibration.pooled[0]), float(calibration.pooled[-1]))
     for found, scores, threshold in zip(said["classes"], calibration.scores, calibration.thresholds(0.1), strict=True):
         assert found["counts"] == np.histogram(scores.numpy(), edges)[0].tolist()
-        assert (found["images"], found["threshold"]) == (len(scores), float(threshold))
+        assert (found["images"], found["threshold"]) == (len(scores), float(str(threshold.numpy())))
     assert said["counts"] == np.sum([found["counts"] for found in said["classes"]], 0).tolist()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.serve.answers import shortest
 from twinlatent.serve.detecting import REFUSALS
 from twinlatent.serve.looking.attacking import class_index, pixels_of
 from twinlatent.serve.refusals import Refusal
@@ -88,7 +89,7 @@ def scores_of(name: str, detector: "CalibratedDetector", fpr: float, bins: int =
         return [int(count) for count in torch.bincount(places, minlength=bins)]
 
     classes = [
-        ClassScores(label=label, images=len(scores), counts=counted(scores), threshold=float(threshold))
+        ClassScores(label=label, images=len(scores), counts=counted(scores), threshold=shortest(float(threshold)))
         for label, scores, threshold in zip(
             detector.class_names, calibration.scores, calibration.thresholds(fpr), strict=True
         )
