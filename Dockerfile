@@ -15,7 +15,7 @@ COPY --from=build /opt/twinlatent /opt/twinlatent
 ENV PATH=/opt/twinlatent/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001
 EXPOSE 8000
-HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=3)"]
+HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=3)"]
 # The address is open to other machines, so it needs a token: the environment variable TWINLATENT_TOKEN.
 ENTRYPOINT ["twinlatent", "serve", "--host", "0.0.0.0", "--port", "8000"]
 CMD ["mnist-mim"]

@@ -1,11 +1,16 @@
 """The Dockerfile, line by line, since it cannot be built here: small, nobody's rights, nothing that is not there."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 import typer
@@ -97,5 +102,30 @@ def test_what_it_starts_can_be_started() -> None:
     assert words[words.index("--port") + 1] == lines["EXPOSE"]
     assert f"127.0.0.1:{lines['EXPOSE']}/readyz" in lines["HEALTHCHECK"]
     assert TOKEN in TEXT
-    (code,) = re.findall(r'"-c", "([^"]+)"', lines["HEALTHCHECK"])
-    compile(code, "HEALTHCHECK", "exec")
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Ready when asked first, and not any more then."""
+
+    statuses: ClassVar = [200, 503]
+
+    def do_GET(self) -> None:
+        self.send_response(self.statuses.pop(0) if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_health_check_asks_the_server_itself() -> None:
+    """Whatever proxy the container was told of."""
+    words = json.loads(dict(instructions(TEXT))["HEALTHCHECK"].partition("CMD ")[2])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        code = words[-1].replace(":8000", f":{server.server_address[1]}")
+        environment = {**os.environ, "http_proxy": "http://127.0.0.1:9"}
+        done = [subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, check=False)
+                for _ in range(2)]  # fmt: skip
+        server.shutdown()
+    assert words[:2] == ["python", "-c"]
+    assert [one.returncode for one in done] == [0, 1], done[0].stderr

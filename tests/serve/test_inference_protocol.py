@@ -116,7 +116,7 @@ def test_a_bad_request_is_refused(change: dict[str, Any], status: int, line: str
     assert (answer.status, line in answer.refusal) == (status, True), answer.refusal
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"inputs": []}', b"[" * 10_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"inputs": []}', b"[" * 2_500])
 def test_what_is_no_request_is_refused(body: bytes, server) -> None:
     answer = server.post(INFER, body, Content_Type="application/json")
     assert (answer.status, answer.refusal.startswith("the body is no inference request")) == (400, True)

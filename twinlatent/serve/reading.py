@@ -1,11 +1,11 @@
 """From the body of a request to images."""
 
 import json
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from twinlatent.errors import brief
+from twinlatent.serve.limits import most_lists, most_marks
 from twinlatent.serve.multipart import parts_of
 from twinlatent.serve.refusals import Refusal
 from twinlatent.serve.settings import ServeSettings
@@ -20,13 +20,14 @@ def check_json(body: bytes, image_shape: tuple[int, ...], settings: ServeSetting
     """Refuse JSON of far more values or lists than the images of a request have.
 
     It is parsed in one go, which no other thread can interrupt, and each of its values takes up memory; so they are
-    counted before, by the marks that stand between them. Images have at most about two marks a value.
+    counted before, by the marks that stand between them.
 
     Raises:
         Refusal: it has more.
     """
-    most = 4 * settings.most_images * math.prod(image_shape) + 1000
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > most:
+    lists = body.count(b"[")
+    marks = lists + body.count(b",") + body.count(b"{")
+    if marks > most_marks(image_shape, settings) or lists > most_lists(image_shape, settings):
         raise Refusal(413, f"the JSON holds far more values than the {settings.most_images:,} images have that are "
                            "allowed; send fewer a request")  # fmt: skip
 

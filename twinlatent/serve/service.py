@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from twinlatent.errors import listed
 from twinlatent.serve.answers import ImageVerdict, ModelInfo, image_verdicts, info_of
 from twinlatent.serve.batching import Batcher
+from twinlatent.serve.limits import READERS
 from twinlatent.serve.metrics import Metrics
 from twinlatent.serve.reading import images_of
 from twinlatent.serve.receiving import Receiver
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")
-READERS = 2
-"""Threads that decode bodies: together they may hold so many decoded pictures in memory."""
 
 
 class Service:
