@@ -87,6 +87,12 @@ BAD: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "int64": (npy(ONE.astype(np.int64)), {}, 422, "int64"),
     "no images": (npy(ONE[:0]), {}, 422, "give at least one image"),
     "too many": (npy(ONE.repeat(41, 0)), {}, 413, "has 41 images, and 40 are allowed"),
+    "JSON by another name": (
+        b" [[0.5]]",
+        {"Content_Type": "text/plain"},
+        415,
+        "send it with the header Content-Type: ap",
+    ),
     "no JSON": (b"{", JSON, 400, "is no JSON"),
     "JSON of bytes": (b"\xff\xfe[", JSON, 400, "is no JSON"),
     "JSON of many digits": (b"[" + b"9" * 5000 + b"]", JSON, 400, "is no JSON"),

@@ -96,10 +96,15 @@ def test_a_server_for_others_from_its_start_to_its_end(
         (["--fpr", "2"], "fpr = 2"),
         (["digits=mnist-mim"], "two models are called digits"),
         (["no-such-model"], "is no detector file"),
+        (["detector.onnx"], "detector.onnx is an ONNX file, which gives verdicts alone"),
         (["../"], "cannot be part of an address"),
     ],
 )
-def test_a_wrong_start_ends_in_a_line(words: list[str], line: str, detector_file: Path, monkeypatch, capsys) -> None:
+def test_a_wrong_start_ends_in_a_line(
+    words: list[str], line: str, detector_file: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("detector.onnx").write_bytes(b"\x08\x08\x12\x0atwinlatent")
     monkeypatch.setattr("sys.argv", ["twinlatent", "serve", str(detector_file), "--port", "0", *words])
     with pytest.raises(SystemExit) as stop:
         main()

@@ -83,4 +83,5 @@ def _guards(model: str) -> bool:
     """Whether it is a file that holds no classifier, but needs one."""
     from twinlatent.guards.guarded import KIND
 
-    return read_header(zoo.locate(model)).kind == KIND
+    path = zoo.locate(model)
+    return path.suffix.lower() != ".onnx" and read_header(path).kind == KIND  # which `zoo.load` refuses in its words

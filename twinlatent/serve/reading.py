@@ -75,6 +75,9 @@ def images_of(body: bytes, content_type: str, image_shape: tuple[int, ...], sett
                                    "ones a request")  # fmt: skip
             read.append(read_body(part, f"part {number}", image_shape, settings.most_pixels))
         images = torch.cat(read)
+    elif body.lstrip()[:1] in (b"[", b"{"):
+        raise Refusal(415, f"the body may be JSON, and is sent as {kind[:64] or 'nothing'}; send it with the header "
+                           f"Content-Type: {JSON}")  # fmt: skip
     else:
         images = read_body(body, "the body", image_shape, settings.most_pixels)
     return checked_count(images, settings)
