@@ -44,8 +44,8 @@ POWERS = np.array([0.2, 0.4, 0.6, 0.8])
 """ε of the bets, towards small places (suspicious images) and towards large ones."""
 PRIOR = np.array([0.5, *[0.25 / len(POWERS)] * (2 * len(POWERS))])
 """Shares of the capital at the beginning: half of it is not bet, a quarter goes to either side."""
-SHOWN = 2000
-"""Points of a curve that a figure draws, at most."""
+SHOWN, MOST = 2000, 10**7
+"""Points of a curve that a figure draws, at most; calibration images that a row can speak of."""
 
 
 class LoggedVerdict(BaseModel):
@@ -59,9 +59,9 @@ class LoggedVerdict(BaseModel):
     label: str
     p_value: float = Field(gt=0, le=1)
     adversarial: bool
-    among: int = Field(ge=0)
+    among: int = Field(ge=0, le=MOST)
     pooled: bool
-    equal: int | None = Field(None, ge=0)
+    equal: int | None = Field(None, ge=0, le=MOST)
     """How many calibration images are exactly as suspicious; None: the row is of a log that does not say it."""
 
     @property

@@ -16,6 +16,9 @@ def write(ranks: list[int], among: int = 99, model: str = "m", **more: int) -> N
             file.write(json.dumps(row | more) + "\n")
 
 
+ROW = (
+    '{"model": "m", "label": "0", "p_value": 0.5, "adversarial": false, "among": %d, "pooled": false, "detector": "d"}'
+)
 BENIGN = [(37 * i) % 100 + 1 for i in range(100)]
 
 
@@ -49,12 +52,19 @@ def test_a_log_that_does_not_count_equal_scores_is_read_and_said(program: Callab
     assert json.loads(done.out)["unsaid"] == 100
 
 
+def test_names_in_a_log_do_not_steer_the_terminal(program: Callable) -> None:
+    write(BENIGN, model="a\x1b[31m\n", other=1)
+    done = program("monitor", "log.jsonl")
+    assert (done.status, "\x1b" in done.out + done.err, done.err.count("\n")) == (0, False, 1)
+
+
 @pytest.mark.parametrize(
     ("words", "text", "line"),
     [
         ([], None, "log.jsonl cannot be read (No such file or directory)"),
         ([], "", "the log has no verdicts yet"),
         ([], "[]\n", "log.jsonl, row 1, is no verdict"),
+        ([], f"{ROW % 10**30}\n", "row 1, is no verdict of twinlatent serve --log (among"),
         (["--threshold", "1"], "", "threshold is 1"),
         (["--plot", "a.gif"], "one", "a.gif: a figure is written as"),
     ],

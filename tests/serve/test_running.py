@@ -14,7 +14,9 @@ from torch import Tensor
 
 from twinlatent.cli import main
 from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError
 from twinlatent.method.detector import Detector
+from twinlatent.serve.running import bound, listen
 
 DETECT = "/v1/models/own/detect"
 TOKEN = "correct horse battery staple"
@@ -144,3 +146,11 @@ def test_a_taken_port_is_said(detector_file: Path, monkeypatch, capsys) -> None:
         with pytest.raises(SystemExit):
             main()
     assert f"127.0.0.1 port {port} cannot be used" in capsys.readouterr().err
+
+
+def test_of_two_servers_that_begin_at_once_one_is_told() -> None:
+    """Both may reserve the port, as long as nobody listens there."""
+    with bound("127.0.0.1", 0) as first, bound("127.0.0.1", first.getsockname()[1]) as second:
+        listen(first)
+        with pytest.raises(TwinlatentError, match=r"127.0.0.1 port \d+ cannot be used .*give another --port"):
+            listen(second)

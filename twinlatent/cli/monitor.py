@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twinlatent.cli.options import say_aside
+from twinlatent.errors import one_line
 from twinlatent.terminal import show
 
 ALARM = 3
@@ -31,8 +32,8 @@ def monitor(
         monitoring.plot(watched, plot)
     for one in watched.values():
         if one.unsaid:
-            say_aside(f"{one.model}: {one.unsaid:,} rows do not say how many calibration images have the same score; "
-                      "what is promised holds for these only if none has")  # fmt: skip
+            say_aside(f"{one_line(one.model)}: {one.unsaid:,} rows do not say how many calibration images have the "
+                      "same score; what is promised holds for these only if none has")  # fmt: skip
     if as_json:
         for one in watched.values():
             print(json.dumps(one.row))
@@ -41,9 +42,11 @@ def monitor(
         for one in watched.values():
             said = Text("like the calibration images")
             if one.drifted:
-                said = Text(f"drifted: alarm at image {one.alarm.image} ({one.alarm.time}), since about image "
-                            f"{one.since.image} ({one.since.time})", "bold")  # fmt: skip
-            table.add_row(one.model, f"{one.images:,}", f"{one.flagged / one.images:.1%}", f"{one.highest:.3g}", said)
+                alarm, since = (f"image {moment.image} ({one_line(moment.time)})" for moment in (one.alarm, one.since))
+                said = Text(f"drifted: alarm at {alarm}, since about {since}", "bold")
+            table.add_row(
+                one_line(one.model), f"{one.images:,}", f"{one.flagged / one.images:.1%}", f"{one.highest:.3g}", said
+            )
         show(table)
     if any(one.drifted for one in watched.values()):
         raise typer.Exit(ALARM)

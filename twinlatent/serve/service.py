@@ -113,10 +113,6 @@ class Service:
         """What `work` returns, done in a thread for reading, so that other requests go on."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, partial(work, *given, **named))
 
-    async def compute(self, work: Callable[Taken, Given], *given: Taken.args, **named: Taken.kwargs) -> Given:
-        """The same in the one thread that asks detectors: verdicts wait meanwhile, so let it be short."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given, **named))
-
     @asynccontextmanager
     async def body(self, request: "Request") -> AsyncIterator[bytes]:
         """Within the block: the body of a request, which then, being whole, counts as under way.
