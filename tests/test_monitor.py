@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import twinlatent as tl
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.detector import Detector
 from twinlatent.monitor import PRIOR, LoggedVerdict, Urn, plot, read_log, watch, winnings
 from twinlatent.serve.answers import image_verdicts
@@ -168,7 +171,7 @@ def test_a_change_is_noticed_soon_and_dated(shift: float, at: int, within: int) 
         assert found.highest >= 100
 
 
-def verdicts_of(detector: Detector, images: tl.data.LabelledImages, path: Path, fpr: float = 0.05) -> None:
+def verdicts_of(detector: CalibratedDetector, images: tl.data.LabelledImages, path: Path, fpr: float = 0.05) -> None:
     """Log what the detector says of images, as the server does."""
     log = VerdictLog(path)
     verdict = detector.detect(images.images, fpr)
@@ -194,6 +197,29 @@ def test_attacked_images_are_noticed_and_benign_ones_are_not(
     assert (found.images, found.drifted) == (260, True)
     assert 200 < (found.alarm.image or 0) < 260
     assert found.flagged == sum(one.adversarial for one in read_log(path))
+
+
+class Coarse(nn.Module):
+    """Classifies by the nearest mean, and is sure of that in few steps, as a quantised network is."""
+
+    def __init__(self, digits: Split) -> None:
+        super().__init__()
+        train = digits.train
+        self.means = torch.stack([train.images[train.labels == c].mean(0).flatten() for c in range(10)])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = images.flatten(1) @ self.means.T - self.means.square().sum(1) / 2
+        best, second = logits.topk(2).values.T
+        return nn.functional.one_hot(logits.argmax(1), 10) * (1 + (2 * (best - second)).round())[:, None]
+
+
+@pytest.mark.filterwarnings("ignore:Coarse. the gradient")
+def test_equal_scores_of_a_real_detector_are_logged_and_no_alarm(digits: Split, tmp_path: Path) -> None:
+    verdicts_of(tl.rejecting(Coarse(digits), digits), digits.test, tmp_path / "log.jsonl", fpr=0.2)
+    verdicts = list(read_log(tmp_path / "log.jsonl"))
+    assert np.mean([(one.equal or 0) > 5 for one in verdicts]) > 0.5
+    assert not watch(verdicts)["own"].drifted
+    assert watch([one.model_copy(update={"equal": None}) for one in verdicts])["own"].drifted
 
 
 def test_each_class_has_its_own_urn_unless_they_are_pooled() -> None:
