@@ -15,11 +15,11 @@ from twinlatent.serve.settings import ServeSettings
 
 
 async def asked(
-    app: Any, pieces: list[bytes], pause: float = 0.0, *, ends: bool = False, **headers: str
+    app: Any, pieces: list[bytes], pause: float = 0.0, *, ends: bool = False, version: str = "1.1", **headers: str
 ) -> list[dict[str, Any]]:
     """What comes of a POST whose body comes in pieces, with a pause before each; the last one says so if it `ends`."""
     headers = {"transfer_encoding": "chunked"} | headers
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": version, "method": "POST", "scheme": "http",
              "path": "/v1/models/digits/detect", "raw_path": b"", "query_string": b"", "root_path": "",
              "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
              "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]}  # fmt: skip
@@ -123,5 +123,7 @@ def test_what_is_not_read_ends_the_connection(impatient: Any) -> None:
     late = asyncio.run(asked(impatient, [b"x"]))[0]
     large = asyncio.run(asked(impatient, [b"x" * 101]))[0]
     whole = asyncio.run(asked(impatient, [b"x"], ends=True))[0]
+    of_http_2 = asyncio.run(asked(impatient, [b"x"], version="2"))[0]
     assert [one["status"] for one in (late, large, whole)] == [408, 413, 415]
     assert [(b"connection", b"close") in one["headers"] for one in (late, large, whole)] == [True, True, False]
+    assert (of_http_2["status"], (b"connection", b"close") in of_http_2["headers"]) == (408, False)

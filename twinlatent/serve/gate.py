@@ -99,6 +99,7 @@ class _Passing:
         headers = dict(scope["headers"])
         self._receive, self._send, self.status = receive, send, GONE
         self._whole = headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
+        self._one = scope.get("http_version", "1.1").startswith("1")  # others have no such header
         self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
 
     async def receive(self) -> Message:
@@ -111,7 +112,7 @@ class _Passing:
             self.status = message["status"]
             if self.status >= 400 and self.status != LATE and not self._waits:
                 await self._throw_away()
-            if not self._whole:  # what is still sent is no request
+            if not self._whole and self._one:  # what is still sent is no request
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             there = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(
