@@ -43,6 +43,7 @@ FLOORS = (
         "loading",
         "memory",
         "cells",
+        "drawing.*",
         "running.*",
     ),
     (

@@ -332,7 +332,7 @@ def plot(watched: Mapping[str, Watched], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    from twinlatent.report import drawing
+    from twinlatent.drawing import canvas as drawing
 
     with drawing.style():
         figure = Figure(figsize=(2 * drawing.WIDTH, 2.4 * len(watched)), layout="constrained")

@@ -10,10 +10,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from twinlatent.evaluation.metrics import Rate, auc, auc_interval, rate
-from twinlatent.evaluation.protocol.settings import BESIDE
 from twinlatent.evaluation.results.parts import Check, Examples, JudgeCase, JudgedAttack, JudgeReport, ModelCard
 from twinlatent.evaluation.results.pictures import LatentPoints, PairGrid
-from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
+from twinlatent.evaluation.results.records import BESIDE, MISCLASSIFIED_ONLY, Record
 from twinlatent.evaluation.results.report import Report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from twinlatent.drawing.labels import CHECKS
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.checks.each import NAMES
 from twinlatent.evaluation.metrics import auc, rate
 from twinlatent.evaluation.results.parts import Check
 from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
 from twinlatent.evaluation.results.report import Report, write_run
-from twinlatent.report.labels import CHECKS
 from twinlatent.report.page import duration, page, write_page
 from twinlatent.report.plots import MAX_EXAMPLES
 from twinlatent.report.rendering import Row

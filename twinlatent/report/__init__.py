@@ -1,17 +1,3 @@
 """Figures and pages made from results."""
 
-import logging
-
-
-def _import_quietly() -> None:
-    """Import matplotlib without its words about a home it cannot write to: it then finds itself another place."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        import matplotlib.font_manager  # noqa: F401
-    finally:
-        logger.setLevel(level)
-
-
-_import_quietly()
+import twinlatent.drawing  # noqa: F401  matplotlib, quietly, before any file here imports it

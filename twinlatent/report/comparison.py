@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from twinlatent.drawing.curves import SuccessCurve
+from twinlatent.drawing.labels import attack_name, detector_name
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results import WORST, PairGrid, Record, Report
 from twinlatent.files import write_text
 from twinlatent.report import figures, select
 from twinlatent.report.cells import area_cell, paper_cell, radius, share_cell, size_cell
-from twinlatent.report.curves import SuccessCurve
 from twinlatent.report.grids import split_column
-from twinlatent.report.labels import attack_name, detector_name
 from twinlatent.report.page import duration, provenance
 from twinlatent.report.paper import PAPER_SCORES
-from twinlatent.report.plots import CONDITIONS, PROVED, SUCCESS, ceiling_curve
+from twinlatent.report.plots import CONDITIONS, PROVED, SUCCESS
 from twinlatent.report.rendering import NBSP, NOTHING, Cell, Content, Plot, Row, Table, plot, render, table
 from twinlatent.report.select import Records
 from twinlatent.report.summary import check_counts, headline
@@ -143,7 +143,7 @@ def _suite(runs: Runs) -> OverRadii:
     boxes = {name: box for name, box in whole.items() if box}
     found = {name: [r for r in box.points if r.metric == select.HEADLINE] for name, box in boxes.items()}
     above = {name: [boxes[name].ceiling(floor) for floor in own] for name, own in found.items()}
-    dashed = {name: made for name, ceilings in above.items() if (made := ceiling_curve(ceilings))}
+    dashed = {name: made for name, ceilings in above.items() if (made := select.ceiling_curve(ceilings))}
     caption = f"Success of the worst attack of the suite over its L∞ radius. Bands are 95{NBSP}% intervals."
     return OverRadii(
         _over_radii("Worst of all attacks at a false-positive rate of 5 %", found),

@@ -1,18 +1,11 @@
 """Results to figures: plain arrays in, a matplotlib Figure out, readable in grey. One function a figure."""
 
-from twinlatent.report.curves import POINTS, SuccessCurve, attack_bars, success_curves, training_curves
-from twinlatent.report.drawing import Floats, save, svg
-from twinlatent.report.grids import (
-    DIFFERENCE_MAP,
-    GridRow,
-    comparison_grid,
-    difference,
-    difference_reach,
-    image_grid,
-    pair_grid,
-)
+from twinlatent.drawing.canvas import Floats, save, svg
+from twinlatent.drawing.curves import POINTS, SuccessCurve, attack_bars, success_curves, training_curves
+from twinlatent.drawing.images import DIFFERENCE_MAP, GridRow, difference, difference_reach, image_grid
+from twinlatent.drawing.scores import Curve, roc, score_histograms
+from twinlatent.report.grids import comparison_grid, pair_grid
 from twinlatent.report.latent_plot import latent_plot
-from twinlatent.report.scores import Curve, roc, score_histograms
 
 __all__ = [
     "Curve",

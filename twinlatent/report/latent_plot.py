@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from twinlatent.drawing.canvas import BENIGN_COLOUR, COLOURS, INK, RULE, Floats, style
+from twinlatent.drawing.labels import TITLE, shortened
 from twinlatent.evaluation.results import LatentPoints
-from twinlatent.report.drawing import BENIGN_COLOUR, COLOURS, INK, RULE, Floats, style
-from twinlatent.report.labels import TITLE, shortened
 
 PERPLEXITY = 30.0
 STEPS = 500

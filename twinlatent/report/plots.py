@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from twinlatent.drawing.labels import attack_name, attack_names
 from twinlatent.evaluation.metrics import roc_curve
-from twinlatent.evaluation.results import Examples, LatentPoints, PairGrid, Record, Report
+from twinlatent.evaluation.results import Examples, LatentPoints, PairGrid, Report
 from twinlatent.report import figures, select
 from twinlatent.report.cells import share, within
-from twinlatent.report.curves import SuccessCurve
-from twinlatent.report.labels import attack_name, attack_names
 from twinlatent.report.rendering import NBSP, Plot, plot
 from twinlatent.report.select import Records, WhiteBox
 
@@ -86,27 +85,15 @@ def _bars(box: WhiteBox) -> Plot | None:
 
 
 def _radii(box: WhiteBox) -> Plot | None:
-    by_rate: dict[str, list[Record]] = {}
-    for record in sorted(box.points, key=lambda r: select.percentage(r.metric)):
-        if record.epsilon is not None:
-            by_rate.setdefault(f"false-positive rate {record.metric[3:]} %", []).append(record)
-    if len({r.epsilon for found in by_rate.values() for r in found}) < 2:
+    if len({r.epsilon for r in box.points} - {None}) < 2:
         return None
-    curves = {name: select.curve(found) for name, found in by_rate.items()}
-    ceilings = {name: [box.ceiling(floor) for floor in found] for name, found in by_rate.items()}
-    proved = {name: made for name, found in ceilings.items() if (made := ceiling_curve(found))}
+    curves, proved = box.curves, box.proved_curves
     return plot(
         figures.success_curves(curves, proved=proved, ylabel=SUCCESS),
         "Success of the worst attack over L∞ radii at several false-positive rates",
         "Share of test images that any attack of the suite gets misclassified and not flagged by thresholds fixed "
         f"beforehand, over its L∞ radius. Bands are 95{NBSP}% intervals. The lower, the better.{PROVED * bool(proved)}",
     )
-
-
-def ceiling_curve(found: Sequence[Record | None]) -> SuccessCurve | None:
-    """Of what is proved at several radii; None where something is missing, or nothing is proved of any image."""
-    there = [r for r in found if r is not None]
-    return select.curve(there) if len(there) == len(found) and any(r.value < 1 for r in there) else None
 
 
 def _conditions(group: Records) -> Plot | None:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from twinlatent.report import drawing
+from twinlatent.drawing import canvas
 
 NBSP = "\u00a0"
 NOTHING = "–"
@@ -89,7 +89,7 @@ def table(caption: str, headings: Sequence[Content], rows: Iterable[Sequence[Con
 
 def plot(figure: Figure, description: str, caption: str, kind: str = "below") -> Plot:
     """A figure as it goes into a page."""
-    return Plot(drawing.svg(figure), description, caption, kind)
+    return Plot(canvas.svg(figure), description, caption, kind)
 
 
 def render(template: str, **content: Any) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from twinlatent.drawing.labels import attack_name
 from twinlatent.evaluation.results import Check, Record, Report, false_alarms
 from twinlatent.report import select
 from twinlatent.report.cells import Number, interval, percent, share, with_count, within
-from twinlatent.report.labels import attack_name
 from twinlatent.report.rendering import NBSP, Cell
 from twinlatent.report.select import WhiteBox
 from twinlatent.report.tables import suite_size

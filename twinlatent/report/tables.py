@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from twinlatent.attacks.suites import KINDS
+from twinlatent.drawing.labels import CHECKS, JUDGE_NAMES, KNOWLEDGE, attack_name, detector_name
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.results import MISCLASSIFIED_ONLY, WORST, Check, JudgedAttack, JudgeReport, Record
 from twinlatent.report import select
 from twinlatent.report.cells import area_cell, count_cell, paper_cell, radius, share, share_cell, size_cell, within
-from twinlatent.report.labels import CHECKS, JUDGE_NAMES, KNOWLEDGE, attack_name, detector_name
 from twinlatent.report.rendering import NBSP, NOTHING, Cell, Content, Group, Row, Table, table
 from twinlatent.report.select import CONDITIONS, Records, WhiteBox
 

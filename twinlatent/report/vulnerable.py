@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from twinlatent.drawing.canvas import RULE, need, save, style
+from twinlatent.drawing.labels import attack_name, shortened
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results import Metric, Record
 from twinlatent.files import write_text
 from twinlatent.motivation.experiment import Vulnerability
 from twinlatent.report.cells import paper_cell, share_cell
-from twinlatent.report.drawing import RULE, need, save, style
-from twinlatent.report.labels import attack_name, shortened
 from twinlatent.report.page import provenance
 from twinlatent.report.rendering import Plot, Table, plot, render, table
 from twinlatent.report.select import find

@@ -10,11 +10,10 @@ from twinlatent.evaluation.protocol.own_attacks import (
     with_attacks,
 )
 from twinlatent.evaluation.protocol.points import RATES, Point, draw, drawn_rows, other_points, won_before
-from twinlatent.evaluation.protocol.settings import BESIDE, Goal, WhiteBoxSettings
+from twinlatent.evaluation.protocol.settings import Goal, WhiteBoxSettings
 from twinlatent.evaluation.protocol.which_split import fitted, seen_by, split_of
 
 __all__ = [
-    "BESIDE",
     "Goal",
     "Judgeable",
     "OwnAttack",

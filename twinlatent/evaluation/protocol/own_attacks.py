@@ -12,8 +12,7 @@ from twinlatent.attacks.suites import KINDS
 from twinlatent.criteria import Aim, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages
 from twinlatent.errors import TwinlatentError, brief
-from twinlatent.evaluation.protocol.settings import BESIDE
-from twinlatent.evaluation.results import WORST
+from twinlatent.evaluation.results import BESIDE, WORST
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Model
 

@@ -16,8 +16,6 @@ Goal = Literal["undetected", "c1c2", "misclassified"]
 """Besides being misclassified: to pass the threshold of a false-positive rate, to meet C1 and C2 (C1 alone for a
 detector without a robust log-density), or nothing more."""
 BATCH = 50
-BESIDE = "; "
-"""In a record's budget, between that of the suite and what was spent that is no part of it."""
 
 
 class WhiteBoxSettings(BaseModel):

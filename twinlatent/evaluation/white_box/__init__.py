@@ -4,7 +4,7 @@ from twinlatent.evaluation.white_box.at_points import OperatingPoints, operating
 from twinlatent.evaluation.white_box.certified import Certified, CertifySettings, certify_split
 from twinlatent.evaluation.white_box.conditions import CW, STANDARD_CW, AttackOutcome
 from twinlatent.evaluation.white_box.pictures import grid_of, latents_of
-from twinlatent.evaluation.white_box.proofs import BOUNDS, OF_ATTACKED, Proofs, certified_rows, holds_at
+from twinlatent.evaluation.white_box.proofs import Proofs, certified_rows, holds_at
 from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector, suite_size
 from twinlatent.evaluation.white_box.to_file import attack_to_file
 from twinlatent.evaluation.white_box.whole import (
@@ -18,12 +18,10 @@ from twinlatent.evaluation.white_box.whole import (
 
 __all__ = [
     "AttackOutcome",
-    "BOUNDS",
     "CONDITIONS",
     "CW",
     "Certified",
     "CertifySettings",
-    "OF_ATTACKED",
     "OperatingPoints",
     "Proofs",
     "STANDARD_CW",

@@ -14,9 +14,9 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.protocol import BESIDE, Point, draw, fitted
-from twinlatent.evaluation.results import UNCHANGED, Record, Row, Rows, records_of
-from twinlatent.evaluation.white_box.proofs import BOUNDS, certified_rows, holds_at
+from twinlatent.evaluation.protocol import Point, draw, fitted
+from twinlatent.evaluation.results import BESIDE, BOUNDS, UNCHANGED, Record, Row, Rows, records_of
+from twinlatent.evaluation.white_box.proofs import certified_rows, holds_at
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
 from twinlatent.torch_state import fresh_torch

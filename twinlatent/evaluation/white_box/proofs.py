@@ -14,16 +14,11 @@ from twinlatent.attacks.balls import Norm
 from twinlatent.attacks.suite_runs import with_slack
 from twinlatent.data import LabelledImages
 from twinlatent.evaluation.metrics import rate
-from twinlatent.evaluation.protocol import BESIDE, Point
-from twinlatent.evaluation.results import ANY, CERTIFIED, Row, Rows
+from twinlatent.evaluation.protocol import Point
+from twinlatent.evaluation.results import ANY, BOUNDS, CERTIFIED, OF_ATTACKED, Row, Rows
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.certificate import CERTIFIED_AT_ONCE, Undecided, certify_rates
 from twinlatent.progress import bar
-
-BOUNDS = "interval and linear bounds"
-"""What records call the budget of a certificate."""
-OF_ATTACKED = f"{BOUNDS}{BESIDE}the attacked images"
-"""The same, on exactly the images that were attacked at that point."""
 
 
 @dataclass(frozen=True)

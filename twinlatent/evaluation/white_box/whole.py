@@ -12,8 +12,8 @@ from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.suites import STEPS
 from twinlatent.data import LabelledImages, Split
 from twinlatent.evaluation.metrics import Rate, rate
-from twinlatent.evaluation.protocol import BESIDE, OwnAttack, Point, WhiteBoxSettings, draw, with_attacks
-from twinlatent.evaluation.results import Row, Rows
+from twinlatent.evaluation.protocol import OwnAttack, Point, WhiteBoxSettings, draw, with_attacks
+from twinlatent.evaluation.results import BESIDE, Row, Rows
 from twinlatent.evaluation.white_box.at_points import OperatingPoints, operating_points
 from twinlatent.evaluation.white_box.conditions import (
     CW,

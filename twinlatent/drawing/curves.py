@@ -7,12 +7,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 from matplotlib.ticker import LogFormatter, NullFormatter
 
+from twinlatent.drawing.canvas import (
+    COLOURS,
+    INK,
+    WIDTH,
+    Drawing,
+    Floats,
+    lines,
+    marked_lines,
+    need,
+    need_finite,
+    style,
+)
+from twinlatent.drawing.labels import LEGEND, TITLE, shortened
 from twinlatent.errors import TwinlatentError
-from twinlatent.report.drawing import COLOURS, INK, WIDTH, Floats, lines, marked_lines, need, need_finite, style
-from twinlatent.report.labels import LEGEND, TITLE, shortened
 
 PALE = "#cfe3ef"
 LONG_LABEL = 24  # letters of a label of which two do not fit side by side
@@ -32,7 +43,7 @@ def success_curves(
     proved: Mapping[str, SuccessCurve] = MappingProxyType({}),
     benign_pass: float | None = None,
     ylabel: str = "success rate",
-) -> Figure:
+) -> Drawing:
     """Draw one curve of success over L∞ radii a name, its interval as a band (figures 6, 12 and 13 of the paper).
 
     The scale is always 0 to 1, so that figures can be compared.
@@ -43,16 +54,32 @@ def success_curves(
     Errors: `TwinlatentError` if there is no curve, one has no points or arrays of several lengths, or a number is not
         finite.
     """
+    figure = Drawing(figsize=(WIDTH, success_height(curves, benign_pass)), layout="constrained")
+    draw_success(figure, curves, proved=proved, benign_pass=benign_pass, ylabel=ylabel)
+    return figure
+
+
+def success_height(curves: Mapping[str, SuccessCurve], benign_pass: float | None = None) -> float:
+    """Inches that `draw_success` needs, its legend included."""
+    return 3.1 + 0.19 * math.ceil((len(curves) + (benign_pass is not None)) / _columns(curves))
+
+
+def draw_success(
+    figure: Drawing | SubFigure,
+    curves: Mapping[str, SuccessCurve],
+    *,
+    proved: Mapping[str, SuccessCurve] = MappingProxyType({}),
+    benign_pass: float | None = None,
+    ylabel: str = "success rate",
+) -> Axes:
+    """What `success_curves` draws, into a figure or a part of one."""
     need(curves, "curves")
     for name, curve in curves.items():
         if not len(curve[0]) or len({len(part) for part in curve}) > 1:
             raise TwinlatentError(f"curve {name!r} has arrays of length {', '.join(str(len(p)) for p in curve)}: give "
                                   "four of one length, at least 1")  # fmt: skip
         need_finite(f"curve {name!r}", *curve)
-    columns = 1 if max(map(len, curves)) > LONG_LABEL else 2
-    entries = len(curves) + (benign_pass is not None)
-    figure = Figure(figsize=(WIDTH, 3.1 + 0.19 * math.ceil(entries / columns)), layout="constrained")
-    axes = figure.subplots()
+    axes: Axes = figure.subplots()
     for (name, curve), line in zip(curves.items(), marked_lines(), strict=False):
         _with_band(axes, curve, name, line)
         if name in proved:
@@ -63,12 +90,17 @@ def success_curves(
         axes.axhline(benign_pass, color=INK, linewidth=1, linestyle=(0, (1, 1.5)), label="benign images that pass")
     farthest = max(float(np.max(curve[0])) for curve in curves.values())
     axes.set(xlim=(0, farthest * 1.04 or 1), ylim=(-0.02, 1.02), xlabel="L∞ radius ε", ylabel=ylabel)
-    figure.legend(loc="outside upper left", ncols=columns, handlelength=3.4)
-    return figure
+    figure.legend(loc="outside upper left", ncols=_columns(curves), handlelength=3.4)
+    return axes
+
+
+def _columns(curves: Mapping[str, SuccessCurve]) -> int:
+    """Of the legend."""
+    return 1 if max(map(len, curves), default=0) > LONG_LABEL else 2
 
 
 @style()
-def attack_bars(rates: Mapping[str, Interval], worst: Interval | None = None) -> Figure:
+def attack_bars(rates: Mapping[str, Interval], worst: Interval | None = None) -> Drawing:
     """Draw a bar an attack, the strongest above, with its interval; and one for the worst of all for each image.
 
     Arguments: `rates` name -> `Interval`, `worst` the same.
@@ -79,7 +111,7 @@ def attack_bars(rates: Mapping[str, Interval], worst: Interval | None = None) ->
     shown = [("worst of all", worst), *shown] if worst is not None else shown
     for name, rate in shown:
         need_finite(f"attack {name!r}", *rate)
-    figure = Figure(figsize=(WIDTH, 0.6 + 0.235 * len(shown)), layout="constrained")
+    figure = Drawing(figsize=(WIDTH, 0.6 + 0.235 * len(shown)), layout="constrained")
     axes = figure.subplots()
     reach = max(0.05, *(rate[2] for _, rate in shown))
     for place, (_, (value, low, high)) in enumerate(shown):
@@ -99,7 +131,7 @@ def attack_bars(rates: Mapping[str, Interval], worst: Interval | None = None) ->
 
 
 @style()
-def training_curves(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+def training_curves(rounds: Sequence[Mapping[str, Any]]) -> Drawing:
     """Draw the training log: the loss and its terms; below, adversary's success, accuracy and ε.
 
     A log longer than 150 rounds is shown by the means of neighbouring rounds.
@@ -109,7 +141,7 @@ def training_curves(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     Errors: `TwinlatentError` if there is no round.
     """
     need(rounds, "rounds")
-    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+    figure = Drawing(figsize=(WIDTH, 5.2), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1], squeeze=False).flat
     losses = sorted({key for line in rounds for key in line if key.startswith("loss_")}, key=_total_first)
     terms = {key: key.removeprefix("loss_").replace("_", " ") for key in losses}

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import SubFigure
 
-from twinlatent.report.drawing import BENIGN_COLOUR, INK, WIDTH, Floats, lines, need, style
-from twinlatent.report.labels import LEGEND, TITLE, shortened
+from twinlatent.drawing.canvas import BENIGN_COLOUR, INK, WIDTH, Drawing, Floats, lines, need, style
+from twinlatent.drawing.labels import LEGEND, TITLE, shortened
 
 Curve = tuple[Floats, Floats]
 BINS = 36
@@ -17,7 +17,7 @@ CLIPPED = 0.005  # share of the scores on either side gathered in the outermost 
 
 
 @style()
-def roc(curves: Mapping[str, Curve]) -> Figure:
+def roc(curves: Mapping[str, Curve]) -> Drawing:
     """Draw one ROC curve a name, its area in the legend.
 
     Arguments: `curves` name -> (fpr, tpr), two arrays of one length, rising from 0 to 1, as
@@ -25,7 +25,7 @@ def roc(curves: Mapping[str, Curve]) -> Figure:
     Errors: `TwinlatentError` if there is no curve.
     """
     need(curves, "curves")
-    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
+    figure = Drawing(figsize=(WIDTH, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=(0, (1, 2)), label="guessing  AUC 0.500")
     for (name, (fpr, tpr)), line in zip(curves.items(), lines(), strict=False):
@@ -38,7 +38,7 @@ def roc(curves: Mapping[str, Curve]) -> Figure:
 
 
 @style()
-def score_histograms(benign: Floats, adversarial: Mapping[str, Floats], threshold: float | None = None) -> Figure:
+def score_histograms(benign: Floats, adversarial: Mapping[str, Floats], threshold: float | None = None) -> Drawing:
     """Draw one panel an attack: its suspicion scores over those of benign images, on one scale.
 
     Scores beyond the 0.5 % and 99.5 % quantiles of all of them are counted in the outermost bars.
@@ -47,9 +47,22 @@ def score_histograms(benign: Floats, adversarial: Mapping[str, Floats], threshol
     Errors: `TwinlatentError` if there is no attack.
     """
     need(adversarial, "adversarial scores")
+    figure = Drawing(figsize=(WIDTH, histograms_height(adversarial)), layout="constrained")
+    draw_histograms(figure, benign, adversarial, threshold)
+    return figure
+
+
+def histograms_height(adversarial: Mapping[str, Floats]) -> float:
+    """Inches that `draw_histograms` needs."""
+    return 0.7 + 1.65 * math.ceil(len(adversarial) / 2)
+
+
+def draw_histograms(
+    figure: Drawing | SubFigure, benign: Floats, adversarial: Mapping[str, Floats], threshold: float | None = None
+) -> None:
+    """What `score_histograms` draws, into a figure or a part of one."""
     columns = min(2, len(adversarial))
     rows = math.ceil(len(adversarial) / columns)
-    figure = Figure(figsize=(WIDTH, 0.7 + 1.65 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     edges = _edges([benign, *adversarial.values()])
     for axes, (name, scores), line in zip(panels.flat, adversarial.items(), lines(), strict=False):
@@ -63,7 +76,6 @@ def score_histograms(benign: Floats, adversarial: Mapping[str, Floats], threshol
     figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     figure.supxlabel("suspicion score", fontsize=9)
     figure.supylabel("share of images", fontsize=9)
-    return figure
 
 
 def _edges(samples: Sequence[Floats]) -> Floats:

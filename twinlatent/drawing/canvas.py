@@ -44,6 +44,16 @@ NO_METADATA: dict[str, dict[str, Any]] = {
 }
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows by itself; pyplot does not know of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with style():
+            self.savefig(buffer, format="png", dpi=100, metadata=NO_METADATA[".png"])
+        return buffer.getvalue()
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib's defaults with `STYLE`, whatever the user's own configuration says."""
