@@ -34,7 +34,7 @@ from twinlatent.baselines import METHODS
 from twinlatent.cli.program import app
 from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
 from twinlatent.evaluation.results.benchmarks import DeviceCheck
-from twinlatent.evaluation.results.report import validated
+from twinlatent.evaluation.results.records import validated
 from twinlatent.evaluation.white_box import attack_detector
 from twinlatent.files import write_json
 from twinlatent.method.checkpoints import load_tensors

@@ -28,6 +28,7 @@ from twinlatent.method.calibrated import CHUNK, chunks
 from twinlatent.method.detector import Detector
 from twinlatent.method.game_state import GameSettings
 from twinlatent.method.networks import build_classifier
+from twinlatent.method.verdicts import PARTS
 from twinlatent.recipes import recipe_of
 from twinlatent.torch_state import CPU, check_device
 
@@ -272,7 +273,7 @@ def test_verdicts_there_are_those_of_the_cpu(cuda: None, digits: Split, trained_
     assert gone.device == CUDA
     for given in (images, images.to("cuda")):
         mine, its = trained_detector.detect(images), gone.detect(given)
-        assert all(torch.equal(value, vars(its)[name]) for name, value in vars(mine).items())
+        assert all(torch.equal(getattr(mine, part), getattr(its, part)) for part in PARTS)
 
 
 def test_attacks_there_are_those_of_the_cpu(

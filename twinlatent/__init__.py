@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from twinlatent.guards.making import guard, rejecting
     from twinlatent.guards.onnx_file import from_onnx
     from twinlatent.method.adversaries.search import AdversarySettings
-    from twinlatent.method.calibrated import Verdict
     from twinlatent.method.certificate import Certificate, Undecided, certify
     from twinlatent.method.detector import Detector, DetectorSettings
     from twinlatent.method.fit import fit, fit_split
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from twinlatent.method.losses import LossSettings
     from twinlatent.method.negatives import NegativesSettings
     from twinlatent.method.recalibrate import calibrate
+    from twinlatent.method.verdicts import Verdict
     from twinlatent.normalised import Normalised
     from twinlatent.outputs import Bounds, Outputs
     from twinlatent.zoo import load
@@ -52,7 +52,7 @@ else:
             "twinlatent.guards.guarded": ("Guarded",),
             "twinlatent.guards.making": ("guard", "rejecting"),
             "twinlatent.guards.onnx_file": ("from_onnx",),
-            "twinlatent.method.calibrated": ("Verdict",),
+            "twinlatent.method.verdicts": ("Verdict",),
             "twinlatent.method.certificate": ("Certificate", "Undecided", "certify"),
             "twinlatent.method.detector": ("Detector", "DetectorSettings"),
             "twinlatent.method.fit": ("fit", "fit_split"),

@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from twinlatent.attacks import CarliniWagner, run
-from twinlatent.attacks.attack import Attack, AttackResult, Found
+from twinlatent.attacks.attack import Attack, Found
 from twinlatent.attacks.gradient_free import Transfer, Unchanged
+from twinlatent.attacks.results import MEASURED
 from twinlatent.attacks.suite_runs import IDENTITY, SuiteResult, digest, run_suite
 from twinlatent.attacks.suites import Suite
 from twinlatent.criteria import Aim, Criterion, Misclassified, Undetected
@@ -72,7 +73,7 @@ def identical(a: SuiteResult, b: SuiteResult) -> bool:
     return all(
         torch.equal(x.tried, y.tried)
         and torch.equal(x.wins, y.wins)
-        and all(alike(getattr(x.result, f.name), getattr(y.result, f.name)) for f in fields(AttackResult))
+        and all(alike(getattr(x.result, name), getattr(y.result, name)) for name in MEASURED)
         for x, y in pairs
     )
 
@@ -179,7 +180,7 @@ def test_every_attack_does_what_it_does_alone(real: Go, gaussian: GaussianDetect
     criterion = Misclassified() & Undetected(gaussian.bounds(), FPR)
     for name, tried in real(seed=3).by_attack.items():
         alone = run(real.attacks[name], gaussian, images, labels, criterion=criterion, seed=3, batch_size=SIZE)
-        assert all(alike(getattr(tried.result, f.name), getattr(alone, f.name)) for f in fields(alone)), name
+        assert all(alike(getattr(tried.result, part), getattr(alone, part)) for part in MEASURED), name
 
 
 def test_to_attack_what_remains_gives_the_same_verdict(real: Go) -> None:

@@ -18,6 +18,7 @@ from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.verdicts import PARTS
 from twinlatent.recipes import recipe_of
 
 PAIRS = [(method, attack) for method in METHODS for attack in ATTACKS[method]]
@@ -98,7 +99,7 @@ def test_a_saved_baseline_answers_as_before(
         assert isinstance(again, Baseline)
         assert (again.method, again.score) == (method, score)
         before, after = trained[method].with_score(score).detect(some), again.detect(some)
-        assert all(torch.equal(a, b) for a, b in zip(vars(before).values(), vars(after).values(), strict=True))
+        assert all(torch.equal(getattr(before, part), getattr(after, part)) for part in PARTS)
         assert again.seen is not None
         parts = (digits.train, digits.calibration, digits.test)
         shares = [[some.double().mean().item() for some in again.seen.among(part.images)] for part in parts]

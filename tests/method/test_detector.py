@@ -12,10 +12,11 @@ from twinlatent.attacks import pgd
 from twinlatent.data import LabelledImages, Split
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibrated import CHUNK, Verdict
+from twinlatent.method.calibrated import CHUNK
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import Detector, DetectorSettings, build_detector
 from twinlatent.method.plans import plan
+from twinlatent.method.verdicts import PARTS, Verdict
 from twinlatent.outputs import Outputs
 
 RULES, SCORES = ("nearest_mean", "density", "ratio"), ("vulnerable", "joint", "ratio")
@@ -218,7 +219,7 @@ def test_a_flag_is_a_p_value_within_the_rate(trained_detector: Detector, digits:
 
 
 def same(a: Verdict, b: Verdict, index: Tensor | slice = slice(None)) -> bool:
-    return all(torch.equal(getattr(a, name)[index], getattr(b, name)) for name in vars(a))
+    return all(torch.equal(getattr(a, name)[index], getattr(b, name)) for name in PARTS)
 
 
 @pytest.mark.parametrize("count", [1, 3, CHUNK, CHUNK + 1, 70])

@@ -9,18 +9,18 @@ from torch import Tensor
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.benign import BenignTable
-from twinlatent.method.calibrated import Verdict
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.detector import Detector, build_detector, rounded
 from twinlatent.method.plans import plan
+from twinlatent.method.verdicts import PARTS, Verdict
 
 RULES, SCORES = ("nearest_mean", "density", "ratio"), ("vulnerable", "joint", "ratio")
 SETTINGS = [(rule, score) for rule in RULES for score in SCORES]
 
 
 def same(a: Verdict, b: Verdict, index: Tensor | slice = slice(None)) -> bool:
-    return all(torch.equal(getattr(a, name)[index], getattr(b, name)) for name in vars(a))
+    return all(torch.equal(getattr(a, name)[index], getattr(b, name)) for name in PARTS)
 
 
 def made_with(detector: Detector, split: Split) -> bool:

@@ -18,6 +18,7 @@ from twinlatent.evaluation.shift import changed
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.detector import Detector
 from twinlatent.method.recalibrate import calibrate
+from twinlatent.method.verdicts import PARTS
 from twinlatent.recipes import recipe_of
 
 
@@ -95,7 +96,7 @@ def test_labels_and_suspicion_stay_and_the_same_images_give_the_same_thresholds(
     for detector in (trained_detector, baseline):
         made = calibrate(detector, digits.calibration.images, say=nothing)
         before, now = detector.detect(digits.test.images), made.detect(digits.test.images)
-        assert all(torch.equal(getattr(before, part), getattr(now, part)) for part in vars(before))
+        assert all(torch.equal(getattr(before, part), getattr(now, part)) for part in PARTS)
         assert made.fingerprint == detector.fingerprint
         for score in detector.scores:
             other = calibrate(detector.with_score(score), digits.selection.images, say=nothing)

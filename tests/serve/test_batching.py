@@ -10,8 +10,9 @@ from torch import Tensor
 
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.method.calibrated import CalibratedDetector, Verdict
+from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.detector import Detector
+from twinlatent.method.verdicts import PARTS, Verdict
 from twinlatent.outputs import Outputs
 from twinlatent.serve.batching import Batcher
 
@@ -52,7 +53,7 @@ def asked(
 
 def same(found: Verdict | BaseException, wanted: Verdict) -> bool:
     assert isinstance(found, Verdict), found
-    return all(torch.equal(getattr(found, name), getattr(wanted, name)) for name in vars(wanted))
+    return all(torch.equal(getattr(found, name), getattr(wanted, name)) for name in PARTS)
 
 
 def test_answers_are_those_of_each_alone(picky: Picky, trained_detector: Detector, digits: Split) -> None:

@@ -3,7 +3,7 @@
 The functions attack at once; the classes are the parts they are made of, for `run` and for suites.
 """
 
-from twinlatent.attacks.attack import Attack, AttackResult, Found, run
+from twinlatent.attacks.attack import Attack, Found, run
 from twinlatent.attacks.balls import L2, LInf
 from twinlatent.attacks.budgets import BUDGETS, Budget, preset
 from twinlatent.attacks.carlini_wagner import CarliniWagner, carlini_wagner
@@ -24,6 +24,7 @@ from twinlatent.attacks.objectives import (
     latent_matching,
 )
 from twinlatent.attacks.probing import Probing
+from twinlatent.attacks.results import AttackResult
 from twinlatent.attacks.search import EveryTarget, GammaSearch, Restarts
 from twinlatent.attacks.steps import SignStep, UnitStep
 from twinlatent.attacks.suite_runs import SuiteResult, run_suite

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from twinlatent.arguments import whole
 from twinlatent.attacks.balls import IMAGE, l2_norm
 from twinlatent.attacks.models import Attackable, as_model, frozen, no_probabilities
+from twinlatent.attacks.results import AttackResult, Before
 from twinlatent.criteria import Aim, Criterion, HitsTarget, Misclassified
 from twinlatent.data.split import checked_seed
 from twinlatent.data.validation import Array, check_images
@@ -106,38 +107,6 @@ class Attack(ABC):
         """
 
 
-@dataclass(frozen=True)
-class AttackResult:
-    """What an attack did to n images, judged afterwards on the final images.
-
-    Attributes:
-        images: (n, channels, H, W) in [0, 1], the best that was found.
-        labels: int64 (n,), what the model predicts for them.
-        success: bool (n,), whether they meet the criterion.
-        linf: (n,), largest change of a pixel.
-        l2: (n,), root of the summed squares of the change.
-        steps: int64 (n,), gradients that were computed for each image, or queries.
-        dead_steps: int64 (n,), those among them whose gradient was zero everywhere or NaN.
-        gamma: (n,), the bypass weight γ that was found; NaN where none was searched.
-        gamma_stuck: bool (n,), whether the search for γ failed and went one way only, to an end of its range.
-    """
-
-    images: Tensor
-    labels: Tensor
-    success: Tensor
-    linf: Tensor
-    l2: Tensor
-    steps: Tensor
-    dead_steps: Tensor
-    gamma: Tensor
-    gamma_stuck: Tensor
-
-    @classmethod
-    def joined(cls, parts: "list[AttackResult]") -> "AttackResult":
-        """The results of several batches, in their order."""
-        return cls(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
-
-
 class RunOptions(TypedDict, total=False):
     """What every attack function takes besides its own settings; see `run`."""
 
@@ -196,7 +165,7 @@ def run(
             parts.append(_judged(found, answer, images[batch], aim[batch], wanted))
             if progress is not None:
                 progress(min(start + batch_size, len(images)))
-        return AttackResult.joined(parts)
+        return replace(AttackResult.joined(parts), before=Before.of(images, aim.labels))
 
 
 @contextmanager

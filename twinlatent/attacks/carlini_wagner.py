@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from twinlatent.arguments import real, understood, whole
-from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run
+from twinlatent.attacks.attack import Attack, Found, RunOptions, run
 from twinlatent.attacks.balls import IMAGE
 from twinlatent.attacks.guides import gradient_of
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import Margin, Objective
+from twinlatent.attacks.results import AttackResult
 from twinlatent.criteria import Aim, Criterion
 from twinlatent.outputs import Model
 

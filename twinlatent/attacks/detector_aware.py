@@ -4,12 +4,13 @@ from typing import Unpack
 
 from torch import Tensor
 
-from twinlatent.attacks.attack import AttackResult, RunOptions, run
+from twinlatent.attacks.attack import RunOptions, run
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LogOdds, Objective, Suspicion
+from twinlatent.attacks.results import AttackResult
 from twinlatent.attacks.search import EveryTarget, Restarts
 from twinlatent.attacks.steps import step_in
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from twinlatent.arguments import real, understood, whole
 from twinlatent.attacks.attack import (
     Attack,
-    AttackResult,
     Found,
     RunOptions,
     again,
@@ -20,6 +19,7 @@ from twinlatent.attacks.attack import (
 from twinlatent.attacks.balls import Ball, LInf, Norm, ball_of, draw_each, generator_of
 from twinlatent.attacks.models import Attackable, as_model, frozen, no_probabilities
 from twinlatent.attacks.objectives import Margin, Objective
+from twinlatent.attacks.results import AttackResult
 from twinlatent.criteria import Aim, Criterion, HitsTarget, Misclassified
 from twinlatent.outputs import Model
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from twinlatent.arguments import understood, whole
-from twinlatent.attacks.attack import Attack, AttackResult, Found, RunOptions, run, seed_list
+from twinlatent.attacks.attack import Attack, Found, RunOptions, run, seed_list
 from twinlatent.attacks.balls import Ball, Norm, ball_of, draw_each
 from twinlatent.attacks.guides import Ascent, Guide
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LogOdds, Objective
+from twinlatent.attacks.results import AttackResult
 from twinlatent.attacks.search import Restarts
 from twinlatent.attacks.steps import Step, step_in
 from twinlatent.criteria import Aim, Criterion

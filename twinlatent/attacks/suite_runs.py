@@ -5,7 +5,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from twinlatent.arguments import whole
-from twinlatent.attacks.attack import BATCH, Attack, AttackResult, checked_inputs, run
+from twinlatent.attacks.attack import BATCH, Attack, checked_inputs, run
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.attacks.models import Attackable, as_model, frozen
+from twinlatent.attacks.results import MEASURED, AttackResult, Before
 from twinlatent.claims import clear
 from twinlatent.code_digest import code_identity
 from twinlatent.criteria import Criterion
@@ -152,7 +153,7 @@ def run_suite(
         work = partial(run, attack, model, criterion=criterion, seed=seed, batch_size=batch_size)
         parts = _parts(name, work, images, labels, batches, place, now, portion, progress)
         origins |= {part.origin.model_dump_json(): part.origin for part in parts}
-        done[name] = _entry(parts, [*batches.values()], images, norm, epsilon)
+        done[name] = _entry(parts, [*batches.values()], images, labels, norm, epsilon)
         if remaining_only:
             open_ &= ~done[name].wins.cpu()
     return SuiteResult(done, tuple(origins.values()))
@@ -225,7 +226,9 @@ def with_slack(epsilon: float) -> float:
     return epsilon * (1 + SLACK) + SLACK / 10
 
 
-def _entry(parts: list[_Part], batches: Sequence[Tensor], images: Tensor, norm: Norm, epsilon: float) -> SuiteEntry:
+def _entry(
+    parts: list[_Part], batches: Sequence[Tensor], images: Tensor, labels: Tensor, norm: Norm, epsilon: float
+) -> SuiteEntry:
     tried = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     result = _untouched(images)
     if parts:
@@ -233,9 +236,9 @@ def _entry(parts: list[_Part], batches: Sequence[Tensor], images: Tensor, norm: 
         tried[rows] = True
         joined = AttackResult.joined([part.result for part in parts])
         result = AttackResult(**{
-            field.name: getattr(result, field.name).index_copy(0, rows, getattr(joined, field.name))
-            for field in fields(AttackResult)
+            name: getattr(result, name).index_copy(0, rows, getattr(joined, name)) for name in MEASURED
         })  # fmt: skip
+    result = replace(result, before=Before.of(images, labels))
     size = result.linf if norm == "linf" else result.l2
     return SuiteEntry(result, tried, result.success & (size <= with_slack(epsilon)),
                       sum(part.seconds for part in parts))  # fmt: skip
@@ -281,7 +284,7 @@ def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:
 
 
 def _store(path: Path, part: _Part, images: Tensor) -> None:
-    arrays = {field.name: getattr(part.result, field.name).cpu().numpy() for field in fields(AttackResult)}
+    arrays = {name: getattr(part.result, name).cpu().numpy() for name in MEASURED}
     origin = np.array(part.origin.model_dump_json())
     with replacing(path) as temporary:
         np.savez_compressed(temporary, seconds=np.array(part.seconds), origin=origin, attacked=digest(images), **arrays)
@@ -291,7 +294,7 @@ def _stored(path: Path, images: Tensor) -> _Part | None:
     """What was kept of these images; None where there is nothing, or nothing whole."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {field.name: torch.from_numpy(archive[field.name]) for field in fields(AttackResult)}
+            arrays: dict[str, Any] = {name: torch.from_numpy(archive[name]) for name in MEASURED}
             seconds, origin = float(archive["seconds"]), Provenance.model_validate_json(str(archive["origin"]))
             attacked = str(archive["attacked"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):

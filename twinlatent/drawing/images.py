@@ -85,7 +85,7 @@ def image_cells(cells: Sequence[ImageCell], title: str) -> Drawing:
     """
     need(cells, "images")
     rows = math.ceil(len(cells) / ACROSS)
-    figure = Drawing(figsize=(1.3 * WIDTH, 0.5 + 1.75 * rows), layout="constrained")
+    figure = Drawing(figsize=(1.3 * WIDTH, 0.4 + 1.65 * rows), layout="constrained")
     figure.suptitle(title, fontsize=9)
     for place, cell in enumerate(cells, 1):
         axes = figure.add_subplot(rows, ACROSS, place)

@@ -6,10 +6,8 @@ from twinlatent.drawing.canvas import WIDTH, Drawing, Floats, need, style
 from twinlatent.drawing.curves import SuccessCurve, draw_success, success_height
 from twinlatent.drawing.scores import draw_histograms, histograms_height
 
-FOUND, FOUND_AND_PROVED = (
-    "found by attacks",
-    "marked: found by attacks; thin, dashed: no attack can exceed it, by proof",
-)
+FOUND = "found by attacks"
+FOUND_AND_PROVED = "marked: found by attacks; thin, dashed: proved"
 
 
 @style()

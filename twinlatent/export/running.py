@@ -12,7 +12,9 @@ from twinlatent.data.given import Given
 from twinlatent.errors import TwinlatentError, brief
 from twinlatent.export.graph import IMAGES, needed
 from twinlatent.guards.onnx_file import ONNX
-from twinlatent.method.calibrated import Verdict, checked_images, chunks
+from twinlatent.method.calibrated import checked_images, chunks
+from twinlatent.method.verdicts import Judged, Verdict
+from twinlatent.showing import first_images
 from twinlatent.torch_state import fresh_torch
 
 FORMAT = "1"
@@ -82,10 +84,12 @@ class OnnxDetector:
             TwinlatentError: images of another shape or range or with NaN; another rate.
         """
         column, parts = self.check(fpr), []
-        for n, chunk in chunks(checked_images(images, self.image_shape)):
+        images = checked_images(images, self.image_shape)
+        for n, chunk in chunks(images):
             parts.append([torch.from_numpy(value[:n]) for value in self._session.run(OUTPUTS, {IMAGES: chunk.numpy()})])
         label, suspicion, p_value, adversarial = (torch.cat(values) for values in zip(*parts, strict=True))
-        return Verdict(label, adversarial[:, column], suspicion, p_value)
+        judged = Judged(first_images(images), self.class_names, self.fprs[column])
+        return Verdict(label, adversarial[:, column], suspicion, p_value, judged)
 
 
 def _session(model: str | bytes, name: str) -> Any:

@@ -17,7 +17,8 @@ from twinlatent.export.running import FORMAT, OnnxDetector
 from twinlatent.export.thresholds import verdict
 from twinlatent.files import replacing
 from twinlatent.guards.onnx_file import ONNX
-from twinlatent.method.calibrated import CalibratedDetector, Verdict
+from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.method.verdicts import Verdict
 from twinlatent.torch_state import CPU, fresh_torch
 
 CHECKED = 8

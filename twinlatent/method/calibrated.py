@@ -5,7 +5,7 @@ Letters: n images, C classes, ŷ the predicted label.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +22,9 @@ from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.calibration import Calibration, calibration_of
 from twinlatent.method.file_header import trained_with
+from twinlatent.method.verdicts import Judged, Verdict
 from twinlatent.outputs import Bounds, Outputs
+from twinlatent.showing import first_images
 from twinlatent.torch_state import CPU, Device, batch_on, fresh_torch
 
 DETECTOR_FILE = "detector.safetensors"
@@ -30,27 +32,6 @@ DETECTOR_FILE = "detector.safetensors"
 CHUNK = 32
 """Verdicts are computed on this many images at a time, always exactly, so that an image's verdict is the same bit for
 bit whatever images come with it; on a CUDA device on more, see `chunks`."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a detector says of n images.
-
-    Attributes:
-        label: int64 (n,), predicted class ŷ.
-        adversarial: bool (n,), whether the suspicion passes the threshold of ŷ.
-        suspicion: float32 (n,), higher is more suspicious; comparable within one predicted class, and between classes
-            where they are calibrated together.
-        p_value: float32 (n,) in (0, 1], at most the asked rate where `adversarial`. Conformal: (1 + k) / (1 + m), k
-            of the m benign calibration images of ŷ being at least as suspicious, or of all classes together. Where m is
-            too small for the asked rate and k is 0, the images of all classes are compared with; see `Calibration` for
-            what either promises.
-    """
-
-    label: Tensor
-    adversarial: Tensor
-    suspicion: Tensor
-    p_value: Tensor
 
 
 @dataclass(frozen=True)
@@ -244,14 +225,17 @@ class CalibratedDetector(ABC):
         Raises:
             TwinlatentError: images of another shape or range or with NaN; fpr finer than the calibration can tell.
         """
-        self.calibration.check(real("fpr", fpr))
-        return self.verdict(self._scored(images, lambda chunk: {self.score: self.outputs(chunk)})[self.score], fpr)
+        fpr = real("fpr", fpr)
+        self.calibration.check(fpr)
+        images = checked_images(images, self.image_shape)
+        scored = self._scored(images, lambda chunk: {self.score: self.outputs(chunk)})[self.score]
+        return replace(self.verdict(scored, fpr), judged=Judged(first_images(images), self.class_names, fpr))
 
     @fresh_torch()
     @torch.no_grad()
     def scored(self, images: Given) -> dict[str, Scored]:
         """Labels and suspicion under each of its `scores`; images, answers and errors as in `detect`."""
-        return self._scored(images, self.outputs_by_score)
+        return self._scored(checked_images(images, self.image_shape), self.outputs_by_score)
 
     @fresh_torch()
     def verdict(self, scored: Scored, fpr: float) -> Verdict:
@@ -281,10 +265,10 @@ class CalibratedDetector(ABC):
         """Of the first n images."""
         return Scored(answers.labels[:n].cpu(), answers.suspicion_of_label[:n].cpu())
 
-    def _scored(self, images: Given, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
+    def _scored(self, images: Tensor, answer: Callable[[Tensor], Mapping[str, Outputs]]) -> dict[str, Scored]:
         """Of each score that `answer` gives."""
         found: dict[str, list[Scored]] = {}
-        for n, chunk in chunks(checked_images(images, self.image_shape), self.device, self.classes):
+        for n, chunk in chunks(images, self.device, self.classes):
             for score, answers in answer(chunk.to(self.device)).items():
                 found.setdefault(score, []).append(self._said(answers, n))
         return {

@@ -1,14 +1,11 @@
 """The figures of a page on one evaluation, each with a caption that says how to read it."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from twinlatent.drawing.labels import attack_name, attack_names
 from twinlatent.evaluation.metrics import roc_curve
@@ -17,6 +14,7 @@ from twinlatent.report import figures, select
 from twinlatent.report.cells import share, within
 from twinlatent.report.rendering import NBSP, Plot, plot
 from twinlatent.report.select import Records, WhiteBox
+from twinlatent.showing import as_bytes, p_text, png_source
 
 SUCCESS = "share of images misclassified and not flagged"
 CONDITIONS = "share of images misclassified, with C1 and C2"
@@ -195,9 +193,9 @@ def _pair(found: Examples, i: int, reach: float) -> Pair:
     true, by = str(found.true[i]), attack_name(str(found.attack[i]))
     change = figures.difference(found.benign[i], found.adversarial[i])
     images = (
-        _picture(_bytes(found.benign[i]), "benign", f"benign image of {true}",
+        _picture(as_bytes(found.benign[i]), "benign", f"benign image of {true}",
                  found.benign_label[i], _verdict(found.benign_flagged[i], found.benign_p[i])),
-        _picture(_bytes(found.adversarial[i]), "attacked", f"the same image after {by}",
+        _picture(as_bytes(found.adversarial[i]), "attacked", f"the same image after {by}",
                  found.adversarial_label[i], _verdict(found.adversarial_flagged[i], found.adversarial_p[i])),
         _picture(_coloured(change, reach), "difference", "difference of the two",
                  "", ("at most", f"{np.abs(change).max():.2f}")),
@@ -212,12 +210,7 @@ def _outcome(found: Examples, i: int) -> str:
 
 
 def _verdict(flagged: Any, p: float) -> tuple[str, str]:
-    shown = f"<{NBSP}0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-    return "flagged" if flagged else "passes", f"p{NBSP}{shown}"
-
-
-def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(255 * image), dtype=np.uint8)
+    return "flagged" if flagged else "passes", f"p{NBSP}{p_text(p)}"
 
 
 def _coloured(change: NDArray[Any], reach: float) -> NDArray[np.uint8]:
@@ -226,8 +219,5 @@ def _coloured(change: NDArray[Any], reach: float) -> NDArray[np.uint8]:
 
 
 def _picture(pixels: NDArray[np.uint8], title: str, description: str, label: Any, lines: tuple[str, ...]) -> Picture:
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="png", optimize=True)
-    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     height, width = pixels.shape[:2]
-    return Picture(title, source, height, width, description, str(label), lines)
+    return Picture(title, png_source(pixels), height, width, description, str(label), lines)

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from twinlatent.method.calibrated import CalibratedDetector, Verdict
+    from twinlatent.method.calibrated import CalibratedDetector
+    from twinlatent.method.verdicts import Verdict
 
 
 class ImageVerdict(BaseModel):

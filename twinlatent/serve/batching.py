@@ -11,7 +11,8 @@ from twinlatent.method.calibrated import CHUNK
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from twinlatent.method.calibrated import CalibratedDetector, Scored, Verdict
+    from twinlatent.method.calibrated import CalibratedDetector, Scored
+    from twinlatent.method.verdicts import Verdict
 
 
 @dataclass(frozen=True)

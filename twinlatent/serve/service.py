@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from torch import Tensor
 
-    from twinlatent.method.calibrated import CalibratedDetector, Verdict
+    from twinlatent.method.calibrated import CalibratedDetector
+    from twinlatent.method.verdicts import Verdict
 
 Taken = ParamSpec("Taken")
 Given = TypeVar("Given")

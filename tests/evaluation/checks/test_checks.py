@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlatent.attacks import Suite, run_suite
-from twinlatent.attacks.attack import AttackResult
+from twinlatent.attacks.results import AttackResult
 from twinlatent.attacks.suite_runs import SuiteResult
 from twinlatent.attacks.suites import SuiteName
 from twinlatent.criteria import Misclassified, Undetected

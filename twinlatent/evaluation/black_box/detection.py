@@ -32,7 +32,8 @@ from twinlatent.evaluation.results import (
     mean_over_substitutes,
     records_of,
 )
-from twinlatent.method.calibrated import CalibratedDetector, Scored, Verdict
+from twinlatent.method.calibrated import CalibratedDetector, Scored
+from twinlatent.method.verdicts import Verdict
 from twinlatent.provenance import Provenance, provenance
 from twinlatent.torch_state import fresh_torch
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import AttackResult
+from twinlatent.attacks.results import AttackResult
 from twinlatent.evaluation.checks.attacks import RESTARTS, Slope
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.results import Check, Status

@@ -17,9 +17,9 @@ from twinlatent.evaluation.results.benchmarks import (
 )
 from twinlatent.evaluation.results.file import FORMAT
 from twinlatent.evaluation.results.folder import ARRAYS, MODEL, RECORDS, RESULTS
-from twinlatent.evaluation.results.parts import JudgeReport, ModelCard
-from twinlatent.evaluation.results.records import read_json, read_records, write_records
-from twinlatent.evaluation.results.report import read_checks, read_run, validated
+from twinlatent.evaluation.results.parts import JudgeReport, ModelCard, read_checks
+from twinlatent.evaluation.results.records import read_json, read_records, validated, write_records
+from twinlatent.evaluation.results.report import read_run
 
 _MARKS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "gpu": ("a check of a GPU", DeviceCheck),

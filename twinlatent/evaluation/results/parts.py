@@ -1,6 +1,7 @@
 """What an evaluation reports besides single numbers: what was judged, examples, checks of itself, what judges see."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
@@ -14,6 +15,7 @@ from twinlatent.evaluation.results.pictures import (
     check_pictures,
     check_unit_interval,
 )
+from twinlatent.evaluation.results.records import read_json, validated
 
 Status = Literal["pass", "skip", "warn", "fail"]
 Count = Annotated[int, Field(ge=0)]
@@ -173,6 +175,16 @@ class Examples:
     def __len__(self) -> int:
         """Return k."""
         return len(self.benign)
+
+
+def read_checks(path: Path) -> tuple[Check, ...]:
+    """The checks in a file, none where there is no file; `TwinlatentError` naming the file, the check and the field."""
+    if not path.exists():
+        return ()
+    items = read_json(path)
+    if not isinstance(items, list):
+        raise TwinlatentError(f"{path}: expected a JSON list of checks, found {type(items).__name__}")
+    return tuple(validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
 
 
 _IMAGES, _P_VALUES = ("benign", "adversarial"), ("benign_p", "adversarial_p")

@@ -1,13 +1,16 @@
 """What an evaluation shows in pictures, as plain arrays: attacked images with verdicts, and latents of one class."""
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.files import replacing
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
@@ -137,6 +140,35 @@ def from_arrays(arrays: Arrays) -> tuple[PairGrid | None, LatentPoints | None, P
         else None,
         _grid(arrays, "shifted"),
     )
+
+
+def read_pictures(path: Path) -> tuple[PairGrid | None, LatentPoints | None, PairGrid | None]:
+    """What `to_arrays` was given, nothing where there is no file; `TwinlatentError` naming the file and the array."""
+    if not path.exists():
+        return None, None, None
+    arrays = read_arrays(path)
+    try:
+        return from_arrays(arrays)
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{path}: {error}") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """As an .npz."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """What `write_arrays` wrote; `TwinlatentError` naming the file where it is none."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy leaves damaged ones open
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise TwinlatentError(f"{path}: no such file") from error
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise TwinlatentError(f"{path}: not an .npz of plain arrays: {reason}") from error
 
 
 def member(arrays: Arrays, name: str) -> NDArray[Any]:

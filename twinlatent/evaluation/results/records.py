@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results.file import flat_rows, packed, write_results
+from twinlatent.evaluation.results.file import Run, first_run, flat_rows, packed, write_results
 
 MEAN = "mean"
 """What records call the mean over all substitutes."""
@@ -52,6 +52,7 @@ def _one_line(name: str) -> str:
     return name
 
 
+Kind = TypeVar("Kind", bound=BaseModel)
 Label = Annotated[str, AfterValidator(_one_line)]
 """A name of a method, a training attack, an attack or a score: any short line. Ours of methods are those of
 `baselines.METHODS` and twinlatent; of scores vulnerable, joint and ratio, and of the baselines confidence, binary
@@ -222,3 +223,16 @@ def _record(path: str | Path, place: str, item: object) -> Record:
         return Record.model_validate(item)
     except ValidationError as error:
         raise TwinlatentError(f"{path}: {place}: {complaint(error)}") from error
+
+
+def validated(path: Path, kind: type[Kind], item: object, what: str = "") -> Kind:
+    """The JSON value `item` of `path` as a `kind`; `TwinlatentError` naming the file, then `what`, and the field."""
+    try:
+        return kind.model_validate(item)
+    except ValidationError as error:
+        raise TwinlatentError(f"{path}: {what}{complaint(error)}") from error
+
+
+def read_first_run(path: Path) -> Run | None:
+    """The run that a file of records tells of first; None where it tells of none."""
+    return first_run(read_json(path))

@@ -7,19 +7,16 @@ pictures, and `training-log.jsonl` the training log, one JSON object a round.
 
 import json
 import math
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate
-from twinlatent.evaluation.results.file import first_run
 from twinlatent.evaluation.results.folder import (
     ARRAYS,
     CHECKS,
@@ -31,15 +28,17 @@ from twinlatent.evaluation.results.folder import (
     UNFINISHED,
     read_log,
 )
-from twinlatent.evaluation.results.parts import Check, Examples, JudgeReport, ModelCard
+from twinlatent.evaluation.results.parts import Check, Examples, JudgeReport, ModelCard, read_checks
 from twinlatent.evaluation.results.pictures import (
     Floats,
     LatentPoints,
     PairGrid,
     check_array,
-    from_arrays,
     member,
+    read_arrays,
+    read_pictures,
     to_arrays,
+    write_arrays,
 )
 from twinlatent.evaluation.results.records import (
     CERTIFIED,
@@ -50,15 +49,18 @@ from twinlatent.evaluation.results.records import (
     UNCHANGED,
     WORST,
     Record,
-    complaint,
     false_alarms,
+    read_first_run,
     read_json,
     read_records,
+    validated,
     write_records,
 )
-from twinlatent.files import replacing, write_json, write_text
+from twinlatent.files import write_json, write_text
+from twinlatent.showing import html_table
 
-Kind = TypeVar("Kind", bound=BaseModel)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +163,52 @@ class Report:
         """Write everything into a folder, see `write_run`; `twinlatent report FOLDER` makes its page."""
         write_run(folder, self)
 
+    def plot(self) -> "Figure":
+        """Draw the success of attacks over L∞ radii, where a white box was run, and the suspicion scores.
+
+        The marked lines are what attacks found, a floor of what is possible; thin dashed ones, where something is
+        proved, what no attack can exceed. Below, a histogram an attack that does not know the detector. The figure is a
+        matplotlib one and needs no display: a notebook shows it, `figure.savefig("report.png")` writes it.
+        """
+        from twinlatent.drawing.labels import attack_names
+        from twinlatent.drawing.overview import overview
+        from twinlatent.evaluation.results.white_boxes import main_white_box, of_model
+
+        box = main_white_box(of_model(self.records, self.model), self.model.score)
+        curves, proved = ({}, {}) if box is None else (box.curves, box.proved_curves)
+        names = attack_names(self.suspicion)
+        scores = {names[attack]: values for attack, values in self.suspicion.items()}
+        return overview(curves, proved, self.benign_suspicion, scores, self.threshold)
+
+    def _repr_html_(self) -> str:
+        rows = [[name, *(f"{x:.3f}" for x in (found.value, found.low, found.high)), f"{found.n:,}"]
+                for name, found in self._numbers()]  # fmt: skip
+        return html_table(self._title, ["", "value", "95 % from", "to", "images"], rows, self._checked)
+
     def __str__(self) -> str:
         """A few lines with the numbers to quote."""
+        accuracy, fpr, *others = (f"{name} {_said(found)}" for name, found in self._numbers())
+        lines = [f"{accuracy}, {fpr}", *others, *([self._checked] if self.checks else [])]
+        return "\n".join([self._title, *(f"  {line}" for line in lines)])
+
+    @property
+    def _title(self) -> str:
+        return f"{self.model.method} on {self.model.test_data}, {self.model.test_images} test images"
+
+    @property
+    def _checked(self) -> str:
+        """How many checks passed, and which did not; empty where none were made."""
+        warned = [f"{check.name}: {check.status}" for check in self.checks if check.status in ("warn", "fail")]
+        passed = [f"{sum(check.status == 'pass' for check in self.checks)} pass"] if self.checks else []
+        return f"checks: {', '.join([*passed, *warned])}" if self.checks else ""
+
+    def _numbers(self) -> list[tuple[str, Rate]]:
+        """Those to quote, by what they are."""
         card = self.model
-        attacks = dict.fromkeys(record.attack for record in self._records("auc"))
+        areas: dict[str, Record] = {}
+        for r in self._records("auc"):
+            if r.score == card.score and r.substitute in (None, MEAN) and not r.budget.endswith(MISCLASSIFIED_ONLY):
+                areas.setdefault(r.attack, r)
         worst = [r for r in self._records("sr@5") if r.attack == WORST and r.score == card.score]
         proved = [r for r in self._records(CERTIFIED) if r.asked == 0.05 and r.score == card.score and r.value < 1]
         mild = [
@@ -173,17 +217,14 @@ class Report:
             if r.budget == MILD and r.asked == card.fpr and r.attack[-2:] == " 1"
         ]
         most = sorted(mild, key=lambda r: -r.value)[:1]
-        warned = [f"{check.name}: {check.status}" for check in self.checks if check.status in ("warn", "fail")]
-        passed = [f"{sum(check.status == 'pass' for check in self.checks)} pass"] if self.checks else []
-        return "\n".join([
-            f"{card.method} on {card.test_data}, {card.test_images} test images",
-            f"  accuracy {_said(self.accuracy)}, false positives {_said(self.fpr(card.fpr))}",
-            *(f"  black box, {attack}: AUC {_said(self.auc(attack))}" for attack in attacks),
-            *(f"  white box, worst at ε {r.epsilon:g}: SR@5 % {_said(_rate_of(r))}" for r in worst),
-            *(f"  proved, any attack at ε {r.epsilon:g}: SR@5 % at most {_said(_rate_of(r))}" for r in proved),
-            *(f"  mild changes, most after {r.attack}: flagged {_said(_rate_of(r))}" for r in most),
-            *(f"  checks: {', '.join([*passed, *warned])}" for _ in self.checks[:1]),
-        ])  # fmt: skip
+        return [
+            ("accuracy", self.accuracy),
+            ("false positives", self.fpr(card.fpr)),
+            *((f"black box, {attack}: AUC", _rate_of(r)) for attack, r in areas.items()),
+            *((f"white box, worst at ε {r.epsilon:g}: SR@5 %", _rate_of(r)) for r in worst),
+            *((f"proved, any attack at ε {r.epsilon:g}: SR@5 % at most", _rate_of(r)) for r in proved),
+            *((f"mild changes, most after {r.attack}: flagged", _rate_of(r)) for r in most),
+        ]
 
     def _records(self, metric: str) -> list[Record]:
         return [record for record in self.records if record.metric == metric]
@@ -208,12 +249,12 @@ def write_run(folder: str | Path, run: Report) -> None:
     folder = Path(folder)
     write_records(folder / RECORDS, run.records, detector=run.detector, settings=run.settings)
     write_json(folder / MODEL, run.model.model_dump(mode="json"))
-    _write_arrays(folder / ARRAYS, _arrays(run))
+    write_arrays(folder / ARRAYS, _arrays(run))
     log = "".join(json.dumps(dict(line), allow_nan=False) + "\n" for line in run.log)
     _write_or_remove(folder / LOG, log, write_text)
     _write_or_remove(folder / CHECKS, [check.model_dump() for check in run.checks], write_json)
     _write_or_remove(folder / JUDGES, run.judges and run.judges.model_dump(), write_json)
-    _write_or_remove(folder / PICTURES, to_arrays(run.grid, run.latents, run.shifted), _write_arrays)
+    _write_or_remove(folder / PICTURES, to_arrays(run.grid, run.latents, run.shifted), write_arrays)
 
 
 def read_run(folder: str | Path) -> Report:
@@ -224,14 +265,14 @@ def read_run(folder: str | Path) -> Report:
     folder = Path(folder)
     if (folder / UNFINISHED).is_dir() and not (folder / RECORDS).exists():
         raise TwinlatentError(f"{folder} holds an unfinished evaluation; the same `evaluate` command resumes it")
-    records, first = read_records(folder / RECORDS), first_run(read_json(folder / RECORDS))
+    records, first = read_records(folder / RECORDS), read_first_run(folder / RECORDS)
     model = validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
     log, checks = read_log(folder / LOG), read_checks(folder / CHECKS)
     judges = folder / JUDGES
     judged = validated(judges, JudgeReport, read_json(judges)) if judges.exists() else None
-    grid, latents, shifted = _read_pictures(folder / PICTURES)
+    grid, latents, shifted = read_pictures(folder / PICTURES)
     path = folder / ARRAYS
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     try:
         attacks = [str(name) for name in member(arrays, "attacks")]
         examples = {field.name: member(arrays, f"example_{field.name}") for field in fields(Examples)}
@@ -268,50 +309,6 @@ def _write_or_remove(path: Path, content: Any, write: Callable[[Path, Any], None
         write(path, content)
     else:
         path.unlink(missing_ok=True)
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy leaves damaged ones open
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise TwinlatentError(f"{path}: no such file") from error
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
-        raise TwinlatentError(f"{path}: not an .npz of plain arrays: {reason}") from error
-
-
-def validated(path: Path, kind: type[Kind], item: object, what: str = "") -> Kind:
-    """The JSON value `item` of `path` as a `kind`; `TwinlatentError` naming the file, then `what`, and the field."""
-    try:
-        return kind.model_validate(item)
-    except ValidationError as error:
-        raise TwinlatentError(f"{path}: {what}{complaint(error)}") from error
-
-
-def read_checks(path: Path) -> tuple[Check, ...]:
-    """The checks in a file, none where there is no file; `TwinlatentError` naming the file, the check and the field."""
-    if not path.exists():
-        return ()
-    items = read_json(path)
-    if not isinstance(items, list):
-        raise TwinlatentError(f"{path}: expected a JSON list of checks, found {type(items).__name__}")
-    return tuple(validated(path, Check, item, f"check {number}: ") for number, item in enumerate(items))
-
-
-def _read_pictures(path: Path) -> tuple[PairGrid | None, LatentPoints | None, PairGrid | None]:
-    if not path.exists():
-        return None, None, None
-    arrays = _read_arrays(path)
-    try:
-        return from_arrays(arrays)
-    except TwinlatentError as error:
-        raise TwinlatentError(f"{path}: {error}") from error
 
 
 def _check_scores(name: str, values: NDArray[Any]) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twinlatent.attacks.attack import AttackResult
 from twinlatent.attacks.budgets import Budget
 from twinlatent.attacks.objectives import Bypass, Margin
+from twinlatent.attacks.results import AttackResult
 from twinlatent.attacks.search import GammaSearch
 from twinlatent.attacks.suite_runs import SuiteResult, run_suite
 from twinlatent.attacks.suites import STEPS

@@ -13,8 +13,9 @@ from twinlatent.evaluation.protocol import draw
 from twinlatent.evaluation.results import LatentPoints, Names, PairGrid
 from twinlatent.evaluation.white_box.conditions import CW, OVER_RADII
 from twinlatent.evaluation.white_box.whole import WhiteBox
-from twinlatent.method.calibrated import CalibratedDetector, Verdict, chunks
+from twinlatent.method.calibrated import CalibratedDetector, chunks
 from twinlatent.method.detector import Detector
+from twinlatent.method.verdicts import Verdict
 
 SHOWN = 6
 """Images of a figure of pairs."""

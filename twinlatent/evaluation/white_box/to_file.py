@@ -1,13 +1,12 @@
 """A white-box attack to a file: what it found as an .npz, and what is done beside it until all is."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from twinlatent.attacks.attack import AttackResult
+from twinlatent.attacks.results import MEASURED
 from twinlatent.claims import claimed_file, clear
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
@@ -22,13 +21,12 @@ def save_run(path: Path, run: WhiteBoxRun, split: Split, settings: WhiteBoxSetti
     """Write an .npz without pickles, whole or not at all.
 
     It holds `benign` and `labels`; `worst`, the image of the first attack that won (the unchanged one where none did),
-    and its name in `worst_attack`; for each attack NAME the fields of `AttackResult` as `NAME.images` and so on, with
+    and its name in `worst_attack`; for each attack NAME the tensors of `AttackResult` as `NAME.images` and so on, with
     `NAME.success` as `detect` judged it and `NAME.tried`; and `about`, JSON of data, class names, settings and origin.
     """
     arrays: dict[str, Any] = {"benign": run.benign.images.numpy(), "labels": run.benign.labels.numpy()}
     for name, tried in run.result.by_attack.items():
-        for field in fields(AttackResult):
-            arrays[f"{name}.{field.name}"] = getattr(tried.result, field.name).cpu().numpy()
+        arrays |= {f"{name}.{part}": getattr(tried.result, part).cpu().numpy() for part in MEASURED}
         arrays[f"{name}.success"], arrays[f"{name}.tried"] = run.wins[name].numpy(), tried.tried.cpu().numpy()
     worst = run.result.images.cpu().numpy()  # of the first attack, `none`, where none won
     by = np.array(["", *run.result.by_attack])[run.result.winner.cpu().numpy() + 1]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from torch import Tensor
 
-    from twinlatent.attacks.attack import AttackResult
+    from twinlatent.attacks.results import AttackResult
     from twinlatent.method.calibrated import CalibratedDetector
     from twinlatent.outputs import Model, Outputs
 
