@@ -36,7 +36,8 @@ def train(
     data: Annotated[str, typer.Argument(help="Data set (see `data list`), or folder:PATH with a folder a class.")],
     folder: Annotated[Path, typer.Option("--out", help="Output folder: training state, log and detector file.")],
     preset: Annotated[
-        str | None, typer.Option(help="Purpose of the recipe: smoke, standard (the default), paper, certified or robust.")
+        str | None,
+        typer.Option(help="Purpose of the recipe: smoke, standard (the default), paper, certified or robust."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Name (see `recipe list`) or TOML file; default: that of the data set, or rules.")
