@@ -1,15 +1,16 @@
-"""Write the pages that show results/: docs/results.md, docs/ablations.md and the first table of README.md.
+"""Write the pages that show results/: docs/results.md, docs/ablations.md and the tables of README.md.
 
 python scripts/pages.py [--check]
 
-Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py and shift_tables.py. With --check
-nothing is written: it says which page does not show what results/ holds.
+Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py, robust_tables.py and shift_tables.py.
+With --check nothing is written: it says which page does not show what results/ holds.
 """
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import robust_tables
 import shift_tables
 import tables
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,26 +20,27 @@ from twinlatent.files import write_text
 TEMPLATES = tables.ROOT / "scripts" / "templates"
 GENERATED = "results.md", "ablations.md"
 README = tables.ROOT / "README.md"
-BEGIN, END = "<!-- headline:begin -->\n", "<!-- headline:end -->"
 
 
 def rendered(name: str) -> str:
-    """The page whose template has this name; what a template names and both files of tables lack is an error."""
+    """The page whose template has this name; what a template names and all files of tables lack is an error."""
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)  # of Markdown
     environment.filters["lines"] = "\n".join
-    return environment.get_template(f"{name}.j2").render(vars(tables) | vars(shift_tables))
+    return environment.get_template(f"{name}.j2").render(vars(tables) | vars(robust_tables) | vars(shift_tables))
 
 
-def with_headline(text: str, rows: Iterator[str]) -> str:
-    """The text of README.md with the first table between its marks."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}{chr(10).join(rows)}\n{END}{rest.split(END)[1]}"
+def with_table(text: str, name: str, rows: Iterator[str]) -> str:
+    """The text of README.md with a table between its marks."""
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}{chr(10).join(rows)}\n{end}{rest.split(end)[1]}"
 
 
 def pages() -> dict[Path, str]:
     """Every page as it should be."""
-    readme = with_headline(README.read_text(encoding="utf-8"), tables.headline())
+    readme = with_table(README.read_text(encoding="utf-8"), "headline", tables.headline())
+    readme = with_table(readme, "which", robust_tables.which())
     return {README: readme} | {tables.ROOT / "docs" / name: rendered(name) for name in GENERATED}
 
 

@@ -1,12 +1,11 @@
 """The tables of README.md, docs/results.md and docs/ablations.md, from results/; scripts/pages.py puts them there."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from twinlatent.evaluation.black_box import SUBSTITUTES
-from twinlatent.evaluation.results import CERTIFIED, MEAN, WORST, Record, false_alarms, read_json, read_records
+from twinlatent.evaluation.results import MEAN, WORST, Record, false_alarms, read_json, read_records
 from twinlatent.evaluation.results.benchmarks import Benchmark, ClassBenchmark
 from twinlatent.report.paper import PAPER_SCORES, paper_value
 from twinlatent.report.select import misclassified_only, overall
@@ -20,6 +19,12 @@ ON_CALIBRATION = ("partway-", "surrogate-")
 """Begin the names of what was measured on calibration images, before there was a selection part."""
 LADDER = "ladder-"
 """Begins those of scripts/ladder.py."""
+PROVED = "proofs-"
+"""Begins those of `certify --records`."""
+BEYOND = "beyond-"
+"""Begins those of `attack --records`, at radii that a detector's evaluation has not."""
+IN_L2 = "l2-"
+"""Begins those of `attack --norm l2 --records` and `certify --norm l2 --records`."""
 COMPARED = "floors-"
 """Begins those of scripts/compare.py."""
 POINTS = "points-"
@@ -35,6 +40,9 @@ NO_DETECTOR = (
     *OTHER_BENCHMARKS,
     LADDER,
     COMPARED,
+    PROVED,
+    BEYOND,
+    IN_L2,
     POINTS,
     *ON_CALIBRATION,
 )
@@ -260,42 +268,6 @@ def classes() -> Iterator[str]:
                   f"{size['shared']:.1f}", f"{size['separate']:.1f}", f"{one.file_ratio:.1f}")  # fmt: skip
 
 
-def rungs(name: str) -> Iterator[str]:
-    """A ladder, as its file has it, with what was measured on selection images, of the rungs that were run."""
-    plan = tomllib.loads((ROOT / "experiments" / "ladders" / f"{name}.toml").read_text(encoding="utf-8"))
-    path, radii = RESULTS / f"{LADDER}{name}.json", plan["epsilons"]
-    records = read_records(path) if path.exists() else ()
-    yield from head("rung", "changes", "accuracy", "flagged", *(f"attacked, ε {e:g}" for e in radii),
-                    *(f"proved, ε {e:g}" for e in radii), "expected", "found")  # fmt: skip
-    for rung in plan["rung"]:
-        seed = rung.get("seed", plan["seed"])
-        own = [r for r in records if r.budget == f"ladder: {rung['name']}, training seed {seed}"]
-        if not own:
-            continue
-        numbers = [find(own, metric="accuracy"), find(own, metric="fpr")]
-        for metric in ("sr@5", CERTIFIED):
-            numbers += [find(own, metric=metric, epsilon=epsilon) for epsilon in radii]
-        change = ", ".join(f"`{line}`" for line in rung["change"]).replace("|", "\\|") or "none"
-        after = f"{rung['after']}: " if "after" in rung else ""
-        called = rung["name"] if seed == plan["seed"] else f"{rung['name']}, seed {seed}"
-        yield row(called, after + change, *map(short, numbers), rung["expected"], rung.get("found", ""))
-
-
-def compared(data: str) -> Iterator[str]:
-    """Detectors side by side: the worst attack, and the proof, at each radius, as scripts/compare.py measured them."""
-    records = read_records(RESULTS / f"{COMPARED}{data}.json")
-    radii = sorted({r.epsilon for r in records if r.epsilon is not None})
-    yield from head("detector", "accuracy", "flagged", *(f"attacked, ε {e:g}" for e in radii),
-                    *(f"proved, ε {e:g}" for e in radii), "images")  # fmt: skip
-    for budget in dict.fromkeys(r.budget for r in records):
-        own = [r for r in records if r.budget == budget]
-        wins = [find(own, metric="sr@5", attack=WORST, epsilon=e) for e in radii]
-        proofs = [find(own, metric=CERTIFIED, epsilon=e) for e in radii]
-        name = budget.removeprefix("compared: ").partition(" by: ")[0]
-        benign = (short(find(own, metric=metric)) for metric in ("accuracy", "fpr"))
-        yield row(name, *benign, *map(between, wins), *map(short, proofs), next((r.n for r in wins if r), ""))
-
-
 def calibration() -> Iterator[str]:
     """What was measured on calibration images to choose `partway` and the surrogate."""
     yield from head("data", "trained with", "setting", "score", *(f"CW-L2, {name}" for name in SUBSTITUTES),
@@ -329,16 +301,15 @@ def today(text: str) -> str:
 
 
 def headline() -> Iterator[str]:
-    """Ours, the baseline that withstands most, and the undefended classifier, for each data set."""
+    """The paper's detector, and the baseline that withstands most, for each data set."""
     yield from head("images", "detector", "accuracy", "black box: lowest AUC", "white box: SR@5", "at ε")
     for data, epsilon in HEADLINE.items():
         found = [records for records in whole().values() if records[0].data == data]
         ours = next(records for records in found if records[0].method == OURS)
-        plain = next(records for records in found if records[0].method == UNDEFENDED)
         others = [records for records in found if records[0].method not in (OURS, UNDEFENDED)]
         best = min(others, key=lambda records: won(records, epsilon).value)
-        called = (f"**ours**, `{data}-{ours[0].trained_with}`", f"best baseline, `{best[0].method}`", "undefended")
-        for name, records in zip(called, (ours, best, plain), strict=True):
+        called = (f"the paper's, `{data}-{ours[0].trained_with}`", f"best baseline, `{best[0].method}`")
+        for name, records in zip(called, (ours, best), strict=True):
             numbers = find(records, metric="accuracy"), lowest(records), won(records, epsilon)
             cells = (between(record, paper=False, digits=3) for record in numbers)
             yield row(TITLES[data], name, *cells, f"{epsilon:g}")

@@ -61,7 +61,7 @@ def test_it_measures_each_once_and_anew_when_its_file_is_another(
     assert other.budget != accuracy.budget
     assert of(list(read_records(out)), "second", "accuracy") == of(again, "second", "accuracy")
 
-    monkeypatch.setattr(tables := importlib.import_module("tables"), "RESULTS", tmp_path)
+    monkeypatch.setattr(tables := importlib.import_module("robust_tables"), "RESULTS", tmp_path)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.compared("digits")]
     shown = {line[0]: line[1:] for line in lines[2:]}
     assert set(shown) == {"first", "second"}

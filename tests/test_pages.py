@@ -63,8 +63,8 @@ def test_the_first_table_takes_the_best_baseline_and_the_worst_attack(pages: Mod
     """By hand from the records of MNIST."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages.tables.headline()][2:]
     of_mnist = {cells[1]: cells for cells in rows if cells[0] == "MNIST"}
-    assert list(of_mnist) == ["**ours**, `mnist-mim`", "best baseline, `adversarial-training`", "undefended"]
-    for name, cells in zip(("mim", "adversarial-training", "plain"), of_mnist.values(), strict=True):
+    assert list(of_mnist) == ["the paper's, `mnist-mim`", "best baseline, `adversarial-training`"]
+    for name, cells in zip(("mim", "adversarial-training"), of_mnist.values(), strict=True):
         records = read_records(SCRIPTS.parent / "results" / f"mnist-{name}.json")
         score = "ratio" if name == "mim" else "confidence"
         areas = [r.value for r in records if (r.metric, r.score, r.budget) == ("auc", score, "blackbox")]
