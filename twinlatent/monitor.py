@@ -102,7 +102,7 @@ def _is_cut(line: bytes) -> bool:
     """Whether it begins as a row does and does not end as one."""
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line.startswith(b"{")
     return False
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from twinlatent.errors import TwinlatentError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+LONGEST = 200
+"""Letters of a wrong value that a line shows."""
 
 
 def checked(make: Callable[[], Settings], above: str = "") -> Settings:
@@ -36,7 +38,8 @@ def checked(make: Callable[[], Settings], above: str = "") -> Settings:
         message = _choices(error) or first["msg"].removeprefix("Value error, ")
         if isinstance(first["input"], Mapping):  # what is said of a whole table names its settings
             raise TwinlatentError(f"setting {name.rstrip('.')}: {message}" if name else message) from error
-        raise TwinlatentError(f"setting {name} = {first['input']!r}: {message}" if name else message) from error
+        given = repr(first["input"])[:LONGEST]
+        raise TwinlatentError(f"setting {name} = {given}: {message}" if name else message) from error
 
 
 def _place(error: Mapping[str, Any]) -> list[str]:

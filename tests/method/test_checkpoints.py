@@ -31,6 +31,7 @@ def some_tensors() -> dict[str, Tensor]:
         "bytes": torch.arange(256, dtype=torch.uint8),
         "flags": torch.tensor([True, False]),
         "double": torch.tensor([1 / 3], dtype=torch.float64),
+        "coarse": torch.tensor([1 / 3, -2.0], dtype=torch.bfloat16),  # which NumPy does not know
         "asking": torch.ones(2, requires_grad=True),
     }
 

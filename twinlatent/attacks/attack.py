@@ -241,6 +241,8 @@ def checked_inputs(
     Raises:
         TwinlatentError: one of the arguments is out of its range.
     """
+    if labels is None:
+        raise TwinlatentError("labels are None; give the true class of each image")
     checked, labels = check_images(images, labels, channels=None)
     precise = _precision(model) == torch.float64
     images, labels = _precise(images) if precise else checked, labels.to(checked.device)

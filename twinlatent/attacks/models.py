@@ -23,17 +23,23 @@ def as_model(attackable: Attackable) -> Model:
     A model that changes its input in place changes a copy.
 
     Raises:
-        TwinlatentError: when called, an answer that is neither.
+        TwinlatentError: it cannot be called; when called, an answer that is neither, or not one row an image.
     """
+    if not callable(attackable):
+        raise TwinlatentError(f"the model is a {type(attackable).__name__}; give a module, or a function from images "
+                              "to logits (n, C) or Outputs")  # fmt: skip
 
     def model(images: Tensor) -> Outputs:
         answer = attackable(images.clone())
-        if isinstance(answer, Outputs):
-            return answer
-        if not isinstance(answer, Tensor):
+        if not isinstance(answer, Outputs | Tensor):
             raise TwinlatentError(f"the model answers with a {type(answer).__name__}; wrap it in a function that "
                                   "returns logits (n, C) or Outputs")  # fmt: skip
-        return Outputs(answer, torch.zeros_like(answer))
+        outputs = answer if isinstance(answer, Outputs) else Outputs(answer, torch.zeros_like(answer))
+        logits = outputs.logits
+        if logits.ndim == 2 and (len(logits) != len(images) or not logits.is_floating_point()):
+            raise TwinlatentError(f"the model answers {len(images)} images with {len(logits)} rows of {logits.dtype}; "
+                                  "return floating logits, a row an image")  # fmt: skip
+        return outputs
 
     return model
 

@@ -19,7 +19,7 @@ from twinlatent.data import LabelledImages
 from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError, brief
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
-from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.checkpoints import UNFIT, load_tensors, save_tensors
 from twinlatent.outputs import Outputs
 from twinlatent.torch_state import Device, check_device, fresh_torch, full_precision
 
@@ -149,7 +149,9 @@ class Baseline(CalibratedDetector):
                       for score in module.scores}  # fmt: skip
             card, score = description["card"], description["score"]
             return cls(description["method"], module, benign, names, shape, card, score, Seen.kept_in(tensors))
-        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        except TwinlatentError:
+            raise
+        except UNFIT as error:
             reason = brief(error)
             raise TwinlatentError(
                 f"{path} does not hold a baseline of this version; train it again ({reason})"

@@ -16,7 +16,7 @@ class BaselineSettings(BaseModel):
     Errors: pydantic's `ValidationError` on any other field or value.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: str
     """In the paper's notation: a classifier, for `gat` an encoder that ends in z(1,1)."""

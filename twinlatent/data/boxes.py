@@ -135,7 +135,7 @@ def _whole(text: str | None, what: str) -> int:
     if not (text or "").strip():
         raise TwinlatentError(f"{what} is empty; give a number of pixels")
     if not re.fullmatch(r"\s*-?\d{1,9}(\.\d*)?\s*", text or ""):
-        raise TwinlatentError(f"{what} is {text!r}; give a number of pixels")
+        raise TwinlatentError(f"{what} is {text!r:.60}; give a number of pixels")
     return round(float(text or ""))
 
 
@@ -151,7 +151,7 @@ def _from_xml(folder: Path) -> Iterator[Box]:
         check_file(path)
         try:
             root = ElementTree.parse(path).getroot()
-        except (ElementTree.ParseError, OSError, ValueError) as error:
+        except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:  # of an unknown encoding
             raise TwinlatentError(f"{path}: is no sound XML file ({error}); mend or remove it") from None
         name = (root.findtext("filename") or "").strip() or f"{path.stem}.jpg"
         for thing in root.iter("object"):

@@ -15,7 +15,7 @@ Compared = Literal["knn", "svm"]
 class SubstituteSettings(BaseModel):
     """A plain classifier of the attacker's own, and its training with Adam on cross-entropy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layers: str
     """In the paper's notation."""
@@ -28,7 +28,7 @@ class SubstituteSettings(BaseModel):
 class JudgeSettings(BaseModel):
     """How judges are made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     _by_value = field_validator("*", mode="before")(by_value)
 

@@ -11,7 +11,7 @@ from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError, brief
 from twinlatent.guards.classifier import AskedClassifier, Classifier, asked
 from twinlatent.method.calibrated import BenignAnswers, CalibratedDetector, chunks, unknown_score
-from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, under
+from twinlatent.method.checkpoints import UNFIT, load_tensors, prefixed, save_tensors, under
 from twinlatent.method.detector import Detector
 from twinlatent.method.scores import log_odds_against
 from twinlatent.outputs import Outputs, at_label
@@ -153,7 +153,9 @@ class Guarded(CalibratedDetector):
                                            tensors.get(f"robust.{score}")) for score in scores}  # fmt: skip
             return cls(guarded, detector, benign, names, shape, description["card"], description["score"],
                        Seen.kept_in(tensors))  # fmt: skip
-        except (KeyError, TypeError, RuntimeError) as error:
+        except TwinlatentError:
+            raise
+        except UNFIT as error:
             reason = brief(error)
             raise TwinlatentError(f"{path} does not hold a guard of this version; make it again ({reason})") from error
 

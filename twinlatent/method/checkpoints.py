@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +24,8 @@ from twinlatent.method.file_header import read_header
 
 FORMAT = "1"
 """Changes when files written before cannot be read as they are."""
+UNFIT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+"""What making something of a file's contents can raise where they are those of something else."""
 
 
 def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -35,12 +38,13 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
         description: finite numbers, text, lists, dicts.
 
     Raises:
+        TwinlatentError: `path` is no path.
         OSError: naming `path`; the disk is full, or the like.
     """
     held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     metadata = {"kind": kind, "format": FORMAT, "description": text, "sha256": _checksum(kind, text, held)}
-    with replacing(path) as temporary:
+    with replacing(file_path("path", path)) as temporary:
         try:
             save_file(held, temporary, metadata=metadata)
         except SafetensorError as error:  # which says "I/O error: No space left on device (os error 28)"
@@ -102,5 +106,5 @@ def _checksum(kind: str, description: str, tensors: Mapping[str, Tensor]) -> str
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().data)
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # NumPy does not know every type
     return digest.hexdigest()

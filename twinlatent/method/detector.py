@@ -4,14 +4,16 @@ Letters: n images, C classes, ŷ the predicted label, μ_r and μ_v the encoders
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from twinlatent.arguments import texts
 from twinlatent.data import LabelledImages
 from twinlatent.data.seen import Seen
 from twinlatent.errors import TwinlatentError, brief
@@ -21,10 +23,11 @@ from twinlatent.method.calibrated import (
     CalibratedDetector,
     unknown_score,
 )
-from twinlatent.method.checkpoints import load_tensors, prefixed, save_tensors, under
+from twinlatent.method.checkpoints import UNFIT, load_tensors, prefixed, save_tensors, under
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.few_classes import encode
+from twinlatent.method.plans import Plan, parameters_of
 from twinlatent.method.plans import plan as network_plan
 from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
 from twinlatent.outputs import Outputs
@@ -172,8 +175,9 @@ class Detector(CalibratedDetector):
             if not tensor.isfinite().all():
                 raise TwinlatentError(f"{path} holds values in {name} that are not finite; train the detector again")
         try:
-            names = tuple(description["class_names"])
+            names = texts("class_names", description["class_names"])
             plan = network_plan(description["encoder"], tuple(description["image_shape"]), "encoder")
+            _check_shapes(plan, len(names), tensors)
             encoders = ClassEncoders(plan, len(names), torch.Generator())  # replaced at once
             encoders.load_state_dict(under("encoders", tensors))
             benign = {rule: _table(under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
@@ -181,7 +185,9 @@ class Detector(CalibratedDetector):
             seen = Seen.kept_in(tensors)
             scales = {rule: tensors[f"levels.{rule}"] for rule in get_args(LabelRule) if f"levels.{rule}" in tensors}
             return cls(encoders, tensors["class_means"], benign, names, settings, description["card"], seen, scales)
-        except (KeyError, TypeError, RuntimeError, ValidationError) as error:
+        except TwinlatentError:
+            raise
+        except UNFIT as error:
             reason = brief(error)
             raise TwinlatentError(
                 f"{path} does not hold a detector of this version; save it again ({reason})"
@@ -244,6 +250,17 @@ class Detector(CalibratedDetector):
         return {
             score: Outputs(logits, suspicion_of(score, robust, vulnerable, levels), robust, means) for score in scores
         }
+
+
+def _check_shapes(plan: Plan, classes: int, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` before networks are made that are far larger than the file, or where means are none."""
+    held = sum(tensor.numel() for tensor in under("encoders", tensors).values())
+    asked = sum(math.prod(shape) for _, _, shape in parameters_of(plan))
+    if asked > held:
+        raise ValueError(f"its network has {asked:,} weights and more, and there are {held:,}")
+    means, latent = tuple(tensors["class_means"].shape), plan.latent or ()
+    if means != (classes, *latent[:1]):
+        raise ValueError(f"class means have shape {means}")
 
 
 def _table(tensors: Mapping[str, Tensor]) -> BenignTable:

@@ -36,7 +36,7 @@ IDLE: Mapping[str, Sequence[str]] = {
 class GameSettings(BaseModel):
     """Everything that decides a training but the images and the seed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     FORMER: ClassVar[Mapping[str, str]] = {
         "unattacked": "negatives.benign.share",

@@ -23,7 +23,7 @@ from twinlatent.method.densities import (
 class LossSettings(BaseModel):
     """Weights of the terms. α and β are the paper's; the density and the margin term are ours."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kl_weight: float = Field(1.0, ge=0)
     """α of eq. 5."""

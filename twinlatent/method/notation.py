@@ -153,4 +153,4 @@ def _word(text: str, place: int) -> str:
 
 def notation_error(text: str, place: int, token: str, complaint: str) -> TwinlatentError:
     """An error about `token` of the notation `text`, at `place` (0-based)."""
-    return TwinlatentError(f"network {text!r}: {token!r} at column {place + 1} {complaint}")
+    return TwinlatentError(f"network {text!r:.300}: {token!r:.60} at column {place + 1} {complaint}")

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from twinlatent.claims import claimed, clear, refuse_present
 from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.data import Split
-from twinlatent.errors import TwinlatentError, listed
+from twinlatent.errors import TwinlatentError, brief, listed
 from twinlatent.files import naming, write_text
 from twinlatent.interrupts import deferred_interrupt
 from twinlatent.method.calibrated import DETECTOR_FILE
-from twinlatent.method.checkpoints import load_tensors, save_tensors
+from twinlatent.method.checkpoints import UNFIT, load_tensors, save_tensors
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance
 
@@ -78,6 +78,8 @@ class TrainingState:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         self.generator.set_state(tensors["generator"])
         for name in self.counts():
+            if not isinstance(counts[name], int | float) or not counts[name] >= 0:
+                raise ValueError(f"{name} is {counts[name]!r:.60}")
             setattr(self, name, counts[name])
 
 
@@ -262,9 +264,13 @@ def _restore(state: TrainingState, keeping: Keeping) -> Mapping[str, str]:
                 raise TwinlatentError(f"{path} was written by another version, which {differs}; train anew, in another "
                                       "folder or with --force")  # fmt: skip
             raise TwinlatentError(f"{path} was trained with other {name}{its}; resume with the same, or start anew")
-    state.restore(tensors, description)
-    code: dict[str, str] = description.get(CODE, {})
-    return code
+    try:
+        state.restore(tensors, description)
+    except UNFIT as error:
+        raise TwinlatentError(f"{path} holds no state of this training ({brief(error)}); train anew, in another folder "
+                              "or with --force") from error  # fmt: skip
+    code = description.get(CODE)
+    return code if isinstance(code, dict) else {}
 
 
 def _check_code(path: Path, before: Mapping[str, str]) -> None:

@@ -48,7 +48,7 @@ class MotivationSettings(BaseModel):
     Errors: pydantic's `ValidationError` on any other field or value.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     budget: str
     steps: Count | None = None

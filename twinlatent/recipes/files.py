@@ -38,6 +38,6 @@ def read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (OSError, ValueError) as error:  # TOML's and UTF-8's errors are values'
+    except (OSError, ValueError, RecursionError) as error:  # TOML's and UTF-8's errors are values'
         reason = error.strerror if isinstance(error, OSError) else brief(error)
         raise TwinlatentError(f"{path} is no recipe in TOML: {reason}") from error

@@ -204,7 +204,7 @@ def read_json(path: str | Path) -> object:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise TwinlatentError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TwinlatentError(f"{path}: not JSON: {error}") from error
 
 

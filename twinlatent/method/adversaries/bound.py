@@ -21,7 +21,7 @@ from twinlatent.method.radii import within_the_box
 class BoundSettings(BaseModel):
     """How much of the adversary's turn is bounded, and over which balls."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     share: float = Field(0.0, ge=0, le=1)
     """Share of the adversary's weight that the bound has, the search having the rest; 0 (the paper): no bound."""

@@ -28,7 +28,7 @@ TrainingAttack = Literal["mim", "pgd", "cw"]
 class AdversarySettings(BaseModel):
     """The training attack A_W; by default a short MIM_W."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     attack: TrainingAttack = "mim"
     """MIM_W starts at the image and has momentum; PGD_W starts at a random point of the ball and has none; CW-L2_W has

@@ -24,7 +24,7 @@ __all__ = [
 class NegativesSettings(BaseModel):
     """The kinds, in the order in which a class gets them; one whose share is 0 is left out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     benign: BenignSettings = BenignSettings()
     """Benign images of other classes."""

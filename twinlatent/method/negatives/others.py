@@ -13,7 +13,7 @@ from twinlatent.method.negatives.strategy import Negatives, Round, Setup
 class BenignSettings(BaseModel):
     """Benign images of other classes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     share: float = Field(0.25, ge=0, lt=1)
     """Share of the other classes' images that a class gets as they are; the rest are attacked. The paper has none."""
@@ -42,7 +42,7 @@ class Benign(Negatives):
 class AttackedSettings(BaseModel):
     """Images of other classes, attacked towards the class."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     share: float = Field(1.0, ge=0, le=1)
     """Share of the attacked images that the class they are attacked towards gets; 1 is the paper's Algorithm 1."""

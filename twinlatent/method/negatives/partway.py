@@ -18,7 +18,7 @@ class PartwaySettings(BaseModel):
     nothing from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     share: float = Field(0.0, ge=0, le=1)
     """Share of the attacked images that the class they come from gets, too, moved back towards the image; 0: none."""

@@ -37,7 +37,7 @@ OWN_SEED = 1_000_003
 class SurrogateSettings(BaseModel):
     """The plain classifier, and how far images are moved along its gradients."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     share: float = Field(0.0, ge=0, le=1)
     """Share of a class's benign images that its defender gets, too, moved away from the class, as vulnerable ones. 0

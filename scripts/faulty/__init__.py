@@ -1,0 +1,1 @@
+"""What scripts/faults.py and tests/faults try: bad inputs, bad places, and processes that are killed."""
