@@ -80,6 +80,14 @@ def test_a_log_that_is_no_training_s_stays(training: list[str], program: Callabl
     assert Path("run/log.jsonl").read_text() == '{"my": "own"}\n'
 
 
+@pytest.mark.parametrize("cut", ["", "{", '{"round": 1, "loss_to'])
+def test_a_first_line_that_a_full_disk_cut_short_stands_in_nobodys_way(cut: str, training: list[str], ok: Callable):
+    Path("run").mkdir()
+    Path("run/log.jsonl").write_text(cut)
+    ok(*training, "--set", "rounds=2", "--out", "run")
+    assert len(Path("run/log.jsonl").read_text().splitlines()) == 2
+
+
 def test_force_trains_anew(trained: Path, training: list[str], read_log: Callable, ok: Callable) -> None:
     shutil.copytree(trained, "run")
     Path("run/notes.txt").write_text("mine")

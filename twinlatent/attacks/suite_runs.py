@@ -2,8 +2,6 @@
 
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -297,7 +295,7 @@ def _stored(path: Path, images: Tensor) -> _Part | None:
             arrays: dict[str, Any] = {name: torch.from_numpy(archive[name]) for name in MEASURED}
             seconds, origin = float(archive["seconds"]), Provenance.model_validate_json(str(archive["origin"]))
             attacked = str(archive["attacked"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # NumPy's and zip's readers raise nearly every type on damaged files
         return None
     if attacked != digest(images) or any(len(array) != len(images) for array in arrays.values()):
         return None

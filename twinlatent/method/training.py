@@ -33,6 +33,8 @@ CODE = "code"
 """What a state says of the code that wrote it."""
 TOTAL = "loss_total"
 """What every round's record holds: the loss, as a number."""
+FIRST = '{"round": 1,'
+"""How a log begins."""
 
 
 @dataclass
@@ -231,7 +233,8 @@ def _is_log(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8") as file:
             first = file.readline()
-            return not first or TOTAL in json.loads(first)
+            cut = not first.endswith("\n") and FIRST.startswith(first[: len(FIRST)])  # by a full disk
+            return cut or TOTAL in json.loads(first)
     except (OSError, ValueError, TypeError):
         return False
 
