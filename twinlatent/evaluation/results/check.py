@@ -3,36 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.results.benchmarks import (
-    AttacksBenchmark,
-    Benchmark,
-    ClassBenchmark,
-    DeviceCheck,
-    ExportBenchmark,
-    LoadTest,
-    WorkersBenchmark,
-)
 from twinlatent.evaluation.results.file import FORMAT
 from twinlatent.evaluation.results.folder import ARRAYS, MODEL, RECORDS, RESULTS
-from twinlatent.evaluation.results.parts import JudgeReport, ModelCard, read_checks
+from twinlatent.evaluation.results.forms import FORMS
+from twinlatent.evaluation.results.parts import read_checks
 from twinlatent.evaluation.results.records import read_json, read_records, validated, write_records
 from twinlatent.evaluation.results.report import read_run
-
-_MARKS: Mapping[str, tuple[str, type[BaseModel]]] = {
-    "gpu": ("a check of a GPU", DeviceCheck),
-    "milliseconds": ("a benchmark", Benchmark),
-    "by_classes": ("a benchmark", ClassBenchmark),
-    "models": ("a benchmark", ExportBenchmark),
-    "requests_per_second": ("a benchmark", LoadTest),
-    "workers": ("a benchmark", WorkersBenchmark),
-    "evaluation_seconds": ("a benchmark", AttacksBenchmark),
-    "label_rule": ("a model card", ModelCard),
-    "cases": ("what judges say", JudgeReport),
-}
-"""Field by which a JSON object is known -> what it is, and the form that it must have."""
 
 
 def check_file(path: Path) -> str | None:
@@ -50,7 +27,7 @@ def check_file(path: Path) -> str | None:
         return f"{len(read_checks(path))} checks"
     if isinstance(item, list) or _has_runs(item):
         return f"{len(read_records(path))} records{_old(item)}"
-    for mark, (name, form) in _MARKS.items():
+    for mark, (name, form) in FORMS.items():
         if isinstance(item, Mapping) and mark in item:
             validated(path, form, item)
             return name

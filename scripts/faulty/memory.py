@@ -1,0 +1,119 @@
+"""Memory of a server, and of one evaluation after the other, over some minutes of small work."""
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faulty.forked import Process, command, forked
+from faulty.killing import RECIPE, free_port
+
+FLAT = 1.05
+"""By so much memory may grow after a third of the time."""
+
+
+@dataclass
+class Watched:
+    """Memory of a process in MB.
+
+    Attributes:
+        seconds: it worked.
+        units: requests, or evaluations.
+        after_a_third: of the time.
+        at_the_end: of it.
+        highest: of all.
+        flat: whether it grew by at most a twentieth from then on.
+    """
+
+    seconds: float
+    units: int
+    after_a_third: float
+    at_the_end: float
+    highest: float
+    flat: bool
+
+
+def serving(detector: Path, seconds: float, folder: Path) -> Watched:
+    """A server that is asked one thing after the other, images of several sizes and what it refuses among them."""
+    port = free_port()
+    server = forked(command("serve", detector, "--port", port, "--threads", 1, "--log", folder / "log.jsonl"),
+                    folder / "serve.txt")  # fmt: skip
+    bodies = [json.dumps(np.full((n, 1, 8, 8), 0.5).tolist()).encode() for n in (1, 3, 40)] + [b"{", b"", b"[[2]]"]
+    try:
+        _until(lambda: _asked(port, bodies[0]), server)
+        return _watched(server, seconds, lambda unit: _asked(port, bodies[unit % len(bodies)]))
+    finally:
+        server.kill()
+
+
+def evaluating(detector: Path, seconds: float, folder: Path) -> Watched:
+    """A process that makes one small evaluation after the other."""
+    done = folder / "evaluations"
+    done.write_bytes(b"")
+    (folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
+    process = forked(lambda: _evaluations(detector, folder, done), folder / "evaluate.txt")
+    try:
+        _until(lambda: done.stat().st_size > 1, process)
+        watched = _watched(process, seconds, lambda _: time.sleep(0.05) is None)
+    finally:
+        process.kill()
+    watched.units = done.stat().st_size
+    return watched
+
+
+def _evaluations(detector: Path, folder: Path, done: Path) -> None:
+    import twinlatent as tl
+
+    split, model = tl.data.load("digits", progress=False), tl.load(detector)
+    with done.open("ab", buffering=0) as noted:
+        while True:
+            tl.evaluate(model, split, suite="quick", steps=1, images=4, subset=2, blackbox_images=4, certified_images=2,
+                        shift_images=10, substitutes=["cnn5"], recipe=folder / "tiny.toml",
+                        folder=folder / "evaluation", overwrite=True, progress=False)  # fmt: skip
+            noted.write(b".")
+
+
+def _watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> Watched:
+    """Do units for so long, and look at the memory once a second."""
+    began, sizes, units = time.monotonic(), [_resident(process.number)], 0
+    while time.monotonic() - began < seconds:
+        assert process.wait(0) is None, process.text[-300:]
+        assert unit(units), "no answer"
+        units += 1
+        if time.monotonic() - began > len(sizes):
+            sizes.append(_resident(process.number))
+    third = max(sizes[: len(sizes) // 3 + 1])
+    return Watched(round(time.monotonic() - began, 1), units, third, sizes[-1], max(sizes), sizes[-1] <= FLAT * third)
+
+
+def _until(ready: Callable[[], bool], process: Process) -> None:
+    until = time.monotonic() + 600
+    while not ready():
+        assert process.wait(0) is None, process.text[-300:]
+        assert time.monotonic() < until, "it does not begin"
+        time.sleep(0.05)
+
+
+def _asked(port: int, body: bytes) -> bool:
+    """Whether the server answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", "/v1/models/digits/detect", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _resident(process: int) -> float:
+    """Megabytes that a process holds."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
