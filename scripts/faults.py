@@ -21,23 +21,26 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import sklearn.datasets  # noqa: F401 — here, and not in each process that is forked off
-import torch._dynamo
-import uvicorn  # noqa: F401
+import torch
 from faulty import bad_bodies, bad_files, bad_models, bad_values, killing, memory, surroundings
 from faulty.cases import Case, tried
 from faulty.forked import command, ended
 
+from twinlatent.code_digest import LEARNING, MEASURING, code_identity
 from twinlatent.evaluation.results.faults import FaultsCheck
 from twinlatent.evaluation.results.records import validated
 from twinlatent.files import write_json
 from twinlatent.method.detector import Detector
 from twinlatent.provenance import provenance
 
+SLOW = ("sklearn.datasets", "torch._dynamo", "uvicorn", "twinlatent.cli.program", "twinlatent.demo",
+        "twinlatent.serve.app", "twinlatent.evaluation.evaluate", "twinlatent.report.page")  # fmt: skip
+"""Modules that commands import."""
 STEPS = ("inputs", "killed", "surroundings", "memory")
 SIZES = {"train": (8, 64, 300, 600), "evaluate": (8, 40, 100, 300), "data prepare": (8, 16, 40)}
 """Kibibytes of disks that are too small."""
@@ -211,6 +214,10 @@ def main(words: list[str] | None = None) -> int:
     if unknown := [name for name in wanted if name not in STEPS]:
         parser.error(f"no step is called {unknown[0]}; there are {', '.join(STEPS)}")
     torch.set_num_threads(1)
+    for module in SLOW:  # now, and not in each process that is forked off
+        import_module(module)
+    for parts in (LEARNING, MEASURING):  # likewise digests of the code
+        code_identity(parts)
     with TemporaryDirectory(prefix="twinlatent-faults-") as folder:
         check = Check(asked, Path(folder))
         trained = command("train", "digits", "--preset", "smoke", "--no-progress", "--out", Path(folder) / "first")

@@ -3,6 +3,7 @@
 This process must never have computed a gradient: PyTorch cannot be forked afterwards.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux."""
 FAILED = 99
 """Status of a process that raised."""
 
@@ -85,6 +88,7 @@ def forked(call: Callable[[], None], said: Path) -> Process:
     status = FAILED
     try:
         os.setsid()
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
         file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)

@@ -3,6 +3,8 @@ import gzip
 import hashlib
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -171,6 +173,14 @@ def test_an_interrupted_download_leaves_nothing(cache, address, monkeypatch) -> 
     with pytest.raises(KeyboardInterrupt):
         obtain(tiny(f"{address}/good/"), fetch=True, progress=False)
     assert all_files(cache) == []
+
+
+def test_scraps_of_a_killed_download_go_with_the_next(cache, address) -> None:
+    killed = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    killed.wait()
+    put(cache / "tiny", **{f".big.twinlatent-{killed.pid}-abcd1234": b"half"})
+    obtain(tiny(f"{address}/good/"), fetch=True, progress=False)
+    assert all_files(cache) == ["big", "small"]
 
 
 def test_a_cache_that_cannot_be_written_is_named(cache, address) -> None:

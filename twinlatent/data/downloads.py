@@ -7,11 +7,9 @@ by that of what is in it, or, of a file that people can make again, by what it h
 
 import gzip
 import hashlib
-import logging
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +18,7 @@ import pooch
 from twinlatent.data.catalogue import Collection, RemoteFile, published_as
 from twinlatent.data.kinds import check_file, unpacked
 from twinlatent.errors import TwinlatentError
+from twinlatent.files import replacing
 from twinlatent.progress import Bar, bar
 
 DATA_VARIABLE = "TWINLATENT_DATA"
@@ -85,8 +84,7 @@ def _copies(collection: Collection, file: RemoteFile) -> Iterator[Path]:
 def _check(path: Path, file: RemoteFile) -> None:
     check_file(path)
     try:
-        with path.open("rb") as opened:
-            md5 = hashlib.file_digest(opened, _md5).hexdigest()
+        md5 = _file_md5(path)
         content = _content_md5(path) if file.content and md5 != file.md5 else md5
         accepted = bool(file.accepts) and md5 != file.md5 and file.accepts(path.read_bytes())  # type: ignore[misc]
     except OSError as error:
@@ -94,6 +92,12 @@ def _check(path: Path, file: RemoteFile) -> None:
     if md5 != file.md5 and content != file.content and not accepted:
         fault = _fault(path, md5, content, file)
         raise TwinlatentError(f"{path}: {fault}; move it away, or put the published file in its place")
+
+
+def _file_md5(path: Path) -> str:
+    """MD5 of a file."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, _md5).hexdigest()
 
 
 def _md5(start: bytes = b"") -> "hashlib._Hash":
@@ -149,18 +153,20 @@ def _fetch(collection: Collection, file: RemoteFile, progress: bool) -> Path:
 
 
 def _download(address: str, collection: Collection, file: RemoteFile, progress: bool) -> Path:
-    with (
-        _quiet_pooch(),
-        bar(f"fetching {collection.name}/{file.name}, KiB", _kibibytes(file.size), show=progress) as shown,
-    ):
+    with bar(f"fetching {collection.name}/{file.name}, KiB", _kibibytes(file.size), show=progress) as shown:
         downloader = pooch.HTTPDownloader(
             progressbar=_PoochBar(shown),
             chunk_size=CHUNK_BYTES,
             timeout=TIMEOUT_SECONDS,
             headers={"Accept-Encoding": "identity"},  # the gzip file itself, not one more layer around it
         )
-        folder = folders(collection.name)[-1]
-        return Path(pooch.retrieve(address, f"md5:{file.md5}", file.name, folder, downloader=downloader))
+        path = folders(collection.name)[-1] / file.name
+        with replacing(path) as temporary:  # pooch's own would stay for ever in the cache where it is killed
+            downloader(address, str(temporary), None)
+            found = _file_md5(temporary)
+            if found != file.md5:
+                raise ValueError(f"its MD5 is {found}")
+        return path
 
 
 def _kibibytes(size: int) -> int:
@@ -185,18 +191,6 @@ class _PoochBar:
 
     def close(self) -> None:
         pass
-
-
-@contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Our bar says what pooch's log would say."""
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _reason(error: Exception) -> str:
