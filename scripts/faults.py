@@ -10,7 +10,7 @@ step. It ends with 1 if anything was lost, differs, or ended otherwise than it s
         [--out results/faults.json]
 
 Full disks are tmpfs where this may mount one (root on Linux), else limits of a file's size. An hour of memory:
---only memory --minutes 60. On two idle cores all of it takes about a quarter of an hour. Linux only.
+--only memory --minutes 60. On two idle cores all of it takes about half an hour, with --kills 30 a quarter. Linux only.
 """
 
 import argparse

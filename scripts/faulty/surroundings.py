@@ -101,7 +101,9 @@ def _limited(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried:
         call()
 
     for work, sizes in works.items():
-        wanted = work.result(folder / f"{work.name}-on-a-disk")
+        whole = folder / f"{work.name}-unlimited"
+        ended(work.call(whole), said)
+        wanted = work.result(whole)
         for size in sizes:
             place = folder / f"limited-{work.name}-{size}"
             first = ended(functools.partial(limited, work.call(place), size), said)

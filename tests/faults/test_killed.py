@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from twinlatent.cli import program  # noqa: F401 — not in each process that is forked off
 from twinlatent.evaluation.results.check import check_file
 from twinlatent.evaluation.results.faults import FaultsCheck
 from twinlatent.provenance import provenance
@@ -92,6 +93,29 @@ def test_a_process_that_refuses_otherwise_than_in_a_line_is_found(faulty: Callab
     assert says("twinlatent: no\nTraceback\n", 1)
     assert says("Traceback\ntwinlatent: no\n", 1) == "shows a traceback"
     assert says("twinlatent: KeyError: 'a'; run again with --debug for the traceback\n", 1)
+
+
+def test_data_are_prepared_and_fetched_whatever_is_killed(faulty: Callable, tmp_path: Path) -> None:
+    killing, draw = faulty("killing"), random.Random(2)
+    found = killing.killed(killing.preparing(tmp_path), 4, draw, tmp_path)
+    assert (found.kills, found.wrong) == (4, [])
+    server, address = killing.file_server(tmp_path / "server.txt")
+    try:
+        found = killing.killed(killing.fetching(address), 4, draw, tmp_path)
+    finally:
+        server.kill()
+    assert (found.kills, found.wrong) == (4, [])
+
+
+def test_a_disk_that_takes_no_more_ends_it_in_a_line(
+    faulty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing may be mounted."""
+    surroundings = faulty("surroundings")
+    monkeypatch.setattr(surroundings, "_quiet", lambda *_: False)
+    found = surroundings.full_disk({faulty("killing").preparing(tmp_path): (2, 6)}, tmp_path)
+    assert (found.commands, found.refused, found.wrong) == (4, 2, [])
+    assert found.how.startswith("RLIMIT_FSIZE")
 
 
 def test_the_form_of_what_is_found(tmp_path: Path) -> None:
