@@ -44,7 +44,7 @@ SLOW = ("sklearn.datasets", "torch._dynamo", "uvicorn", "twinlatent.cli.program"
 STEPS = ("inputs", "killed", "surroundings", "memory")
 SIZES = {"train": (8, 64, 300, 600), "evaluate": (8, 40, 100, 300), "data prepare": (8, 16, 40)}
 """Kibibytes of disks that are too small."""
-WORKERS = 5
+WORKERS = 10
 """Of so many kills of an evaluation, one is of an evaluation by workers, which take long to start."""
 
 
