@@ -62,6 +62,18 @@ def small_disk(place: Path, size: int) -> Iterator[bool]:
             _quiet("umount", "--lazy", str(place))
 
 
+def _left(work: Work, place: Path, said: Path) -> object:
+    """What a work leaves where nothing is against it.
+
+    Raises:
+        AssertionError: it does not come to its end.
+    """
+    process = ended(work.call(place), said)
+    result = work.result(place)
+    assert result is not None, f"{work.name} alone ends with status {process.status}: {process.text[-300:]}"
+    return result
+
+
 def _quiet(*words: str) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
@@ -70,9 +82,7 @@ def full_disk(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried:
     """Each work on disks of several sizes, where it must end in one line; then there is room, and it is resumed."""
     found, said = Tried("a tmpfs of 8 to 600 KiB, made large afterwards"), folder / "full.txt"
     for work, sizes in works.items():
-        whole = folder / f"{work.name}-on-a-disk"
-        ended(work.call(whole), said)
-        wanted = work.result(whole)
+        wanted = _left(work, folder / f"{work.name}-on-a-disk", said)
         for size in sizes:
             disk = folder / f"disk-{work.name}-{size}"
             with small_disk(disk, size * KIBIBYTE) as mounted:
@@ -101,9 +111,7 @@ def _limited(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried:
         call()
 
     for work, sizes in works.items():
-        whole = folder / f"{work.name}-unlimited"
-        ended(work.call(whole), said)
-        wanted = work.result(whole)
+        wanted = _left(work, folder / f"{work.name}-unlimited", said)
         for size in sizes:
             place = folder / f"limited-{work.name}-{size}"
             first = ended(functools.partial(limited, work.call(place), size), said)
