@@ -1,5 +1,6 @@
 """Shipped detectors by name, and detectors by path."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from twinlatent import zoo
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.detector import Detector
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 
 @pytest.fixture
@@ -74,6 +77,22 @@ def test_unknown_names_are_told_what_is_known(function, shelf: Path) -> None:
         path.unlink()
     with pytest.raises(TwinlatentError, match=r"\(shipped: none\)"):
         function("a-digits")
+
+
+@pytest.mark.parametrize("function", [zoo.load, zoo.card])
+@pytest.mark.parametrize("name", sorted(zoo.RETIRED))
+def test_what_is_shipped_no_more_is_told_how_it_is_trained(function, name: str, tmp_path: Path, monkeypatch) -> None:
+    """With the first command of its file of experiments/; a training of that name is found."""
+    steps = tomllib.loads((EXPERIMENTS / f"{name}.toml").read_text(encoding="utf-8"))["steps"]
+    monkeypatch.chdir(tmp_path)
+    for said in (name, f"{zoo.ZOO}{name}"):
+        with pytest.raises(TwinlatentError) as caught:
+            function(said)
+        line = f"'{name}' is shipped no more since version 0.2.0; train it anew: {steps[0]['command']}"
+        assert str(caught.value) == line
+    assert name not in zoo.names()
+    Path(name).mkdir()
+    assert zoo.locate(name) == Path(name, "detector.safetensors")
 
 
 def test_a_folder_without_a_detector_is_refused(shelf: Path) -> None:

@@ -78,11 +78,10 @@ def test_the_full_settings_are_a_recipe_themselves(name: str, tmp_path: Path) ->
     assert again.motivation_settings("cw") == recipe.motivation_settings("cw")
 
 
-@pytest.mark.parametrize("attack", ["mim", "cw"])
-def test_the_published_trainings_can_be_repeated(attack: str) -> None:
-    """The zoo's detectors of cats and dogs were trained with what the recipe says, by names of version 0.1.0."""
-    trained = GameSettings.model_validate(zoo.load(f"cats-dogs-{attack}").card["training"])
-    settings = shipped("cats-dogs").game_settings(attack)
+def test_the_published_training_can_be_repeated() -> None:
+    """The zoo's detector of cats and dogs was trained with what the recipe says, by names of version 0.1.0."""
+    trained = GameSettings.model_validate(zoo.load("cats-dogs-mim").card["training"])
+    settings = shipped("cats-dogs").game_settings("mim")
     assert settings == trained
     assert settings.augment == Augmentation(flip=True, shift=3, brightness=0.1)
 

@@ -18,6 +18,11 @@ ALIAS = ".alias"
 """Ends a file that holds the name of the detector that is meant: one network may have two names."""
 ZOO = "zoo:"
 """Before a name: the shipped detector, whatever lies here."""
+RETIRED = {
+    "cats-dogs-cw": "twinlatent train cats-dogs --attack cw --out runs/cats-dogs-cw",
+    "fashion-mnist5-cw": "twinlatent train fashion-mnist5 --attack cw --out runs/fashion-mnist5-cw",
+}
+"""Detectors that were shipped before version 0.2.0, and how each is trained anew, as its file of experiments/ says."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,10 @@ def _shipped(name: str) -> str:
 
 
 def _unknown(name: str) -> TwinlatentError:
-    near = difflib.get_close_matches(name.removeprefix(ZOO).lower(), names(), n=1)
+    bare = name.removeprefix(ZOO)
+    if bare in RETIRED:
+        return TwinlatentError(f"{bare!r} is shipped no more since version 0.2.0; train it anew: {RETIRED[bare]}")
+    near = difflib.get_close_matches(bare.lower(), names(), n=1)
     meant = f"; did you mean {ZOO}{near[0]}?" if near else ""
     known = ", ".join(names()) or "none"
     return TwinlatentError(
