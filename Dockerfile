@@ -1,7 +1,7 @@
 # Detectors over HTTP; docs/serve.md says how to run it with a read-only root.
 #     docker build -t twinlatent .
 # The build argument PIP_EXTRA_INDEX_URL may name a package index with builds of torch for CPUs alone, which are smaller.
-FROM python:3.12-slim AS build
+FROM python:3.11-slim AS build
 ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /src
 RUN python -m venv /opt/twinlatent
@@ -9,7 +9,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY twinlatent ./twinlatent
 RUN /opt/twinlatent/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[serve]"
 
-FROM python:3.12-slim
+FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin twinlatent
 COPY --from=build /opt/twinlatent /opt/twinlatent
 ENV PATH=/opt/twinlatent/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -11,10 +11,10 @@ DOCS := $(VENV)/.installed-docs
 SETTINGS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fix docs bench coverage cases
+.PHONY: help install demo test test-all check fix docs bench coverage cases release-check
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with the package and its development tools
 
@@ -41,6 +41,9 @@ bench: $(PEERS)  ## run every file of benchmarks/
 
 coverage: $(INSTALLED)  ## fast tests with coverage; method, attacks and evaluation must reach 98 %
 	@scripts/coverage
+
+release-check: $(INSTALLED)  ## build wheel and sdist, and try what a person installs; figures to results/release.json
+	@scripts/release_check
 
 cases: $(INSTALLED)  ## run the small inputs of a folder, DIR=folder, and say which fail
 	@scripts/cases "$(DIR)"

@@ -69,7 +69,7 @@ def test_nothing_is_to_complain_of() -> None:
     [
         ("USER 10001", "USER 0"),
         ("USER 10001\n", ""),
-        ("FROM python:3.12-slim\n", "FROM python:latest\n"),
+        ("FROM python:3.11-slim\n", "FROM python:latest\n"),
         ("COPY twinlatent", "ADD twinlatent"),
         ('CMD ["mnist-mim"]', "CMD mnist-mim"),
         (" --no-cache-dir", ""),

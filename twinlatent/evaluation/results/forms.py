@@ -15,6 +15,7 @@ from twinlatent.evaluation.results.benchmarks import (
 )
 from twinlatent.evaluation.results.faults import FaultsCheck
 from twinlatent.evaluation.results.parts import JudgeReport, ModelCard
+from twinlatent.evaluation.results.release import ReleaseCheck
 
 FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "gpu": ("a check of a GPU", DeviceCheck),
@@ -25,6 +26,7 @@ FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "requests_per_second": ("a benchmark", LoadTest),
     "workers": ("a benchmark", WorkersBenchmark),
     "evaluation_seconds": ("a benchmark", AttacksBenchmark),
+    "wheel": ("a check of a release", ReleaseCheck),
     "label_rule": ("a model card", ModelCard),
     "cases": ("what judges say", JudgeReport),
 }
