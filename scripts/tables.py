@@ -29,8 +29,8 @@ COMPARED = "floors-"
 """Begins those of scripts/compare.py."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
-OTHER_BENCHMARKS = "export", "one-core", "serve", "workers", "gpu"
-"""Those of the other files of benchmarks/ and of scripts/gpu_check."""
+OTHER_BENCHMARKS = "export", "one-core", "serve", "workers", "gpu", "release"
+"""Those of the other files of benchmarks/, of scripts/gpu_check and of scripts/release_check."""
 NO_DETECTOR = (
     BUDGETS,
     TABLE_1,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import twinlatent as tl
 from twinlatent import zoo
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
@@ -139,6 +140,14 @@ def test_what_is_shipped_can_be_loaded_and_has_a_card() -> None:
         assert detector.detect(torch.zeros(1, *detector.image_shape)).label.shape == (1,)
         assert detector.card["data"]["fingerprint"]
         assert zoo.card(name).startswith("#")
+
+
+def test_what_earlier_versions_made_is_loaded_and_saved_as_it_is(tmp_path: Path) -> None:
+    detector = zoo.load("mnist-mim")
+    assert detector.card["provenance"]["versions"]["twinlatent"] == "0.1.0" != tl.__version__
+    detector.save(tmp_path / "again.safetensors")
+    again = zoo.load(tmp_path / "again.safetensors")
+    assert (again.card, again.fingerprint) == (detector.card, detector.fingerprint)
 
 
 @pytest.mark.parametrize("function", [zoo.load, Detector.load])

@@ -63,6 +63,7 @@ def test_a_converted_file_is_left_alone(tmp_path: Path) -> None:
         ("classes.json", '"step_ratio"', '"steps"', r"field 'by_classes\.0\."),
         ("serve.json", '"lost": 0', '"lost": -1', "field 'lost'"),
         ("workers.json", '"workers": 2', '"workers": 1', "field 'workers'"),
+        ("release.json", '"tests": ', '"tests": -', "field 'tests'"),
         ("judges.json", '"runs": [', '"runs": [,', "not JSON"),
     ],
 )
