@@ -195,6 +195,20 @@ def test_commands_see_nothing_of_the_project_and_a_failing_one_is_named(
         release.run(sys.executable, "-c", "raise SystemExit('no')")
 
 
+@pytest.mark.slow
+def test_a_detector_that_the_command_does_not_list_is_a_fault(check: ModuleType, tmp_path: Path) -> None:
+    bin = Path(sys.executable).parent
+    check.listed(check.Release(tmp_path), bin, list(zoo.names()))
+    with pytest.raises(check.Fault, match=r"^twinlatent zoo list does not show nosuch$"):
+        check.listed(check.Release(tmp_path), bin, [*zoo.names(), "nosuch"])
+
+
+@pytest.mark.slow
+def test_what_is_imported_from_elsewhere_is_a_fault(check: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(check.Fault, match="was imported, not what is installed"):
+        check.probe(check.Release(tmp_path), Path(sys.executable).parent, {})
+
+
 def test_other_pythons_are_those_that_start(check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, line in (("3.11", "echo 3.11.9 x"), ("3.12", "exit 127"), ("3.13", "echo 3.13.0 /some where/python")):
         program = tmp_path / f"python{name}"
