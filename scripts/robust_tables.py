@@ -37,9 +37,9 @@ def which() -> Iterator[str]:
 
 
 def held() -> Iterator[str]:
-    """The same at every radius that was attacked, and at both rates."""
+    """The same at every radius that was attacked or certified, and at both rates."""
     found = {name: known(name) for name in ROBUST}
-    radii = {name: sorted({r.epsilon for r in rs if r.attack == WORST and r.metric == "sr@5" and r.epsilon})
+    radii = {name: sorted({r.epsilon for r in rs if r.metric in ("sr@5", CERTIFIED) and r.epsilon})
              for name, rs in found.items() if rs}  # fmt: skip
     return _held(radii, ("sr@5", "sr@1"))
 

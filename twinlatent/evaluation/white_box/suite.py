@@ -161,6 +161,8 @@ def _asked(
     identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
     batch_size = settings.batch_for(detector)
     if settings.unproved_only:
+        if detector.device.type != "cpu":
+            raise TwinlatentError("proofs are of the detector on a CPU; attack there, or leave unproved_only out")
         here = Point(settings.epsilon, settings.fpr)
         unproved = ~holds_at(detector, drawn, [here], norm=settings.norm, progress=progress)[here]
         among = unproved if among is None else among & unproved
