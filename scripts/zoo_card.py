@@ -30,8 +30,8 @@ BEFORE_SELECTION = (
 LOW_AUC = (
     "",
     "A low AUC above does not mean that attacks succeed: within ε most attacked images keep their right label, so that",
-    "there is nothing to flag, and what such an attack can gain at most is proved here. CW-L2 has no radius, so the proof",
-    "does not cover it. Behind the radii that it was trained for most or all images are lost: see the last rows.",
+    "there is nothing to flag, and what such an attack can gain at most is proved here. CW-L2 has no radius, so the",
+    "proof does not cover it. Behind the radii that it was trained for most or all images are lost: see the last rows.",
 )
 
 
