@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.loading import built, load_object, run_sources, sources_run
+from twinlatent.loading import built, files_run, load_object, run_sources, sources_run
 
 GOOD = """
 from dataclasses import dataclass
@@ -114,6 +114,19 @@ def test_a_file_is_run_anew_and_leaves_nothing_beside_it(folder: Path) -> None:
     assert sorted(one.name for one in folder.iterdir()) == ["code", "random.py"]
     assert sys.path[-1] == str(folder)
     assert hasattr(sys.modules["random"], "shuffle")
+
+
+def test_what_fails_is_not_told_to_other_processes(folder: Path) -> None:
+    """Nor does it take the place of what was run of that file before."""
+    path = folder / "changing.py"
+    for source, left in (("x = (", []), ("x = 1", [path]), ("x = 1 / 0", [path])):
+        path.write_text(source, encoding="utf-8")
+        if source != "x = 1":
+            with pytest.raises(TwinlatentError, match="changing"):
+                load_object(f"{path}:x")
+        else:
+            assert load_object(f"{path}:x") == 1
+        assert [one for one in files_run() if one.parent == folder] == left
 
 
 def test_a_path_of_windows_keeps_its_colon() -> None:

@@ -149,8 +149,14 @@ def _run(path: Path, source: bytes, text: str) -> ModuleType:
     module = ModuleType(_name_of(path))
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # where dataclasses and pickles look for it
-    with _said(text), _first_on_path(path.parent):
-        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    try:
+        with _said(text), _first_on_path(path.parent):
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules[module.__name__]  # else workers would be told to run it, too
+        if before is not None:
+            sys.modules[module.__name__] = before
+        raise
     setattr(module, RUN, source)  # only of a file that ran to its end
     return module
 

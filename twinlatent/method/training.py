@@ -80,7 +80,8 @@ class TrainingState:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
         self.generator.set_state(tensors["generator"])
         for name in self.counts():
-            if not isinstance(counts[name], int | float) or not counts[name] >= 0:
+            parts = counts[name] if isinstance(counts[name], list) else [counts[name]]
+            if not all(isinstance(part, int | float) and part >= 0 for part in parts):
                 raise ValueError(f"{name} is {counts[name]!r:.60}")
             setattr(self, name, counts[name])
 
