@@ -171,10 +171,10 @@ def two_at_a_time(detector: Path, works: Mapping[Work, tuple[int, ...]], folder:
         if first.status == 0 and second.status == 0:
             found.met(work.name, "the first was done before the second began: nothing was tried")
             continue
-        found.met(
-            work.name, one_line(second) or ("" if "is being written by" in second.text else second.text), refused=True
-        )
-        found.met(f"{work.name}, the first", "" if work.result(place) == work.result(whole) else first.text[-300:])
+        # the first may have been stopped before it had the lock whose file is there: then it is the one to be refused
+        late, ran = (second, first) if second.status else (first, second)
+        found.met(work.name, one_line(late) or ("" if "is being written by" in late.text else late.text), refused=True)
+        found.met(f"{work.name}, the other", "" if work.result(place) == work.result(whole) else ran.text[-300:])
     port = free_port()
     first = forked(command("serve", detector, "--port", port), folder / "one.txt")
     until = time.monotonic() + 300
