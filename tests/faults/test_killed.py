@@ -72,9 +72,14 @@ def test_a_work_that_keeps_what_it_does_is_found_sound(faulty: Callable, tmp_pat
     ],
 )
 def test_a_work_that_does_not_is_found_out(flaw: str, line: str, faulty: Callable, tmp_path: Path) -> None:
-    killing = faulty("killing")
-    found = killing.killed(work(killing, flaw), 30, random.Random(1), tmp_path)
-    assert any(line in one for one in found.wrong), found
+    """When a process is killed is a matter of chance: thirty kills may all miss what is wrong, four times that not."""
+    killing, said = faulty("killing"), []
+    for seed in range(4):
+        (tmp_path / str(seed)).mkdir()
+        said += killing.killed(work(killing, flaw), 30, random.Random(seed), tmp_path / str(seed)).wrong
+        if any(line in one for one in said):
+            break
+    assert any(line in one for one in said), said
 
 
 def test_a_process_that_refuses_otherwise_than_in_a_line_is_found(faulty: Callable, tmp_path: Path) -> None:
