@@ -49,8 +49,8 @@ UnprovedOnly = Annotated[
     bool,
     typer.Option(
         "--unproved-only",
-        help="Leave out images of which it is proved that no attack can win: the same worst, and where much is "
-        "proved far faster; rates of single attacks are then of the images that are left.",
+        help="Leave out images of which it is proved that no attack can win, and count them as not won: the same "
+        "rates, and where much is proved far faster.",
     ),
 ]
 

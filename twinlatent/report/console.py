@@ -55,6 +55,9 @@ def print_attacks(run: WhiteBoxRun, settings: WhiteBoxSettings) -> None:
         shown += _details(run, record.attack) if record.attack != WORST else [""] * 4
         table.add_row(*shown, str(record.n), style="bold" if record.attack == WORST else None)
     show(table)
+    if settings.unproved_only:
+        left = int(run.result.by_attack[UNCHANGED].tried.sum())  # the first of every suite
+        print(f"Attacked: {left} of {len(run.benign)} images; of the others it is proved that no attack can win")
     for name, tried in run.result.by_attack.items():
         dead, steps = int(tried.result.dead_steps.sum()), int(tried.result.steps.sum())
         if dead > DEAD_STEPS * steps:

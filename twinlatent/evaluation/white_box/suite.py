@@ -120,7 +120,10 @@ def attack_detector(
     judged = {name: replace(tried, wins=wins[name].to(device)) for name, tried in result.by_attack.items()}
     seconds = sum(tried.seconds for tried in judged.values())
     budget = with_attacks(settings.described, own)
-    rows = Rows(tuple(_rows(detector, settings, result, wins, among)), budget, origins=result.origins)
+    every = torch.ones(len(drawn), dtype=torch.bool) if among is None else among.cpu()
+    reached = asked.options["among"]
+    proved = every & ~reached.cpu() if settings.unproved_only else torch.zeros_like(every)
+    rows = Rows(tuple(_rows(detector, settings, result, wins, every, proved)), budget, origins=result.origins)
     records = records_of([rows], detector, split, settings.seed, seconds, origin)
     return WhiteBoxRun(drawn, SuiteResult(judged, result.origins), wins, tuple(records), origin)
 
@@ -264,12 +267,13 @@ def _rows(
     settings: WhiteBoxSettings,
     result: SuiteResult,
     wins: Mapping[str, Tensor],
-    among: Tensor | None,
+    every: Tensor,
+    proved: Tensor,
 ) -> Iterator[Row]:
-    """A success rate for each attack, over the images it was run on, and for the worst of them."""
+    """A success rate for each attack, over the images that it was run on or is proved to lose, and for the worst."""
     epsilon = settings.epsilon if settings.norm == "linf" else None
     for name, found in wins.items():
-        every = torch.ones_like(found) if among is None else among
-        tried = result.by_attack[name].tried.cpu() if name != WORST else every
-        if tried.any():
+        run_on = result.by_attack[name].tried.cpu() if name != WORST else every
+        tried = run_on | proved
+        if run_on.any():
             yield Row(settings.metric, name, epsilon, detector.score, rate(int(found[tried].sum()), int(tried.sum())))
