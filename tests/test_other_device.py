@@ -295,6 +295,7 @@ def test_attacks_there_are_those_of_the_cpu(
     assert not any(isinstance(won, Elsewhere) for won in gone.values())
 
 
+@pytest.mark.slow  # half a minute; attacks there are asked in the fast tests
 def test_an_evaluation_there_ends(
     cuda: None,
     digits: Split,
