@@ -194,6 +194,8 @@ def settings() -> GameSettings:
 def test_no_rounds_leave_the_encoders_of_the_start(trained_detector, settings, digits: Split, tmp_path: Path) -> None:
     made = fit_split(digits, settings=settings, start=trained_detector, progress=False, folder=tmp_path / "run")
     assert made.encoders.binary is not None
+    assert made.card["seconds"] == made.card["seconds_binary"] > 0
+    assert made.card["start"]["seconds"] == trained_detector.card["seconds"]
     for name, value in trained_detector.encoders.state_dict().items():
         assert torch.equal(made.encoders.state_dict()[name], value)
     resumed = fit_split(digits, settings=settings, start=trained_detector, progress=False, folder=tmp_path / "run",

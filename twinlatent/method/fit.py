@@ -131,6 +131,7 @@ def fit_split(
             encoders.binary = train_binary(split.train, split.classes, settings.binary, settings.augment, seed=seed,
                                            device=place, progress=progress)  # fmt: skip
             card["seconds_binary"] = round(time.monotonic() - began, 1)
+            card["seconds"] = round(card["seconds"] + card["seconds_binary"], 1)
         encoders = encoders.cpu()
         made = build_detector(encoders, split.train, split.calibration, split.class_names, detector, card)
         if folder is not None:
