@@ -27,7 +27,7 @@ def main() -> None:
         verdict = detector.detect(shown, fpr=0.05)  # flag about 5 % of benign images
         read = (verdict.label == true).double().mean()
         flagged = verdict.adversarial.double().mean()
-        print(f"{len(shown)} {name} images: {read:.0%} read correctly, {flagged:.0%} flagged")
+        print(f"{len(shown)} {name} images: {read:.0%} classified correctly, {flagged:.0%} flagged")
 
     verdict = detector.detect(benign[:3])
     for i in range(3):

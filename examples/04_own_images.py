@@ -37,7 +37,7 @@ def main() -> None:
     detector = tl.fit_split(split, preset="smoke", progress=False)
     verdict = detector.detect(split.test.images)
     read = (verdict.label == split.test.labels).double().mean()
-    print(f"test images: {read:.0%} read correctly, {int(verdict.adversarial.sum())} flagged")
+    print(f"test images: {read:.0%} classified correctly, {int(verdict.adversarial.sum())} flagged")
 
 
 if __name__ == "__main__":

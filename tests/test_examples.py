@@ -30,8 +30,8 @@ def judged(name: str) -> list[str]:
 
 SAID = {  # file -> what its output must match, line by line
     "01_detect_digits.py": [
-        rf"297 benign images: {SHARE} read correctly, {SHARE} flagged",
-        rf"297 attacked images: {SHARE} read correctly, {SHARE} flagged",
+        rf"297 benign images: {SHARE} classified correctly, {SHARE} flagged",
+        rf"297 attacked images: {SHARE} classified correctly, {SHARE} flagged",
         *(rf"image {i}: class \d, (benign|adversarial), p = [01]\.\d{{3}}" for i in range(3)),
         "loaded again, the same verdicts: True",
     ],
@@ -51,7 +51,7 @@ SAID = {  # file -> what its output must match, line by line
     ],
     "04_own_images.py": [
         r"classes one, two, zero: 293 training, 108 calibration, 107 test images",
-        rf"test images: {SHARE} read correctly, \d+ flagged",
+        rf"test images: {SHARE} classified correctly, \d+ flagged",
     ],
     "05_judge_your_own_detector.py": [
         *judged("feature squeezing"),

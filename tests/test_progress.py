@@ -6,7 +6,7 @@ from contextlib import redirect_stderr
 import pytest
 
 import twinlatent.progress as progress
-from twinlatent.progress import bar
+from twinlatent.progress import bar, duration
 
 
 class Clock:
@@ -78,6 +78,11 @@ def test_the_time_left_counts_only_what_was_done_now(capfd, clock) -> None:
         clock.now += 40
         counter.advance(4)  # 10 s each, 6 to go
     assert capfd.readouterr().err.splitlines()[0] == "training: 94/100, 60 s left"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (800, "13 min"), (7500, "2 h 05 min")])
+def test_a_long_time_is_readable(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("show", [True, False])

@@ -12,6 +12,19 @@ if TYPE_CHECKING:
 PLAIN_LINE_SECONDS = 30.0
 
 
+def duration(seconds: float) -> str:
+    """A time a reader can grasp.
+
+    Example:
+        >>> duration(119), duration(600), duration(9000)
+        ('119 s', '10 min', '2 h 30 min')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 class Bar:
     """Counts towards `total`. Call `advance`, or set `note` to a short text shown beside the count."""
 
@@ -53,7 +66,7 @@ class _PlainBar(Bar):
         self._said, self.said_at = time.monotonic(), self.done
         counted = self.done - self._first
         left = (self._said - self._start) / counted * (self.total - self.done) if counted > 0 else None
-        time_left = f", {left:.0f} s left" if left is not None else ""
+        time_left = f", {duration(left)} left" if left is not None else ""
         line = f"{self._description}: {self.done}/{self.total}{time_left} {self.note}"
         with suppress(OSError, ValueError):  # a reader that is gone or a full disk is no reason to stop the work
             print(line.rstrip(), file=self._stream, flush=True)

@@ -53,7 +53,7 @@ def test_images_it_was_trained_with_are_left_out(trained_detector, digits: Split
     ("model", "line"),
     [
         (3, "the model is a int, which answers no images; give a module"),
-        (lambda x: x.flatten(1), "the detector: it answers images with a Tensor, which lack a suspicion"),
+        (lambda x: x.flatten(1), "the detector: it answers images with a Tensor, which lacks a suspicion"),
         (lambda x: tl.Outputs(x.flatten(1), x.flatten(1) > 0), "the detector: its suspicion is true or false"),
         (lambda x: tl.Outputs(x.flatten(1), 0 * x.flatten(1) / 0), "the detector: its suspicion .* not finite"),
     ],

@@ -295,7 +295,7 @@ def test_a_report_is_made_again_from_its_folder_alone(evaluated: Path, ok: Calla
     shutil.copytree(evaluated / "judged", "judged")
     before = Path("judged/report.html").read_bytes()
     Path("judged/report.html").unlink()
-    assert "nosuch" in program("report", "nosuch").refusal
+    assert "nosuch/results.json: no such file; give the folder of an evaluation" in program("report", "nosuch").refusal
     assert ok("report", "judged").out.strip() == "judged/report.html"
     assert Path("judged/report.html").read_bytes() == before
 

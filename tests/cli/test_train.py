@@ -54,7 +54,7 @@ def test_training_leaves_its_files_and_says_where(
     }
     assert [line["round"] for line in read_log(trained)] == list(range(1, 41))
     done = ok(*training, "--set", "rounds=2", "--out", "new")
-    assert done.out.startswith("# recipe digits-smoke, smoke; 980 training images\n")
+    assert re.match(r"# recipe digits-smoke, smoke; 980 training images: 0 \d+, 1 \d+, .*, 9 \d+\n", done.out)
     said, card = done.out.partition("new/detector")[0], tl.load("new").card
     assert tomllib.loads(said) == without_none(card["recipe"], "name")
     assert card["recipe"]["game"]["rounds"] == card["training"]["rounds"] == 2
@@ -68,7 +68,7 @@ def test_training_leaves_its_files_and_says_where(
 def test_a_recipe_of_ones_own(training: list[str], ok: Callable, program: Callable) -> None:
     Path("mine.toml").write_text("[game]\nrounds = 3\n[game.negatives.partway]\nshare = 0.5\n", encoding="utf-8")
     done = ok(*training[:4], "--recipe", "mine.toml", "--set", "batch=4", "--out", "new", "--no-progress")
-    assert done.out.startswith("# recipe mine, smoke; 980 training images\n")
+    assert done.out.startswith("# recipe mine, smoke; 980 training images: 0 ")
     made = tl.load("new").card["training"]
     assert (made["rounds"], made["batch"], made["negatives"]["partway"]["share"]) == (3, 4, 0.5)
     Path("mine.toml").write_text("[game]\nround = 3\n", encoding="utf-8")

@@ -48,7 +48,7 @@ def test_progress_is_shown(tmp_path, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("counts", "complaint"),
     [
-        ({}, ": 0 class folders; put the images of each class into a folder there"),
+        ({}, ": 0 class folders, and at least two are needed; put the images of each class into a folder there"),
         ({"a": 4}, ": 1 class folders"),
         ({"a": 4, "b": 0}, "/b: 0 images; put at least 3 there"),
         ({"a": 2, "b": 4}, "/a: 2 images; put at least 3 there"),

@@ -18,7 +18,7 @@ from twinlatent.evaluation.metrics import auc, rate
 from twinlatent.evaluation.results.parts import Check
 from twinlatent.evaluation.results.records import MISCLASSIFIED_ONLY, Record
 from twinlatent.evaluation.results.report import Report, write_run
-from twinlatent.report.page import duration, page, write_page
+from twinlatent.report.page import page, write_page
 from twinlatent.report.plots import MAX_EXAMPLES
 from twinlatent.report.rendering import Row
 from twinlatent.report.tables import conditions
@@ -174,11 +174,6 @@ def test_what_is_absent_leaves_its_section_out(make_run: Make, read_page: Any) -
     headings = {tag["id"] for tag in read_page(html).all("h2")}
     assert headings == {"trained", "separation", "meaning", "provenance"}
     assert "Each class has its own threshold." in html
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (800, "13 min"), (7500, "2 h 05 min")])
-def test_the_training_time_is_readable(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_data_that_were_judged_are_told_from_those_it_was_trained_on(make_run: Make, html: str) -> None:

@@ -152,9 +152,11 @@ def test_bodies_without_a_length_are_limited_too(server) -> None:
         ("fpr=x", "fpr is 'x'"),
         ("fpr=0.000001", "finer than the calibration images can tell"),
         ("invert=maybe", "invert is 'maybe'"),
+        ("invert=2", "invert is '2'"),
+        ("frp=0.01", "'frp' is no parameter of this address; it takes fpr, invert"),
     ],
 )
-def test_a_bad_rate_is_refused(query: str, line: str, server) -> None:
+def test_a_bad_parameter_is_refused(query: str, line: str, server) -> None:
     answer = server.post(f"{DETECT}?{query}", npy(ONE))
     assert (answer.status, line in answer.refusal) == (422, True), answer.refusal
 

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 Shared = Annotated[Path | None, typer.Option(help="Folder for substitutes and judges, to share between evaluations.")]
 Substitutes = Annotated[
-    list[str] | None, typer.Option(help="Classifier to attack in the black box; may be repeated; default: all.")
+    list[str] | None,
+    typer.Option(help="Classifier to attack in the black box: f_p, cnn5 or cleverhans; may be repeated; default: all."),
 ]
 
 
@@ -96,7 +97,7 @@ def evaluate(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Evaluate a detector, or yours: accuracy, false positives, black-box and white-box attacks, checks of these.
+    """Evaluate a detector, ours or yours: accuracy, false positives, black-box and white-box attacks, checks of these.
 
     After an interruption, run the same command to resume.
     """

@@ -19,7 +19,8 @@ ALARM = 3
 def monitor(
     log: Annotated[Path, typer.Argument(help="What `twinlatent serve --log` wrote.")],
     threshold: Annotated[
-        float, typer.Option(help="Alarm at this capital: a benign stream ever reaches T in 1 case of T at most.")
+        float,
+        typer.Option(help="Alarm when the evidence of a change reaches this T; a false alarm in at most 1 log of T."),
     ] = 100.0,
     plot: Annotated[Path | None, typer.Option(help="Draw it: .svg, .pdf or .png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and model.")] = False,

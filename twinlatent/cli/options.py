@@ -31,7 +31,9 @@ DataName = Annotated[str | None, typer.Argument(help="Data set; default: the one
 Data = Annotated[str | None, typer.Option("--data", help="The same, as an option.")]
 Name = Annotated[str | None, typer.Option(help="What results call a detector of your own; default: FILE:NAME.")]
 Device = Annotated[str, typer.Option(help="Where to compute, such as cpu or cuda.")]
-Size = Annotated[int | None, typer.Option(help="Pixels a side, for folder:PATH.", min=4)]
+Size = Annotated[
+    int | None, typer.Option(help="Pixels a side, for folder:PATH; default: the detector's, else 28.", min=4)
+]
 CertifiedImages = Annotated[
     int | None, typer.Option(help="Test images to certify at the main radius; default: 10,000, or all.", min=1)
 ]
@@ -43,9 +45,17 @@ Channels = Annotated[
 ]
 Background = Annotated[str, typer.Option(help="Colour behind transparent parts, a name or #rrggbb, for folder:PATH.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of each gradient attack; default: the suite's.", min=1)]
-LabelRule = Annotated[str | None, typer.Option(help="nearest_mean, density or ratio, instead of the detector's own.")]
-Score = Annotated[str | None, typer.Option(help="vulnerable, joint or ratio, instead of the detector's own.")]
-Thresholds = Annotated[str | None, typer.Option(help="each_class or together, instead of the detector's own.")]
+LabelRule = Annotated[
+    str | None,
+    typer.Option(help="Rule for the label: nearest_mean, density or ratio, instead of the detector's own."),
+]
+Score = Annotated[
+    str | None, typer.Option(help="Suspicion score: vulnerable, joint or ratio, instead of the detector's own.")
+]
+Thresholds = Annotated[
+    str | None,
+    typer.Option(help="One threshold for each_class, or for all together, instead of the detector's own."),
+]
 Few = Annotated[int | None, typer.Option("--few", help="Former name of --subset.", min=1, hidden=True)]
 Recipe = Annotated[
     str | None, typer.Option(help="Recipe for radius, substitutes and judges; default: the detector's own.")

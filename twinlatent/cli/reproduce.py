@@ -78,7 +78,7 @@ def motivation(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
-    """Train a classifier on vulnerable features alone (section 3 of the paper), with controls.
+    """Train a classifier on attacked images with their wrong labels alone (section 3 of the paper), with controls.
 
     After an interruption, run the same command to resume.
     """

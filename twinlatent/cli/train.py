@@ -21,7 +21,8 @@ from twinlatent.cli.options import (
     Threads,
     set_threads,
 )
-from twinlatent.errors import TwinlatentError
+from twinlatent.data import Split
+from twinlatent.errors import TwinlatentError, listed, one_line
 from twinlatent.failures import INTERRUPTED, fail
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 Start = Annotated[
     str | None, typer.Option(help="Detector file or name (see `zoo list`) whose encoders are trained further.")
+]
+LabelRule = Annotated[
+    str | None, typer.Option(help="Rule for the label: nearest_mean, density or ratio; default: the recipe's.")
+]
+Score = Annotated[str | None, typer.Option(help="Suspicion score: vulnerable, joint or ratio; default: the recipe's.")]
+Thresholds = Annotated[
+    str | None, typer.Option(help="One threshold for each_class, or for all together; default: the recipe's.")
 ]
 
 
@@ -49,9 +57,9 @@ def train(
     start: Start = None,
     classifier: GuardedBy = None,
     change: Change = None,
-    label_rule: Annotated[str | None, typer.Option(help="nearest_mean, density or ratio.")] = None,
-    score: Annotated[str | None, typer.Option(help="vulnerable, joint or ratio.")] = None,
-    thresholds: Annotated[str | None, typer.Option(help="each_class, or together: one for all classes.")] = None,
+    label_rule: LabelRule = None,
+    score: Score = None,
+    thresholds: Thresholds = None,
     size: Size = None,
     channels: Channels = None,
     background: Background = "white",
@@ -75,7 +83,7 @@ def train(
     chosen = recipe_of(split, preset, recipe)
 
     def begin() -> None:
-        print(f"# recipe {chosen.name}, {chosen.purpose}; {len(split.train)} training images")
+        print(f"# recipe {chosen.name}, {chosen.purpose}; {len(split.train)} training images: {_of_each_class(split)}")
         print(as_toml(effective))
 
     if any(line.strip().startswith("adversary.attack=") for line in change or []):
@@ -101,6 +109,12 @@ def train(
         fail(saved, INTERRUPTED)
     print(f"{folder / DETECTOR_FILE}: {made.card['rounds']} rounds in {made.card['seconds']:.0f} s")
     print(first_look(made, split))
+
+
+def _of_each_class(split: Split) -> str:
+    """How many training images each class has, for a line."""
+    counts = split.train.labels.bincount(minlength=len(split.class_names)).tolist()
+    return one_line(listed([f"{name} {n}" for name, n in zip(split.class_names, counts, strict=True)], most=20))
 
 
 def _refuse_what_is_ours(method: str, rules: bool, start: str | None) -> None:

@@ -79,7 +79,8 @@ def class_folders(root: Path) -> list[Path]:
         if other is not folder:
             raise TwinlatentError(f"{root}: two class folders are called {plain(folder.name)!r}; join or rename them")
     if len(found) < 2:
-        raise TwinlatentError(f"{root}: {len(found)} class folders; put the images of each class into a folder there")
+        raise TwinlatentError(f"{root}: {len(found)} class folders, and at least two are needed; put the images of "
+                              "each class into a folder there")  # fmt: skip
     return found
 
 

@@ -82,7 +82,7 @@ def to_onnx(detector: CalibratedDetector, path: str | Path, fpr: float | Sequenc
 def _path(path: str | Path) -> Path:
     path = file_path("path", path)
     if path.suffix.lower() != ONNX:
-        raise TwinlatentError(f"{path} does not end in {ONNX}; name the file so, by which it is known")
+        raise TwinlatentError(f"{path} does not end in {ONNX}; give a name that does, such as {path.stem}{ONNX}")
     if path.is_dir():
         raise TwinlatentError(f"{path} is a folder; name a file, such as {path / 'detector.onnx'}")
     return path

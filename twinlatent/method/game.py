@@ -153,7 +153,8 @@ def begin_from(state: GameState, start: ClassEncoders) -> None:
     encoders = state.vaes.encoders
     if (start.plan, start.classes) != (encoders.plan, encoders.classes):
         raise TwinlatentError(f"the start has {start.classes} encoders {start.plan.spec} for {start.plan.input_shape}; "
-                              f"the game is for {encoders.classes} of {encoders.plan.spec}")  # fmt: skip
+                              f"the game is for {encoders.classes} of {encoders.plan.spec}; give the start's networks "
+                              "(--set encoder=...) or another start")  # fmt: skip
     encoders.load_state_dict({name: start.state_dict()[name] for name in encoders.state_dict()})
     state.average = {name: value.detach().clone() for name, value in state.vaes.named_parameters() if state.average}
 

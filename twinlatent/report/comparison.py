@@ -10,10 +10,11 @@ from twinlatent.drawing.labels import attack_name, detector_name
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results import WORST, PairGrid, Record, Report
 from twinlatent.files import write_text
+from twinlatent.progress import duration
 from twinlatent.report import figures, select
 from twinlatent.report.cells import area_cell, paper_cell, radius, share_cell, size_cell
 from twinlatent.report.grids import split_column
-from twinlatent.report.page import duration, provenance
+from twinlatent.report.page import provenance
 from twinlatent.report.paper import PAPER_SCORES
 from twinlatent.report.plots import CONDITIONS, PROVED, SUCCESS
 from twinlatent.report.rendering import NBSP, NOTHING, Cell, Content, Plot, Row, Table, plot, render, table

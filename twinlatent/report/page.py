@@ -6,6 +6,7 @@ from typing import Any
 
 from twinlatent.evaluation.results import CERTIFIED, PAGE, ModelCard, Record, Report, read_run
 from twinlatent.files import write_text
+from twinlatent.progress import duration
 from twinlatent.report import plots, select, shift, summary, tables
 from twinlatent.report.cells import share
 from twinlatent.report.rendering import Cell, Fact, render
@@ -83,14 +84,6 @@ def provenance(records: Iterable[Record]) -> list[Fact]:
         ("attacks", _distinct(r.budget for r in records if is_attack(r))),
     ]
     return [row for row in rows if row[1]]
-
-
-def duration(seconds: float) -> str:
-    """A time a reader can grasp."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _card(model: ModelCard) -> list[Fact]:

@@ -1,10 +1,10 @@
 """The application: routes, pages, refusals, and the gate before them all."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, listed
 from twinlatent.serve.answers import version
 from twinlatent.serve.api_page import ADDRESS, add_api_page
 from twinlatent.serve.detecting import REFUSALS, add_detecting
@@ -18,7 +18,8 @@ from twinlatent.serve.settings import ServeSettings
 from twinlatent.serve.static import add_pages, pages_of
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
+    from starlette.requests import Request
 
     from twinlatent.method.calibrated import CalibratedDetector
     from twinlatent.serve.looking.benign import Examples
@@ -55,7 +56,7 @@ def create_app(
     shown = [] if service.settings.token is None else [Depends(HTTPBearer(auto_error=False, description="The token."))]
     app = FastAPI(title="twinlatent", description=ABOUT, version=version(), docs_url=None, redoc_url=None,
                   redirect_slashes=False, lifespan=lifespan, responses={422: REFUSALS[422]},
-                  dependencies=shown)  # fmt: skip
+                  dependencies=[*shown, Depends(_only_known_parameters())])  # fmt: skip
     app.state.service = service
     # A new group of routes is a function like these in a file of its own, called here.
     add_detecting(app, service)
@@ -78,6 +79,23 @@ def needs_extra() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise TwinlatentError(f"serving needs {error.name}; install it: pip install 'twinlatent[serve]'") from None
+
+
+def _only_known_parameters() -> "Callable[[Request], Awaitable[None]]":
+    """A check of each request of `/v1`: a misspelt parameter would leave its default in force, unnoticed."""
+    from fastapi import Request
+
+    async def check(request: Request) -> None:
+        route = request.scope["route"]
+        if not route.path.startswith("/v1/"):
+            return
+        known = [parameter.alias for parameter in route.dependant.query_params]
+        for name in request.query_params:
+            if name not in known:
+                takes = f"it takes {listed(known, most=10)}" if known else "it takes none"
+                raise Refusal(422, f"{name[:64]!r} is no parameter of this address; {takes}")
+
+    return check
 
 
 def _add_refusals(app: "FastAPI") -> None:

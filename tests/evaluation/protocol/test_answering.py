@@ -83,7 +83,7 @@ def answering(change: Callable[[tl.Outputs], object]) -> Callable[[Tensor], obje
 
 RETURN = r"return twinlatent\.Outputs\(logits, suspicion\)"
 REFUSED = [
-    (answering(lambda o: o.logits), f"a Tensor, which lack a suspicion; {RETURN}, or give a pair of functions"),
+    (answering(lambda o: o.logits), f"a Tensor, which lacks a suspicion; {RETURN}, or give a pair .*, or --rejecting$"),
     (answering(lambda o: (o.logits, o.suspicion[:, 0])), rf"a tuple of 2 \(\(8, 10\), \(8,\)\); {RETURN}$"),
     (answering(lambda o: [o.logits, None]), r"a list of 2 \(\(8, 10\), NoneType\); return"),
     (answering(lambda o: {"logits": o.logits}), "answers images with a dict; return"),

@@ -86,6 +86,12 @@ def test_a_ball_of_no_size_changes_nothing(looked, digits: Split) -> None:
         ({"epsilon": 2}, 1, 422, "epsilon is '2'"),
         ({"epsilon": "nan"}, 1, 422, "epsilon is 'nan'"),
         ({"attack": "hope"}, 1, 422, "attack is 'hope'"),
+        (
+            {"invert": 2},
+            1,
+            422,
+            "'invert' is no parameter of this address; it takes attack, epsilon, steps, fpr, label",
+        ),
         ({"label": "cat"}, 1, 422, "label 'cat' is no class of this detector; it has 0, 1"),
         ({"fpr": 1e-5}, 1, 422, "finer than the calibration images can tell"),
         ({}, 5, 413, "the body holds 5 images, and 4 may be attacked at a time"),

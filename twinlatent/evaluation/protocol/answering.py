@@ -101,8 +101,9 @@ def adapted(answer: object) -> Outputs:
         TwinlatentError: it is no `Outputs` of tensors, or a suspicion that is true or false.
     """
     if not isinstance(answer, Outputs):
-        hint = ", which lack a suspicion" if isinstance(answer, Tensor) else ""
+        hint = ", which lacks a suspicion" if isinstance(answer, Tensor) else ""
         also = ", or give a pair of functions (logits, suspicion)" if isinstance(answer, Tensor) else ""
+        also += "; for a classifier alone there is twinlatent.rejecting, or --rejecting" if also else ""
         raise TwinlatentError(f"it answers images with {_described(answer)}{hint}; {RETURN}{also}")
     for part, values in (("logits", answer.logits), ("suspicion", answer.suspicion)):
         given: object = values

@@ -265,6 +265,8 @@ def read_run(folder: str | Path) -> Report:
     folder = Path(folder)
     if (folder / UNFINISHED).is_dir() and not (folder / RECORDS).exists():
         raise TwinlatentError(f"{folder} holds an unfinished evaluation; the same `evaluate` command resumes it")
+    if not (folder / RECORDS).exists():
+        raise TwinlatentError(f"{folder / RECORDS}: no such file; give the folder of an evaluation, its --out")
     records, first = read_records(folder / RECORDS), read_first_run(folder / RECORDS)
     model = validated(folder / MODEL, ModelCard, read_json(folder / MODEL))
     log, checks = read_log(folder / LOG), read_checks(folder / CHECKS)

@@ -38,7 +38,7 @@ class Attacked(BaseModel):
     label: str = Field(description="The class that the attack took for the true one.", examples=["7"])
     before: ImageVerdict = Field(description="Of the image.")
     after: ImageVerdict = Field(description="Of the best that was found.")
-    misclassified: bool = Field(description="Whether that is read as another class than `label`.", examples=[True])
+    misclassified: bool = Field(description="Whether its class is another than `label`.", examples=[True])
     undetected: bool = Field(description="Whether it is not flagged.", examples=[False])
     linf: float = Field(description="Largest change of a value.", examples=[0.3])
     l2: float = Field(description="Root of the summed squares of the change.", examples=[5.2])
