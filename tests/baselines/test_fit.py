@@ -124,7 +124,6 @@ def test_same_seed_same_baseline_and_another_seed_another(
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("method", METHODS)
 def test_coarse_products_train_as_well_and_the_trained_classifier_computes_in_float32(digits: Split) -> None:
     settings = recipe_of(digits).baseline_settings("plain").model_copy(update=SMALL | {"rounds": 300})
     coarse = settings.model_copy(update={"products": "bfloat16"})
@@ -135,6 +134,7 @@ def test_coarse_products_train_as_well_and_the_trained_classifier_computes_in_fl
     assert (outputs.labels == digits.test.labels).double().mean() >= LEAST["plain"]
 
 
+@pytest.mark.parametrize("method", METHODS)
 def test_interrupted_and_resumed_it_is_the_same(
     smoked: Callable[..., Baseline], digits: Split, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
