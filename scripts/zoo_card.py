@@ -47,7 +47,7 @@ def training(card: dict) -> list[str]:  # type: ignore[type-arg]
         f"- command: `{origin['command']}`, seed {card['seed']}, commit {origin['commit']}, {origin['date']}",
         f"- data: {card['data']['name']}, {counts['train']} training and {counts['calibration']} calibration images, "
         f"SHA-256 of the whole split {card['data']['fingerprint']}",
-        f"- {card['rounds']} rounds in {card['seconds'] / 60:.1f} minutes on {origin['machine']}, {origin['device']}",
+        *game(card),
         f"- versions: {', '.join(f'{name} {version}' for name, version in origin['versions'].items())}",
         networks(card["training"]),
         *(line for line, said in (
@@ -56,6 +56,25 @@ def training(card: dict) -> list[str]:  # type: ignore[type-arg]
             (BEFORE_SELECTION, "selection" not in counts),
         ) if said),
     ]  # fmt: skip
+
+
+def game(card: dict) -> list[str]:  # type: ignore[type-arg]
+    """How long it was trained, where, and from what."""
+    origin = card["provenance"]
+    machine, lines, start = f"{origin['machine']}, {origin['device']}", [], card.get("start")
+    if not card["rounds"]:
+        before = start["provenance"]
+        lines = [f"- encoders of an earlier training: command `{before['command']}`, commit {before['commit']}, "
+                 f"{before['date']}, {start['rounds']} rounds in {start['seconds'] / 60:.1f} minutes on "
+                 f"{before['machine']}, {before['device']}"]  # fmt: skip
+    else:
+        lines = [f"- {card['rounds']} rounds in {card['seconds'] / 60:.1f} minutes on {machine}"]
+    binary = card["training"].get("binary", {})
+    if binary.get("layers"):
+        lines.append(f"- beside them a binary detector `{binary['layers']} sm(1)`, {binary['rounds']} rounds in "
+                     f"{card['seconds_binary'] / 60:.1f} minutes on {machine}: it only adds to the suspicion of images "
+                     "that look attacked")  # fmt: skip
+    return lines
 
 
 def networks(settings: dict) -> str:  # type: ignore[type-arg]

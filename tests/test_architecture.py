@@ -78,6 +78,7 @@ FLOORS = (
         "method.game_state",
         "method.one_batch",
         "method.radii",
+        "method.binary",
         "method.adversaries.*",
         "method.negatives.*",
         "baselines.methods",

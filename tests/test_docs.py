@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ OPTIONS = [row for row in table(SYMBOLS, "choice, setting") if row[1].startswith
 def default_of(model: type[BaseModel], name: str) -> object:
     first, _, rest = name.partition(".")
     field = model.model_fields[first]
-    return default_of(type(field.default), rest) if rest else field.default
+    return attrgetter(rest)(field.default) if rest else field.default
 
 
 def value_of(settings: BaseModel, name: str) -> object:

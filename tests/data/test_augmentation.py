@@ -101,3 +101,31 @@ def test_rotation_is_that_of_scipy(shape: tuple[int, int, int]) -> None:
     for picture, turned, angle in zip(pictures, made, angles.tolist(), strict=True):
         expected = ndimage.rotate(picture.double().numpy(), angle, axes=(1, 2), reshape=False, order=1, mode="nearest")
         torch.testing.assert_close(turned.double(), torch.from_numpy(expected), atol=1e-4, rtol=0)
+
+
+def test_contrast_keeps_the_mean_and_multiplies_differences_by_one_factor(images: Tensor) -> None:
+    middle = 0.4 + 0.2 * images  # so that nothing is cut off
+    made = augmented(middle, Augmentation(contrast=0.4), seeded())
+    mean = middle.mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(made.mean((1, 2, 3), keepdim=True), mean)
+    factors = ((made - mean) * (middle - mean)).sum((1, 2, 3)) / (middle - mean).square().sum((1, 2, 3))
+    torch.testing.assert_close(made, mean + factors[:, None, None, None] * (middle - mean), atol=1e-5, rtol=0)
+    assert 0.6 <= factors.min() < 0.75
+    assert 1.25 < factors.max() <= 1.4
+
+
+def test_an_offset_is_one_number_an_image(images: Tensor) -> None:
+    middle = 0.4 + 0.2 * images
+    added = augmented(middle, Augmentation(offset=0.1), seeded()) - middle
+    torch.testing.assert_close(added, added[:, :1, :1, :1].expand_as(added), atol=1e-6, rtol=0)
+    assert -0.1 <= added.min() < -0.05
+    assert 0.05 < added.max() <= 0.1
+    assert augmented(images, Augmentation(offset=0.3), seeded()).amin() == 0  # cut off
+
+
+def test_noise_has_a_width_of_each_image_s_own() -> None:
+    grey = torch.full((60, 1, 20, 20), 0.5)
+    made = augmented(grey, Augmentation(noise=0.1), seeded()) - grey
+    widths = made.std((1, 2, 3))
+    torch.testing.assert_close(widths, 0.1 * torch.rand(60, generator=seeded()), rtol=0.2, atol=1e-4)
+    assert made.mean().abs() < 2e-3

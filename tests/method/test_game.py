@@ -707,7 +707,7 @@ def test_a_class_must_learn_from_something() -> None:
 
 def test_settings_refuse_what_they_do_not_know() -> None:
     for wrong in (
-        {"rounds": 0},
+        {"rounds": -1},
         {"negatives": {"benign": {"share": 1.0}}},
         {"epochs": 3},
         {"optimiser": "lbfgs"},

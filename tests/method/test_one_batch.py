@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinlatent.data import LabelledImages
+from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.adversaries.bound import bounded_in_box, bounded_ratio
+from twinlatent.method.batches import Epochs
 from twinlatent.method.bounds import ball, bound_latents, bound_log_ratio
 from twinlatent.method.game import play
 from twinlatent.method.game_state import GameSettings, GameState, grown, new_state
 from twinlatent.method.losses import log_ratio
-from twinlatent.method.one_batch import Batch, Epochs, one_batch_turn, terms_of
+from twinlatent.method.one_batch import Batch, one_batch_turn, terms_of
 from twinlatent.method.training import TOTAL
 from twinlatent.settings import override
 
@@ -57,7 +59,7 @@ def start(three_digits: LabelledImages):
         with torch.no_grad():
             for parameter in state.vaes.encoders.parameters():
                 parameter.mul_(3).add_(0.05)  # latents that are not all close to 0
-        deal = Epochs(three_digits, CLASSES, settings, 0, torch.device("cpu"))
+        deal = Epochs(three_digits, CLASSES, settings.batch, settings.augment, 0, torch.device("cpu"))
         return state, Batch(*deal(0, state.generator), CLASSES)
 
     return make
@@ -193,7 +195,7 @@ def test_the_radius_grows_after_the_warm_up(round_: int, share: float) -> None:
 
 def test_an_epoch_deals_every_image_once(three_digits: LabelledImages) -> None:
     data = three_digits.subset(slice(0, 3 * BATCH))
-    deal = Epochs(data, CLASSES, tiny(), 5, torch.device("cpu"))
+    deal = Epochs(data, CLASSES, BATCH, Augmentation(), 5, torch.device("cpu"))
     generator = torch.Generator()
     epochs = [[deal(3 * epoch + place, generator) for place in range(3)] for epoch in (0, 1)]
     for epoch in epochs:
@@ -222,7 +224,7 @@ def test_what_does_not_go_together_is_refused(three_digits: LabelledImages) -> N
 
 def test_a_class_without_images_is_named(three_digits: LabelledImages) -> None:
     with pytest.raises(TwinlatentError, match="class 3 has no training images"):
-        Epochs(three_digits, 4, tiny(), 0, torch.device("cpu"))
+        Epochs(three_digits, 4, BATCH, Augmentation(), 0, torch.device("cpu"))
 
 
 def test_short_products_are_near_and_end_with_the_training(three_digits: LabelledImages) -> None:

@@ -224,7 +224,7 @@ def test_a_shipped_one_may_be_asked_for_by_name() -> None:
         ("[substitutes.f_p]\nstep = 3", "did you mean substitutes.f_p.steps?"),
         ("[judges]\nepsilon = 3", "setting judges.epsilon = 3: "),
         ("[against.wc]\nrounds = 3", "against"),
-        ("[game]\nrounds = 0", "setting game.rounds = 0: "),
+        ("[game]\nrounds = -1", "setting game.rounds = -1: "),
         ("[motivation.with.cw]\niteration = 3", "did you mean motivation.iterations?"),
         ("extends = 'mnits'", "recipe 'mnits' is unknown; did you mean mnist"),
         ("[game", "mine.toml is no recipe in TOML: "),

@@ -29,6 +29,12 @@ class Augmentation(BaseModel):
     """Blur by a Gaussian whose σ is from 0 to this many pixels; the border is repeated."""
     rotation: float = Field(0.0, ge=0, le=180)
     """Turn about the middle by up to this many degrees either way, between pixels linearly; the border is repeated."""
+    contrast: float = Field(0.0, ge=0, lt=1)
+    """Multiply all differences from the image's mean by a factor from 1 − this to 1 + this."""
+    offset: float = Field(0.0, ge=0, lt=1)
+    """Add a number from minus this to this to all pixels; what leaves [0, 1] is cut off."""
+    noise: float = Field(0.0, ge=0, lt=1)
+    """Add Gaussian noise whose σ is from 0 to this; what leaves [0, 1] is cut off."""
 
 
 def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
@@ -59,7 +65,20 @@ def augmented(images: Tensor, settings: Augmentation, generator: torch.Generator
     if settings.rotation:
         angles = math.radians(settings.rotation) * (2 * torch.rand(n, generator=generator) - 1)
         changed = _turned(changed, angles.to(whole.device))
+    if settings.contrast:
+        mean = changed.mean((1, 2, 3), keepdim=True)
+        changed = (mean + (1 + settings.contrast * _either_way(changed, generator)) * (changed - mean)).clamp(0, 1)
+    if settings.offset:
+        changed = (changed + settings.offset * _either_way(changed, generator)).clamp(0, 1)
+    if settings.noise:
+        sigmas = settings.noise * torch.rand(n, 1, 1, 1, generator=generator)
+        changed = (changed + (sigmas * torch.randn(changed.shape, generator=generator)).to(whole.device)).clamp(0, 1)
     return changed.view(images.shape)
+
+
+def _either_way(images: Tensor, generator: torch.Generator) -> Tensor:
+    """From −1 to 1 for each of images (n, channels, H, W): (n, 1, 1, 1)."""
+    return (2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1).to(images.device)
 
 
 def _blurred(images: Tensor, sigmas: Tensor, reach: int) -> Tensor:

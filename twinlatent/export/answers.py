@@ -67,7 +67,7 @@ def _ours(graph: Graph, detector: Detector, images: str) -> Answers:
         case "ratio":
             logits = graph.add("Sub", robust, vulnerable)
     label = _label(graph, logits)
-    return Answers(label, _at(graph, _suspicion(graph, detector, robust, vulnerable), label))
+    return Answers(label, _at(graph, _suspicion(graph, detector, robust, vulnerable, images), label))
 
 
 def _densities(graph: Graph, detector: Detector, images: str) -> tuple[str, str, str]:
@@ -83,8 +83,10 @@ def _log_density(graph: Graph, means: str, size: int) -> str:
     return _transposed(graph, graph.add("Mul", summed, torch.tensor(-0.5)))
 
 
-def _suspicion(graph: Graph, detector: Detector, robust: str, vulnerable: str) -> str:
-    """Of every label, (n, C), as `suspicion_of`."""
+def _suspicion(graph: Graph, detector: Detector, robust: str, vulnerable: str, images: str) -> str:
+    """Of every label, (n, C), as `suspicion_of`, with what a binary detector adds to log P_v."""
+    if detector.encoders.binary is not None:
+        vulnerable = graph.add("Add", vulnerable, graph.add("Relu", plain(graph, detector.encoders.binary, images)))
     match detector.settings.score:
         case "vulnerable":
             return vulnerable
@@ -108,7 +110,7 @@ def _guarded(graph: Graph, guarded: Guarded, images: str) -> Answers:
         return Answers(label, _log_odds_against(graph, logits, label, guarded.classes))
     _, robust, vulnerable = _densities(graph, detector, images)
     scored = detector.with_score(guarded.score)
-    return Answers(label, _at(graph, _suspicion(graph, scored, robust, vulnerable), label))
+    return Answers(label, _at(graph, _suspicion(graph, scored, robust, vulnerable, images), label))
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------

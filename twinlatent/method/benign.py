@@ -24,7 +24,7 @@ class BenignTable:
     Attributes:
         labels: int64 (n,), predicted.
         robust: float32 (n,), log P_r^ŷ.
-        vulnerable: float32 (n,), log P_v^ŷ.
+        vulnerable: float32 (n,), log P_v^ŷ, with what a binary detector adds.
     """
 
     labels: Tensor
@@ -41,23 +41,25 @@ def benign_tables(encoders: ClassEncoders, class_means: Tensor, images: Tensor) 
         class_means: m_c, (C, Z).
         images: (n, channels, H, W) in [0, 1].
     """
-    robust, vulnerable, means = _encode(encoders, images, class_means.device)
+    robust, vulnerable, means, added = _encode(encoders, images, class_means.device)
     tables: dict[LabelRule, BenignTable] = {}
     for rule in get_args(LabelRule):
         labels = label_logits(rule, robust, vulnerable, means, class_means.cpu()).argmax(1)
-        tables[rule] = BenignTable(labels, at_label(robust, labels), at_label(vulnerable, labels))
+        tables[rule] = BenignTable(labels, at_label(robust, labels), at_label(vulnerable, labels) + added)
     return tables
 
 
-def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """log P_r (n, C), log P_v (n, C) and μ_r (C, n, Z) of images, on the CPU, computed exactly as `detect` does."""
-    robust, vulnerable, means = [], [], []
+def _encode(encoders: ClassEncoders, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """log P_r (n, C), log P_v (n, C), μ_r (C, n, Z) and what is added to log P_v (n,) of images, on the CPU, computed
+    exactly as `detect` does."""
+    robust, vulnerable, means, added = [], [], [], []
     for n, chunk in chunks(images):
         latents = encoders(chunk.to(device))
         robust.append(log_standard_normal(latents.robust.mean).T[:n].cpu())
         vulnerable.append(log_standard_normal(latents.vulnerable.mean).T[:n].cpu())
         means.append(latents.robust.mean[:, :n].cpu())
-    return torch.cat(robust), torch.cat(vulnerable), torch.cat(means, 1)
+        added.append(encoders.attacked(chunk.to(device))[:n].cpu())
+    return torch.cat(robust), torch.cat(vulnerable), torch.cat(means, 1), torch.cat(added)
 
 
 def class_means_of(encoders: ClassEncoders, train: LabelledImages) -> Tensor:

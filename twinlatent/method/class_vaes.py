@@ -231,6 +231,7 @@ class ClassEncoders(nn.Module):
         plan: of one class's encoder, with what it shares.
         trunk: the layers that all classes share; None where there are none.
         networks: those that each class has for itself.
+        binary: tells attacked images from benign ones, see `method.binary`; None: there is none.
     """
 
     def __init__(self, plan: Plan, classes: int, generator: torch.Generator | None = None,
@@ -241,6 +242,7 @@ class ClassEncoders(nn.Module):
         self.plan = plan
         self.trunk = ClassNetworks(plan.trunk, 1, generator, weights) if plan.shared else None
         self.networks = ClassNetworks(plan.head, classes, generator, weights)
+        self.binary: PlainNetwork | None = None
         self.robust_size, self.vulnerable_size = plan.latent
 
     @property
@@ -251,6 +253,14 @@ class ClassEncoders(nn.Module):
     def forward(self, images: Tensor) -> Latents:
         """Encode the same images (B, channels, H, W) by all classes, or each class its own (C, B, channels, H, W)."""
         return self.latents(self.networks(self._shared(images)))
+
+    def attacked(self, images: Tensor) -> Tensor:
+        """How much images (B, channels, H, W) look attacked: 0 or more, (B,). It is added to every log P_v^c where
+        suspicion is computed."""
+        if self.binary is None:
+            return images.new_zeros(len(images))
+        said: Tensor = self.binary(images)
+        return F.relu(said[:, 0])
 
     def latents(self, outputs: Tensor) -> Latents:
         """What the networks put out, (C, B, 2·(Z_r + Z_v)), as latents."""

@@ -27,6 +27,7 @@ from twinlatent.method.checkpoints import UNFIT, load_tensors, prefixed, save_te
 from twinlatent.method.class_vaes import ClassEncoders
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.few_classes import encode
+from twinlatent.method.networks import PlainNetwork
 from twinlatent.method.plans import Plan, parameters_of
 from twinlatent.method.plans import plan as network_plan
 from twinlatent.method.scores import LabelRule, Score, Thresholds, label_logits, levels_of, suspicion_of
@@ -112,7 +113,8 @@ class Detector(CalibratedDetector):
 
     @property
     def network(self) -> str:
-        return str(self.encoders.plan.spec)
+        binary = self.encoders.binary
+        return str(self.encoders.plan.spec) + ("" if binary is None else f", binary {binary.plan.spec}")
 
     @property
     def parameters(self) -> int:
@@ -152,6 +154,8 @@ class Detector(CalibratedDetector):
         tensors |= self.seen.tensors() if self.seen else {}
         description = {"encoder": str(plan.spec), "image_shape": plan.input_shape, "class_names": self.class_names,
                        "settings": self.settings.model_dump(), "card": self.card}  # fmt: skip
+        if self.encoders.binary is not None:
+            description["binary"] = str(self.encoders.binary.plan.spec)
         return tensors, description
 
     @classmethod
@@ -176,9 +180,12 @@ class Detector(CalibratedDetector):
                 raise TwinlatentError(f"{path} holds values in {name} that are not finite; train the detector again")
         try:
             names = texts("class_names", description["class_names"])
-            plan = network_plan(description["encoder"], tuple(description["image_shape"]), "encoder")
-            _check_shapes(plan, len(names), tensors)
+            shape = tuple(description["image_shape"])
+            plan = network_plan(description["encoder"], shape, "encoder")
+            beside = [network_plan(text, shape, "classifier") for text in (description.get("binary"),) if text]
+            _check_shapes(plan, beside, len(names), tensors)
             encoders = ClassEncoders(plan, len(names), torch.Generator())  # replaced at once
+            encoders.binary = PlainNetwork(*beside) if beside else None
             encoders.load_state_dict(under("encoders", tensors))
             benign = {rule: _table(under(f"benign.{rule}", tensors)) for rule in get_args(LabelRule)}
             settings = DetectorSettings(**description["settings"])
@@ -247,15 +254,19 @@ class Detector(CalibratedDetector):
         logits = label_logits(self.settings.label_rule, robust, vulnerable, latents.robust.mean, self.class_means)
         levels = self.levels.to(robust.device)
         means = torch.cat([latents.robust.mean, latents.vulnerable.mean], -1).transpose(0, 1)
+        if self.encoders.binary is not None:
+            vulnerable = vulnerable + self.encoders.attacked(images)[:, None]
         return {
             score: Outputs(logits, suspicion_of(score, robust, vulnerable, levels), robust, means) for score in scores
         }
 
 
-def _check_shapes(plan: Plan, classes: int, tensors: Mapping[str, Tensor]) -> None:
+def _check_shapes(plan: Plan, beside: Sequence[Plan], classes: int, tensors: Mapping[str, Tensor]) -> None:
     """Raise `ValueError` before networks are made that are far larger than the file, or where means are none."""
+    if any(one.output_shape != (1,) for one in beside):
+        raise ValueError("its binary detector does not end in sm(1)")
     held = sum(tensor.numel() for tensor in under("encoders", tensors).values())
-    asked = sum(math.prod(shape) for _, _, shape in parameters_of(plan))
+    asked = sum(math.prod(shape) for one in (plan, *beside) for _, _, shape in parameters_of(one))
     if asked > held:
         raise ValueError(f"its network has {asked:,} weights and more, and there are {held:,}")
     means, latent = tuple(tensors["class_means"].shape), plan.latent or ()

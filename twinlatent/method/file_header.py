@@ -64,9 +64,11 @@ def trained_with(card: Mapping[str, Any]) -> str:
     """The training attack of a detector that has this card, ours or a baseline's; `none` where there was none.
 
     `bound` where the adversary was bounded, `bound+mim` or the like where it was searched for as well; before `then`
-    that of the detector it was begun from.
+    that of the detector it was begun from, which is all where there were no rounds.
     """
     before, training = (card.get("start") or {}).get("training"), card.get("training", {})
+    if before and not training.get("rounds", 1):
+        return trained_with({"training": before})
     if before:
         return f"{trained_with({'training': before})} then {trained_with({'training': training})}"
     searched = str(training.get("adversary", training).get("attack", "none"))

@@ -1,5 +1,6 @@
 """From images to a detector: play the game, measure class means, calibrate."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from twinlatent.data.split import checked_seed
 from twinlatent.data.validation import Array
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_json
+from twinlatent.method.binary import train_binary
 from twinlatent.method.calibrated import DETECTOR_FILE
 from twinlatent.method.detector import Detector, DetectorSettings, build_detector
 from twinlatent.method.game import play
@@ -121,8 +123,15 @@ def fit_split(
         card = training_card(split, settings, seed, state.round, state.seconds, origin, place,
                              {"name": asked.name, **asked.for_game(settings, detector)})  # fmt: skip
         if start is not None:
-            card["start"] = {"fingerprint": start.fingerprint, "training": start.card.get("training")}
-        encoders = state.vaes.encoders.cpu()
+            kept = ("training", "rounds", "seconds", "provenance")
+            card["start"] = {"fingerprint": start.fingerprint, **{name: start.card.get(name) for name in kept}}
+        encoders = state.vaes.encoders
+        if settings.binary.layers:
+            began = time.monotonic()
+            encoders.binary = train_binary(split.train, split.classes, settings.binary, settings.augment, seed=seed,
+                                           device=place, progress=progress)  # fmt: skip
+            card["seconds_binary"] = round(time.monotonic() - began, 1)
+        encoders = encoders.cpu()
         made = build_detector(encoders, split.train, split.calibration, split.class_names, detector, card)
         if folder is not None:
             made.save(folder / DETECTOR_FILE)
@@ -132,6 +141,9 @@ def fit_split(
 
 def _check_start(recipe: str, purpose: str, settings: GameSettings, start: Detector | None, split: Split) -> None:
     """Refuse a start that learnt images held out here, and none where a recipe attacks in full at once."""
+    if start is None and not settings.rounds:
+        raise TwinlatentError("rounds is 0, and there is nothing to start from; give a detector (train --start, "
+                              "start=), or at least 1 round")  # fmt: skip
     if start is None:
         if purpose == "robust" and not settings.warm + settings.ramp:
             raise TwinlatentError(f"recipe {recipe} goes on from a trained detector; give it (train --start, start=), "

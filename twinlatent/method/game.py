@@ -19,12 +19,12 @@ from twinlatent.data.split import checked_seed
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.adversaries.search import log_densities
-from twinlatent.method.batches import BatchSampler
+from twinlatent.method.batches import BatchSampler, Epochs
 from twinlatent.method.class_vaes import ClassEncoders, ClassVAEs
 from twinlatent.method.game_state import GameSettings, GameState, grown, new_state
 from twinlatent.method.losses import LossTerms, loss_terms
 from twinlatent.method.negatives import Round
-from twinlatent.method.one_batch import Batch, Epochs, keep_average, one_batch_turn
+from twinlatent.method.one_batch import Batch, keep_average, one_batch_turn
 from twinlatent.method.training import TOTAL, Keeping, share_of_rate, train_rounds
 from twinlatent.torch_state import Device, check_device, fresh_torch
 
@@ -132,7 +132,7 @@ def _one_batch(
     """Rounds with one batch for all classes, and what the bar shows of one."""
     if settings.adversary.attack == "cw" and (settings.bound.share < 1 or settings.bound.box < 1):
         raise TwinlatentError("the deal one_batch has no attack cw; choose mim or pgd")
-    deal = Epochs(data, state.vaes.classes, settings, seed, place)
+    deal = Epochs(data, state.vaes.classes, settings.batch, settings.augment, seed, place)
 
     def turn() -> dict[str, Any]:
         return one_batch_turn(state, Batch(*deal(state.round, state.generator), state.vaes.classes), settings)
@@ -154,7 +154,7 @@ def begin_from(state: GameState, start: ClassEncoders) -> None:
     if (start.plan, start.classes) != (encoders.plan, encoders.classes):
         raise TwinlatentError(f"the start has {start.classes} encoders {start.plan.spec} for {start.plan.input_shape}; "
                               f"the game is for {encoders.classes} of {encoders.plan.spec}")  # fmt: skip
-    encoders.load_state_dict(start.state_dict())
+    encoders.load_state_dict({name: start.state_dict()[name] for name in encoders.state_dict()})
     state.average = {name: value.detach().clone() for name, value in state.vaes.named_parameters() if state.average}
 
 

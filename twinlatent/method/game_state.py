@@ -15,6 +15,7 @@ from twinlatent.data.augmentation import Augmentation
 from twinlatent.data.split import seeded
 from twinlatent.method.adversaries.bound import BoundSettings
 from twinlatent.method.adversaries.search import AdversarySettings
+from twinlatent.method.binary import BinarySettings
 from twinlatent.method.class_vaes import ClassVAEs
 from twinlatent.method.losses import LossSettings
 from twinlatent.method.negatives import Negatives, NegativesSettings, Setup
@@ -60,7 +61,9 @@ class GameSettings(BaseModel):
     bound: BoundSettings = BoundSettings()
     negatives: NegativesSettings = NegativesSettings()
     augment: Augmentation = Augmentation()
-    rounds: int = Field(1000, ge=1)
+    binary: BinarySettings = BinarySettings()
+    rounds: int = Field(1000, ge=0)
+    """0: the encoders stay those of the start, and only what comes after the game is trained."""
     batch: int = Field(32, ge=1)
     """Images of each kind, a class and round; in `one_batch` of all classes together."""
     warm: float = Field(0.0, ge=0, le=1)

@@ -21,10 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinlatent.data import LabelledImages
-from twinlatent.data.augmentation import Augmentation, augmented
-from twinlatent.data.split import SEED_LIMIT, seeded
-from twinlatent.errors import TwinlatentError
 from twinlatent.method.adversaries.bound import bounded_in_box, bounded_ratio
 from twinlatent.method.adversaries.search import attack_batch
 from twinlatent.method.class_vaes import Latents
@@ -32,36 +28,6 @@ from twinlatent.method.densities import kl_to_standard_normal
 from twinlatent.method.game_state import GameSettings, GameState, grown
 from twinlatent.method.losses import LossSettings, log_ratio
 from twinlatent.method.training import TOTAL, share_of_rate
-
-
-class Epochs:
-    """Deals batches of all images in an order of its own an epoch, which the seed and the round decide.
-
-    Raises:
-        TwinlatentError: a class without images, or fewer than 2 classes.
-    """
-
-    def __init__(self, data: LabelledImages, classes: int, settings: GameSettings, seed: int,
-                 device: torch.device) -> None:  # fmt: skip
-        counts = data.labels.bincount(minlength=classes)
-        if classes < 2 or not counts.all():
-            missing = int(counts.argmin()) if classes > 1 else 1
-            raise TwinlatentError(f"class {missing} has no training images; give images of at least 2 classes")
-        self._data, self._device, self._seed = data, device, seed
-        self._batch, self._augment = min(settings.batch, len(data)), settings.augment
-        self._order = (-1, torch.empty(0, dtype=torch.int64))
-
-    def __call__(self, round_: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images (B, channels, H, W), augmented, and labels (B,) of a round."""
-        epoch, place = divmod(round_, len(self._data) // self._batch)
-        if self._order[0] != epoch:
-            own = seeded((self._seed + 7919 * (epoch + 1)) % SEED_LIMIT)
-            self._order = epoch, torch.randperm(len(self._data), generator=own)
-        picked = self._order[1][place * self._batch : (place + 1) * self._batch]
-        images = self._data.images[picked]
-        if self._augment != Augmentation():
-            images = augmented(images, self._augment, generator)
-        return images.to(self._device), self._data.labels[picked].to(self._device)
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,10 @@ def train_rounds(
         if state.round < rounds and not stopped():
             _check_code(keeping.state, begun_by)
     keeping.begin()
+    if not rounds:
+        _keep(state, keeping)
     with _log(keeping.folder, state.round) as write, deferred_interrupt() as interrupted, \
-            bar(title, rounds, show=keeping.progress, done=state.round) as shown:  # fmt: skip
+            bar(title, rounds, show=keeping.progress and rounds > 0, done=state.round) as shown:  # fmt: skip
         started = time.monotonic() - state.seconds
         while state.round < rounds and not stopped():
             record = turn()
