@@ -61,7 +61,8 @@ def settings_of(experiment: Experiment) -> Any:
     attack = trainings[0]["attack"] if trainings else None
     method = trainings[0]["method"] if trainings else OURS
     classes = len(SOURCES[experiment["data"]].class_names)
-    made = recipe_for(experiment["data"], (1, side, side), classes, 1000, experiment["preset"])
+    shape = (SOURCES[experiment["data"]].channels, side, side)
+    made = recipe_for(experiment["data"], shape, classes, 1000, experiment["preset"])
     base = made.game_settings(attack or "mim") if method == OURS else made.baseline_settings(method, attack)
     return override(base, list(changes(experiment["settings"])))
 

@@ -86,7 +86,7 @@ def test_attacks_of_the_user_s_join_the_suite(trained: Path, ok: Callable, progr
     assert not Path("adversarial.npz").exists()
     done = ok(*words, "mine.py:attacks", "--save", "a.npz", "--records", "a.json")
     assert list(cells(done)) == [*QUICK_ATTACKS, "mine", "worst"]
-    assert {record.budget for record in read_records("a.json")} == {"quick, 2 steps, with mine"}
+    assert {record.budget for record in read_records("a.json")} == {"quick, 2 steps; with mine"}
     assert arrays("a.npz")["mine.images"].shape == (6, 1, 8, 8)
     for number in (1, 2):
         ok(*words, "mine.py:attacks", "--save", "b.npz", "--shard", f"{number}/2")
