@@ -157,7 +157,7 @@ def test_a_command_that_does_not_exist_is_found(command: str) -> None:
         parsed(command)
 
 
-@pytest.mark.parametrize("settings", [{"round": 5}, {"rounds": 0}, {"loss": {"weight": 1}}])
+@pytest.mark.parametrize("settings", [{"round": 5}, {"rounds": -1}, {"loss": {"weight": 1}}])
 def test_settings_that_do_not_exist_are_found(settings: dict[str, Any]) -> None:
     with pytest.raises(TwinlatentError, match=r"round|weight"):
         settings_of({**GOOD, "settings": settings})
