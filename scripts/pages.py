@@ -2,7 +2,8 @@
 
 python scripts/pages.py [--check]
 
-Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py, robust_tables.py and shift_tables.py.
+Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py, colour_tables.py, robust_tables.py and
+shift_tables.py.
 With --check nothing is written: it says which page does not show what results/ holds.
 """
 
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import colour_tables
 import robust_tables
 import shift_tables
 import tables
@@ -27,7 +29,8 @@ def rendered(name: str) -> str:
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)  # of Markdown
     environment.filters["lines"] = "\n".join
-    return environment.get_template(f"{name}.j2").render(vars(tables) | vars(robust_tables) | vars(shift_tables))
+    files = (tables, colour_tables, robust_tables, shift_tables)
+    return environment.get_template(f"{name}.j2").render({k: v for file in files for k, v in vars(file).items()})
 
 
 def with_table(text: str, name: str, rows: Iterator[str]) -> str:

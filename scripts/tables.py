@@ -29,6 +29,8 @@ COMPARED = "floors-"
 """Begins those of scripts/compare.py."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
+COLOURED = "cifar10-", "gtsrb32"
+"""Those of detectors of images in colour, which have a table of their own, by scripts/colour_tables.py."""
 OTHER_BENCHMARKS = "export", "one-core", "serve", "workers", "gpu", "faults", "release"
 """Those of the other files of benchmarks/, of scripts/gpu_check and of scripts/release_check."""
 NO_DETECTOR = (
@@ -45,6 +47,7 @@ NO_DETECTOR = (
     IN_L2,
     POINTS,
     *ON_CALIBRATION,
+    *COLOURED,
 )
 """Begin the names of files in results/ that hold no evaluation of a detector."""
 WITHOUT = "-without-"
@@ -54,7 +57,7 @@ LEFT = ", without "
 RENAMED = {"underway": "partway", "outsider": "surrogate"}
 """What settings were called when numbers were measured, and are called now."""
 TITLES = {"digits": "digits 8×8", "mnist": "MNIST", "fashion-mnist5": "Fashion MNIST5",
-          "cats-dogs": "cat & dog faces"}  # fmt: skip
+          "cats-dogs": "cat & dog faces", "cifar10": "CIFAR-10", "gtsrb32": "traffic signs"}  # fmt: skip
 OURS, UNDEFENDED, METHODS = "twinlatent", "plain", ("twinlatent", "plain", "gong", "rce", "adversarial-training", "gat")
 FEW = 400
 """Up to so many images a number shows its interval."""

@@ -61,7 +61,8 @@ def settings_of(experiment: Experiment) -> Any:
     attack = trainings[0]["attack"] if trainings else None
     method = trainings[0]["method"] if trainings else OURS
     classes = len(SOURCES[experiment["data"]].class_names)
-    made = recipe_for(experiment["data"], (1, side, side), classes, 1000, experiment["preset"])
+    shape = (SOURCES[experiment["data"]].channels, side, side)
+    made = recipe_for(experiment["data"], shape, classes, 1000, experiment["preset"])
     base = made.game_settings(attack or "mim") if method == OURS else made.baseline_settings(method, attack)
     return override(base, list(changes(experiment["settings"])))
 
@@ -156,7 +157,7 @@ def test_a_command_that_does_not_exist_is_found(command: str) -> None:
         parsed(command)
 
 
-@pytest.mark.parametrize("settings", [{"round": 5}, {"rounds": 0}, {"loss": {"weight": 1}}])
+@pytest.mark.parametrize("settings", [{"round": 5}, {"rounds": -1}, {"loss": {"weight": 1}}])
 def test_settings_that_do_not_exist_are_found(settings: dict[str, Any]) -> None:
     with pytest.raises(TwinlatentError, match=r"round|weight"):
         settings_of({**GOOD, "settings": settings})

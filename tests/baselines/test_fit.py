@@ -124,6 +124,16 @@ def test_same_seed_same_baseline_and_another_seed_another(
     assert not torch.equal(one, other)
 
 
+def test_coarse_products_train_as_well_and_the_trained_classifier_computes_in_float32(digits: Split) -> None:
+    settings = recipe_of(digits).baseline_settings("plain").model_copy(update=SMALL | {"rounds": 300})
+    coarse = settings.model_copy(update={"products": "bfloat16"})
+    fine, rough = (fit_baseline("plain", digits, settings=which, progress=False) for which in (settings, coarse))
+    outputs = rough.outputs(digits.test.images)
+    assert outputs.logits.dtype == torch.float32
+    assert not torch.equal(outputs.logits, fine.outputs(digits.test.images).logits)
+    assert (outputs.labels == digits.test.labels).double().mean() >= LEAST["plain"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_interrupted_and_resumed_it_is_the_same(
     smoked: Callable[..., Baseline], digits: Split, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch

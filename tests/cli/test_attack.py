@@ -73,6 +73,48 @@ def test_an_attack_alone_goes_by_its_defaults(trained: Path, ok: Callable) -> No
     assert defaults.items() <= asked(arrays("adversarial.npz")).items()
 
 
+MINE = """
+from twinlatent.attacks import Iterative, LInf, SignStep
+attacks = {"mine": lambda epsilon: Iterative(LInf(epsilon), SignStep(epsilon), 2)}
+"""
+
+
+def test_attacks_of_the_user_s_join_the_suite(trained: Path, ok: Callable, program: Callable) -> None:
+    Path("mine.py").write_text(MINE, encoding="utf-8")
+    words = ["attack", trained, *QUICK, "--no-progress", "--attacks"]
+    assert "attacks is a type; give a dict" in program(*words, "mine.py:LInf").refusal
+    assert not Path("adversarial.npz").exists()
+    done = ok(*words, "mine.py:attacks", "--save", "a.npz", "--records", "a.json")
+    assert list(cells(done)) == [*QUICK_ATTACKS, "mine", "worst"]
+    assert {record.budget for record in read_records("a.json")} == {"quick, 2 steps; with mine"}
+    assert arrays("a.npz")["mine.images"].shape == (6, 1, 8, 8)
+    for number in (1, 2):
+        ok(*words, "mine.py:attacks", "--save", "b.npz", "--shard", f"{number}/2")
+    ok("merge", "b.npz", "b.npz.shard-1-of-2", "b.npz.shard-2-of-2", "--no-progress")
+    np.testing.assert_array_equal(arrays("b.npz")["mine.images"], arrays("a.npz")["mine.images"])
+
+
+FOREIGN = """
+import torch
+from twinlatent import Outputs
+
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+
+
+def build(images):
+    logits = network(images)
+    return Outputs(logits, -logits)
+"""
+
+
+def test_results_call_a_detector_of_the_user_s_as_asked(ok: Callable) -> None:
+    Path("theirs.py").write_text(FOREIGN, encoding="utf-8")
+    words = ["attack", "theirs.py:build", "digits", *QUICK, "--no-progress"]
+    for more, name in (([], "theirs:build"), (["--name", "linear"], "linear")):
+        ok(*words, *more, "--save", f"{name[0]}.npz", "--records", f"{name[0]}.json")
+        assert {record.method for record in read_records(f"{name[0]}.json")} == {name}
+
+
 @pytest.mark.parametrize(("there", "attacked"), [(3, 3), (None, 5)])
 def test_as_many_images_as_there_are_are_attacked_up_to_a_default(there, attacked: int, trained, ok, monkeypatch):
     assert attack.DEFAULT_IMAGES == 200

@@ -143,7 +143,8 @@ def test_what_cannot_be_is_refused_in_a_line(words: list[str], line: str, user: 
 def test_the_file_of_a_guard_asks_for_its_own_classifier(guarded: Path, user: str, program: Callable) -> None:
     np.save("images.npy", np.zeros((1, 1, 8, 8), np.float32))
     line = "guards the classifier 'mine', which is not in it; give the classifier (--classifier FILE.py:NAME"
-    for words in (["detect", guarded, "images.npy"], ["evaluate", guarded], ["attack", guarded]):
+    for words in (["detect", guarded, "images.npy"], ["evaluate", guarded], ["attack", guarded], ["certify", guarded]):
         assert line in program(*words).refusal
+    assert "no bound is known for mine; give" in program("certify", guarded, "--classifier", f"{user}:mine").refusal
     refused = program("detect", guarded, "images.npy", "--classifier", f"{user}:other").refusal
     assert "guards a classifier 'mine' with other parameters" in refused

@@ -120,6 +120,20 @@ def test_image_files_of_another_size_are_resized(trained: Path, detector: Detect
     assert row["suspicion"] == pytest.approx(small.suspicion.item(), abs=2e-5)
 
 
+def test_colours_that_a_grey_detector_leaves_out_are_said_once(trained: Path, program: Callable) -> None:
+    Image.new("RGB", (8, 8), (200, 190, 202)).save("scan.png")
+    Image.new("LA", (8, 8), (200, 100)).save("clear.png")
+    assert program("detect", trained, "scan.png", "clear.png", "--json").err == ""
+    line = "{} in colour; the detector takes grey images, so colours were left out\n"
+    Image.new("RGB", (8, 8), (200, 100, 50)).save("a.png")
+    assert program("detect", trained, "a.png", "scan.png").err == line.format("a.png is")
+    Image.new("CMYK", (8, 8), (200, 100, 50, 0)).save("b.tif")
+    Image.new("P", (8, 8), 1).save("c.png")  # of a palette of greys
+    done = program("detect", trained, "scan.png", "a.png", "b.tif", "c.png", "--json")
+    assert (done.status, done.err) == (0, line.format("a.png and 1 more are"))
+    assert len(done.out.splitlines()) == 4
+
+
 def test_invert_swaps_black_and_white(trained: Path, images: Tensor, ok: Callable) -> None:
     np.save("plain.npy", images.numpy())
     np.save("swapped.npy", 1 - images.numpy())

@@ -99,6 +99,11 @@ def test_what_cannot_be_fetched_has_a_command(cache) -> None:
     made = dataclasses.replace(tiny(), command="make tiny")
     with pytest.raises(TwinlatentError, match=r"^tiny/big is not in .*; run `make tiny` or put it into "):
         obtain(made, fetch=True, progress=False)
+    told = dataclasses.replace(tiny(), source="pictures of yours")
+    with pytest.raises(
+        TwinlatentError, match=r"^tiny/big .*; it cannot be fetched; make it of pictures of yours, and "
+    ):
+        obtain(told, fetch=True, progress=False)
 
 
 def test_a_file_made_again_is_taken_where_it_is_accepted(cache) -> None:

@@ -1,13 +1,15 @@
 """Frames of a track are near-copies: a track is in one part, and every class has some in each."""
 
+import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from twinlatent.data import catalogue, downloads, load, where
-from twinlatent.data.traffic_signs import SIGNS, divided_by_track, read_signs
+from twinlatent.data import catalogue, downloads, load, traffic_signs, where
+from twinlatent.data.traffic_signs import SIGNS, divided_by_track, holds_signs, read_signs
 from twinlatent.errors import TwinlatentError
 
 
@@ -75,8 +77,24 @@ def test_other_arrays_are_named(files: list[Path], tmp_path: Path) -> None:
 
 def test_where_it_is_not_it_is_said_how_to_get_it(cache: Path) -> None:
     assert where("gtsrb32") == "to be put there, see docs/own_data.md"
-    with pytest.raises(TwinlatentError, match=r"^gtsrb32/train\.npz is not in .*; put it into"):
+    mend = r"it cannot be fetched; make it of pictures .*, as docs/own_data\.md says, and put it into "
+    with pytest.raises(TwinlatentError, match=rf"^gtsrb32/train\.npz is not in .*; {mend}"):
         load("gtsrb32")
+
+
+def test_files_made_again_are_known_by_what_they_hold(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    with np.load(files[0]) as arrays:
+        held = {name: arrays[name] for name in ("images", "labels", "track")}
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in held.values())).hexdigest()
+    monkeypatch.setitem(traffic_signs.HELD, tuple(held), digest)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, frame=np.zeros(3), **held)
+    assert holds_signs(packed.getvalue())
+    assert not holds_signs(packed.getvalue()[:-100])
+    held["track"] = held["track"] + np.uint16(1)
+    np.savez(packed := io.BytesIO(), **held)
+    assert not holds_signs(packed.getvalue())
+    assert not holds_signs(files[1].read_bytes())
 
 
 @pytest.mark.slow
@@ -84,6 +102,7 @@ def test_the_real_signs_are_divided_by_track_and_keep_their_test_images() -> Non
     paths = [downloads.locate(catalogue.GTSRB32, file) for file in catalogue.GTSRB32.files]
     if None in paths:
         pytest.skip("no gtsrb32/train.npz and test.npz")
+    assert all(holds_signs(path.read_bytes()) for path in paths)
     split = load("gtsrb32", fetch=False)
     assert (split.classes, len(SIGNS), split.image_shape) == (43, 43, (3, 32, 32))
     assert [len(part) for part in split.parts.values()] == [10770, 3118, 3990, 1572]

@@ -1,5 +1,7 @@
 """Settings of the baselines' training, and what each of them is trained with."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinlatent.baselines.methods import ATTACKS, BaselineAttack, BaselineMethod
@@ -8,6 +10,7 @@ from twinlatent.errors import TwinlatentError
 
 _ATTACKING = frozenset({"epsilon", "smallest", "attack_steps", "stride", "decay", "ramp"})
 _GONG, _GAT, _RCE = frozenset({"attacked_images"}), frozenset({"unattacked"}), frozenset({"references"})
+_CLASSIFYING = frozenset({"products"})
 
 
 class BaselineSettings(BaseModel):
@@ -43,6 +46,8 @@ class BaselineSettings(BaseModel):
     batch: int = Field(64, ge=1)
     """Images a round; for `gat` a class and round."""
     learning_rate: float = Field(2e-3, gt=0)
+    products: Literal["float32", "bfloat16"] = "float32"
+    """What classifiers multiply in while they are trained, as in `GameSettings`; trained, they compute in float32."""
     augment: Augmentation = Augmentation()
     checkpoint_every: int = Field(200, ge=1)
 
@@ -52,7 +57,7 @@ UNUSED: dict[BaselineMethod, frozenset[str]] = {
     "adversarial-training": _GONG | _GAT | _RCE,
     "gong": _ATTACKING | _GAT | _RCE,
     "rce": _ATTACKING | _GONG | _GAT,
-    "gat": _GONG | _RCE,
+    "gat": _GONG | _RCE | _CLASSIFYING,
 }
 """Settings that a method does not read."""
 

@@ -17,12 +17,15 @@ from twinlatent.cli.options import (
     Device,
     Force,
     LabelRule,
+    Name,
+    OwnAttacks,
     Progress,
     Score,
     Seed,
     Size,
     Steps,
     Thresholds,
+    own_attacks,
     refuse_records,
     resumable,
     say_aside,
@@ -67,9 +70,11 @@ def attack(
     goal: Goal = "undetected",
     fpr: Annotated[float, typer.Option(help="Share of benign images that may be flagged: 0.01, 0.05 or 0.1.")] = 0.05,
     images: Images = None,
+    attacks: OwnAttacks = None,
     steps: Steps = None,
     remaining_only: RemainingOnly = False,
     unproved_only: UnprovedOnly = False,
+    name: Name = None,
     force: Force = False,
     label_rule: LabelRule = None,
     score: Score = None,
@@ -92,7 +97,7 @@ def attack(
     After an interruption, run the same command to resume.
     """
     options, part = {**locals()}, shard_of(shard)
-    from twinlatent.evaluation.protocol import WhiteBoxSettings, detector_of
+    from twinlatent.evaluation.protocol import WhiteBoxSettings, checked_attacks, detector_of, try_attacks
     from twinlatent.evaluation.results.folder import UNFINISHED
     from twinlatent.evaluation.results.merging import shard_folder
     from twinlatent.evaluation.results.records import write_records
@@ -109,18 +114,21 @@ def attack(
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}
     reading = {"size": size, "channels": channels, "background": background}
     data = data_of(data, named)
-    asked_for, split, name = judged(model, data, overruled, reading, rejecting, device=device, progress=progress)
+    asked_for, split, own = judged(model, data, overruled, reading, rejecting, device=device, progress=progress)
     if images is None:
         settings = settings.model_copy(update={"images": min(DEFAULT_IMAGES, len(split.test))})
+    joining = checked_attacks(own_attacks(attacks))
     kept = unfinished_of(path) if part is None else shard_folder(path, part) / UNFINISHED
-    with detector_of(asked_for, split, name, say=say_aside) as detector, resumable(places=(kept,)):
+    with detector_of(asked_for, split, name or own, say=say_aside) as detector, resumable(places=(kept,)):
+        try_attacks(joining, (settings.epsilon,), detector, split.calibration, settings.fpr, settings.seed)
         if part is not None:
             with working_for(without_option(provenance(), "--shard")), claimed(kept.parent):
-                attack_shard(detector, split, settings, part, kept, overwrite=force, workers=runner,
+                attack_shard(detector, split, settings, part, kept, own=joining, overwrite=force, workers=runner,
                              progress=progress)  # fmt: skip
                 leave_shard(kept.parent, part, "attack", options)
             return
-        run = attack_to_file(detector, split, settings, path, overwrite=force, workers=runner, progress=progress)
+        run = attack_to_file(detector, split, settings, path, own=joining, overwrite=force, workers=runner,
+                             progress=progress)  # fmt: skip
     if records is not None:
         write_records(records, run.records, detector=detector.fingerprint, settings=settings.model_dump(mode="json"))
     print_attacks(run, settings)

@@ -68,4 +68,4 @@ def _read(images: str, shape: tuple[int, ...], background: str, seed: int, progr
     if not path.exists():
         raise TwinlatentError(f"{images!r} is no data set, folder or file; see `twinlatent data list`, or give "
                               f"{FOLDER}PATH")  # fmt: skip
-    return f"{FOLDER}{path.name}" if path.is_dir() else path.name, read_images([path], shape, background)[1]
+    return f"{FOLDER}{path.name}" if path.is_dir() else path.name, read_images([path], shape, background, say_aside)[1]

@@ -10,7 +10,7 @@ from rich.text import Text
 
 import twinlatent as tl
 from twinlatent.cli.classifier import Guards
-from twinlatent.cli.options import Device, Threads, classifier_named, set_threads
+from twinlatent.cli.options import Device, Threads, classifier_named, say_aside, set_threads
 from twinlatent.errors import TwinlatentError
 from twinlatent.terminal import show
 
@@ -42,7 +42,7 @@ def detect(
 
     set_threads(threads)
     detector = _asked(model, classifier, device, fpr)
-    names, images = read_images(files, detector.image_shape, background)
+    names, images = read_images(files, detector.image_shape, background, say_aside)
     verdict = detector.detect(1 - images if invert else images, fpr)
     rows = [
         {"image": name, "label": detector.class_names[verdict.label[i]], "adversarial": bool(verdict.adversarial[i]),

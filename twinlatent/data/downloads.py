@@ -40,9 +40,17 @@ def obtain(collection: Collection, *, fetch: bool, progress: bool) -> list[Path]
     found = [locate(collection, file) for file in collection.files]
     missing = [file for file, path in zip(collection.files, found, strict=True) if path is None]
     if missing and not (fetch and collection.mirrors):
-        by_command = f"run `{collection.command}` or put" if collection.command else "put"
-        raise _missing(collection, missing[0], "fetch it (fetch=True) or put" if collection.mirrors else by_command)
+        raise _missing(collection, missing[0], _how(collection))
     return [path or _fetch(collection, file, progress) for file, path in zip(collection.files, found, strict=True)]
+
+
+def _how(collection: Collection) -> str:
+    """How to come by a missing file, up to where it goes."""
+    if collection.mirrors:
+        return "fetch it (fetch=True) or put"
+    if collection.command:
+        return f"run `{collection.command}` or put"
+    return f"it cannot be fetched; make it of {collection.source}, and put" if collection.source else "put"
 
 
 def folders(name: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """Files of images as they come: pictures, folders of them, and arrays in .npy, .npz and IDX."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,16 @@ from twinlatent.data.arrays import Header, headers, listed, read_npy, read_npz
 from twinlatent.data.folder import files_below
 from twinlatent.data.idx import is_idx, read_idx
 from twinlatent.data.kinds import NUMPY, ZIP, UnreadableFileError, foreign, head_of, inner_head, is_npz
-from twinlatent.data.pictures import Look, almost_black, far_from_white, open_image, pictures_in, pixel_values, resized
+from twinlatent.data.pictures import (
+    Look,
+    almost_black,
+    far_from_white,
+    in_colour,
+    open_image,
+    pictures_in,
+    pixel_values,
+    resized,
+)
 from twinlatent.data.validation import check_images
 from twinlatent.errors import TwinlatentError, one_line
 
@@ -24,7 +33,12 @@ KNOWN = ("images", "worst")  # as users are told to call them, and as an attack'
 Named = tuple[list[str], Tensor]
 
 
-def read_images(files: Sequence[Path], image_shape: tuple[int, ...], background: str = "white") -> Named:
+def read_images(
+    files: Sequence[Path],
+    image_shape: tuple[int, ...],
+    background: str = "white",
+    say: Callable[[str], None] = lambda _: None,
+) -> Named:
     """Read image files and arrays as (n, channels, H, W) in [0, 1], with a name for each image.
 
     A file is known by its content, not by the end of its name. A folder stands for all files below it. Image files are
@@ -38,18 +52,28 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, ...], background:
     or `worst` as `attack` calls it, or the only one that can be images; FILE.npz:NAME takes another. IDX files are
     those of MNIST, gzipped or not.
 
+    Args:
+        files: pictures, arrays, and folders of these.
+        image_shape: (channels, H, W) of the detector.
+        background: colour that transparent parts are shown on.
+        say: gets a line where pictures in colour were greyed.
+
     Raises:
         TwinlatentError: a file is none of these, cannot be read, or holds other images; or no white is known for which
             its values would show something.
     """
     names: list[str] = []
     parts: list[Tensor] = []
+    greyed: list[Path] = []
     for path in (path for given in files for path in _files(given)):
-        called, part = _read(path, image_shape, background)
+        called, part = _read(path, image_shape, background, greyed)
         names += map(one_line, called)
         parts.append(part)
     if not parts:
         raise TwinlatentError("no files of images are given; give at least one")
+    if greyed:
+        others = f" and {len(greyed) - 1} more are" if len(greyed) > 1 else " is"
+        say(f"{one_line(str(greyed[0]))}{others} in colour; the detector takes grey images, so colours were left out")
     return names, torch.cat(parts)
 
 
@@ -60,7 +84,8 @@ def _files(given: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, image_shape: tuple[int, ...], background: str) -> Named:
+def _read(path: Path, image_shape: tuple[int, ...], background: str, greyed: list[Path]) -> Named:
+    """Images of a file with their names; a picture in colour that is greyed joins `greyed`."""
     picked, colon, member = str(path).rpartition(PICKED)
     if colon and not path.exists():
         return _read_archive(Path(picked + PICKED[:-1]), image_shape, member)
@@ -73,16 +98,18 @@ def _read(path: Path, image_shape: tuple[int, ...], background: str) -> Named:
         return _read_archive(path, image_shape)
     if path.suffix.lower() in ARRAYS:
         raise foreign(path, head) or UnreadableFileError(path, "is no array file, or damaged", "save it anew")
-    return _read_picture(path, image_shape, background)
+    return _read_picture(path, image_shape, background, greyed)
 
 
-def _read_picture(path: Path, image_shape: tuple[int, ...], background: str) -> Named:
+def _read_picture(path: Path, image_shape: tuple[int, ...], background: str, greyed: list[Path]) -> Named:
     channels, height, width = image_shape
     if channels not in (1, 3):
         mend = "give arrays"
         raise TwinlatentError(f"{path} is a picture, and the detector takes images of {channels} channels; {mend}")
     with open_image(path) as image:
         count = pictures_in(image)
+        if channels == 1 and in_colour(image):
+            greyed.append(path)
         values = np.atleast_3d(resized(pixel_values(image, Look(channels, background)), height, width))
     return [f"{path}[first of {count}]" if count > 1 else str(path)], torch.tensor(values).movedim(-1, 0)[None]
 

@@ -26,6 +26,7 @@ SIXTEEN = ("PNG", "PPM", "TIFF", "IM")  # formats whose 32-bit mode holds 16-bit
 SMALL = {"L;2": 4, "L;4": 16}  # layouts of grey PNG: how many shades
 WHITES = (1, 255, 65535)
 DARKEST = 1 / 255 + 1e-6  # as bright as a picture must become somewhere, unless all of it is of one shade
+TINT = 16  # of 255: grey pictures of cameras and scanners have red, green and blue as near as that
 FAR = 8  # times brighter than all of a picture of deep whole numbers, its white is not the one that was meant
 SAVE = "save it as a PNG of 8 or 16 bits"
 RESCALE = "rescale it so that white is 255 or 65535"
@@ -168,6 +169,13 @@ def _unreadable(path: Path | str, head: bytes, error: Exception) -> UnreadableFi
 def pictures_in(image: Image.Image) -> int:
     """How many pictures a file holds; further views in a JPEG do not count."""
     return 1 if image.format in JPEGS else int(getattr(image, "n_frames", 1))
+
+
+def in_colour(image: Image.Image) -> bool:
+    """Whether an opened image has a pixel that is not grey; one whose format knows colours may have none."""
+    if image.mode.startswith(("I", "F", "L", "1")):
+        return False
+    return bool(np.ptp(np.asarray(image.convert("RGB"), np.int16), axis=-1).max(initial=0) > TINT)
 
 
 def pixel_values(image: Image.Image, look: Look = GREY) -> NDArray[np.float32]:

@@ -145,5 +145,6 @@ def _loss(
 ) -> Tensor:
     """Logistic losses: attacked images above 0, benign ones, half of them changed, below minus the margin."""
     changed = augmented(images, settings.augment, state.generator)
-    of_benign = F.softplus(binary(torch.cat([images, changed])) + settings.margin)
-    return F.softplus(-binary(attacked)).mean() + of_benign.mean()
+    said = binary(torch.cat([attacked, images, changed]))  # in one batch, or batch normalisation would tell them apart
+    of_attacked, of_benign = said.split([len(attacked), 2 * len(images)])
+    return F.softplus(-of_attacked).mean() + F.softplus(of_benign + settings.margin).mean()

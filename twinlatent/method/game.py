@@ -69,7 +69,7 @@ def play(
     seed, place = checked_seed(seed), check_device(device)
     watched = _watched(data)
     state = new_state(tuple(data.images.shape[1:]), classes, settings, seed, place)
-    identity = {"settings": settings.model_dump(), "seed": seed, "data": fingerprint,
+    identity = {"settings": settings.model_dump(exclude={"binary"}), "seed": seed, "data": fingerprint,
                 "start": None if start is None else digest(start.state_dict())}  # fmt: skip
     if start is not None:
         begin_from(state, start)

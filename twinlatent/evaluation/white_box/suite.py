@@ -135,6 +135,7 @@ def attack_shard(
     shard: Shard,
     folder: Path,
     *,
+    own: Mapping[str, OwnAttack] = MappingProxyType({}),
     overwrite: bool = False,
     workers: int | Runner | None = None,
     progress: bool = True,
@@ -142,7 +143,7 @@ def attack_shard(
     """The part of `attack_detector` that is a shard's; what is done is kept in the folder, for `twinlatent merge`."""
     with fresh_torch():
         split = fitted(detector, split)
-        asked = _asked(detector, split, settings, None, None, {}, None, None, progress)
+        asked = _asked(detector, split, settings, None, None, own, None, None, progress)
         asked.do(runner_of(workers), folder, shard, overwrite=overwrite, progress=progress)
 
 

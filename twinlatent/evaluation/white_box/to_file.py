@@ -1,7 +1,9 @@
 """A white-box attack to a file: what it found as an .npz, and what is done beside it until all is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from twinlatent.attacks.results import MEASURED
 from twinlatent.claims import claimed_file, clear
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.evaluation.protocol import WhiteBoxSettings, fitted
+from twinlatent.evaluation.protocol import OwnAttack, WhiteBoxSettings, fitted
 from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector
 from twinlatent.files import replacing
 from twinlatent.method.calibrated import CalibratedDetector
@@ -47,6 +49,7 @@ def attack_to_file(
     settings: WhiteBoxSettings,
     path: Path,
     *,
+    own: Mapping[str, OwnAttack] = MappingProxyType({}),
     overwrite: bool = False,
     workers: int | Runner | None = None,
     progress: bool = True,
@@ -66,8 +69,8 @@ def attack_to_file(
             raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
         split = fitted(detector, split)
         unfinished = unfinished_of(path)
-        run = attack_detector(detector, split, settings, folder=unfinished, overwrite=overwrite, workers=workers,
-                              progress=progress)  # fmt: skip
+        run = attack_detector(detector, split, settings, own=own, folder=unfinished, overwrite=overwrite,
+                              workers=workers, progress=progress)  # fmt: skip
         save_run(path, run, split, settings)
         clear(unfinished)
     return run
