@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ import pytest
 import twinlatent as tl
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.loading import load_object
 from twinlatent.running.ray import Ray
 from twinlatent.running.units import Here
 
@@ -109,19 +107,10 @@ def two_nodes(monkeypatch) -> Iterator[Cluster]:
         gc.collect()  # what Ray leaves open is warned of here, where that is ignored
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Callable[..., Any]:
-    """The class of units, from a user's file that other machines do not have."""
-    (tmp_path / "units.py").write_text(UNITS, encoding="utf-8")
-    return load_object(f"{tmp_path / 'units.py'}:Write")  # type: ignore[return-value]
-
-
-def written(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
-
-
 @pytest.mark.slow
-def test_files_are_the_same_though_a_node_dies_while_it_does_a_unit(unit, two_nodes: Cluster, tmp_path: Path) -> None:
+def test_files_are_the_same_though_a_node_dies_while_it_does_a_unit(
+    unit, written, patience, two_nodes: Cluster, tmp_path: Path
+) -> None:
     marks, kept, said, told = tmp_path / "marks", tmp_path / "many", [], []
     marks.mkdir()
     waiting = [unit(number, "wait", str(marks)) for number in (1, 2)]
@@ -154,7 +143,7 @@ def test_files_are_the_same_though_a_node_dies_while_it_does_a_unit(unit, two_no
 
 
 @pytest.mark.slow
-def test_errors_are_one_line_and_what_was_kept_stays(unit, two_nodes: Cluster, tmp_path: Path) -> None:
+def test_errors_are_one_line_and_what_was_kept_stays(unit, written, two_nodes: Cluster, tmp_path: Path) -> None:
     asked = Ray(two_nodes.address)
     for how, line in (
         ("refuse", "^number is 3; give another$"),
@@ -170,7 +159,9 @@ def test_errors_are_one_line_and_what_was_kept_stays(unit, two_nodes: Cluster, t
 
 
 @pytest.mark.slow
-def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(unit, two_nodes: Cluster, tmp_path: Path) -> None:
+def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(
+    unit, written, patience, two_nodes: Cluster, tmp_path: Path
+) -> None:
     script, kept, marks = tmp_path / "driver.py", tmp_path / "kept", tmp_path / "marks"
     marks.mkdir()
     script.write_text(DRIVER, encoding="utf-8")
@@ -190,7 +181,7 @@ def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(unit, two_nod
 
 @pytest.mark.slow
 def test_an_evaluation_is_the_same_bit_for_bit_though_a_node_dies(
-    two_nodes: Cluster, trained_detector, digits: Split, tmp_path: Path
+    patience, two_nodes: Cluster, trained_detector, digits: Split, tmp_path: Path
 ) -> None:
     networks = {"f_p": tl.EvaluationSettings().for_images(digits, {}).networks["f_p"].model_copy(update={"steps": 3})}
     asked: dict[str, Any] = {"suite": "quick", "steps": 1, "images": 60, "subset": 52, "blackbox_images": 8,
@@ -241,10 +232,3 @@ def test_an_address_that_nobody_answers_is_one_line(unit, tmp_path: Path) -> Non
         port = server.getsockname()[1]
     with pytest.raises(TwinlatentError, match=f"^--ray 127.0.0.1:{port}: nobody answers there .*ray start --head"):
         Ray(f"127.0.0.1:{port}").run([[unit(0)]], {}, {"here": tmp_path})
-
-
-def patience(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 600
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
