@@ -95,7 +95,7 @@ def test_a_unit_whose_worker_dies_three_times_ends_the_run_and_what_was_kept_sta
 
 @pytest.mark.slow
 def test_what_a_unit_says_is_what_the_run_says(unit, tmp_path: Path) -> None:
-    with pytest.raises(TwinlatentError, match=r"^number is 3; give another$"):
+    with pytest.raises(TwinlatentError, match=r"(?m)^number is 3; give another$"):
         Workers(2).run([[unit(0), unit(1, "refuse")]], {"word": "a"}, {"here": tmp_path})
     with pytest.raises(KeyError, match="'a'") as caught:
         Workers(2).run([[unit(0), unit(1, "fail")]], {"word": "a"}, {"here": tmp_path})
