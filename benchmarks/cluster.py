@@ -4,7 +4,7 @@ Each node is a `ray start` of its own with one core, as two machines would be. T
 have work; then the driver is; then a new node comes, and the same command goes on. What it finds is compared, number by
 number and array by array, with the same evaluation in one process. Needs the extra `ray`.
 
-    python benchmarks/cluster.py [--images 100] [--subset 60] [--steps 5] [--out results/cluster.json]
+    python benchmarks/cluster.py [--images 60] [--subset 20] [--steps 5] [--out results/cluster.json]
 """
 
 import argparse
@@ -116,8 +116,9 @@ def main() -> None:
     """Run it, print what was found, and write it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", default="quick")
-    for name, default in (("images", 100), ("subset", 60), ("steps", 5), ("blackbox-images", 100)):
+    for name, default in (("images", 60), ("subset", 20), ("steps", 5), ("blackbox-images", 60)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--substitute", default="f_p", help="in the black box")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     origin = provenance()
@@ -130,57 +131,68 @@ def main() -> None:
 
 def on_a_cluster(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The evaluation by one process and by a cluster that loses a node and its driver."""
-    one, many = folder / "one", folder / "many"
     sizes = {"suite": asked.suite, "images": asked.images, "subset": asked.subset, "steps": asked.steps,
-             "blackbox-images": asked.blackbox_images, "shift-images": 20, "certified-images": 20}  # fmt: skip
+             "blackbox-images": asked.blackbox_images, "substitute": asked.substitute, "shift-images": 20,
+             "certified-images": 20}  # fmt: skip
     words = [sys.executable, "-m", "twinlatent", "evaluate", DETECTOR, "--no-progress"]
     words += [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port = server.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    nodes = [joined(address, folder / "head.log", "--head", f"--port={port}", "--include-dashboard=false")]
+    one, many = folder / "one", folder / "many"
+    alone = subprocess.Popen([*words, "--workers", "1", "--out", str(one)], stdout=subprocess.DEVNULL,
+                             start_new_session=True)  # fmt: skip
     try:
-        nodes.append(joined(address, folder / "second.log", f"--address={address}"))
-        by_cluster = [*words, "--ray", address, "--out", str(many)]
-
-        said = (folder / "driver.log").open("w+")
-        driver = subprocess.Popen(by_cluster, stdout=said, stderr=said, text=True)
-        patience(lambda: len(kept(many)) >= EACH, driver)
-        at_node = len(kept(many))
-        nodes.pop().kill()
-        patience(lambda: len(kept(many)) >= at_node + EACH, driver)
-        driver.kill()
-        driver.wait()
-        before = kept(many)
-
-        nodes.append(joined(address, folder / "third.log", f"--address={address}"))
-        redone: set[Path] = set()
-        driver = subprocess.Popen(by_cluster, stdout=said, stderr=said, text=True)
-        while driver.poll() is None:
-            redone |= {path for path, when in kept(many).items() if before.get(path, when) != when}
-            time.sleep(0.2)
-        said.seek(0)
-        lines = [line for line in said.read().splitlines() if "machine" in line]
-        if driver.returncode:
-            said.seek(0)
-            raise SystemExit(f"the command that was started again ended with {driver.returncode}:\n{said.read()}")
+        happened = interrupted(words, many, folder)
+        if alone.wait():
+            raise SystemExit(f"the command in one process ended with {alone.returncode}")
     finally:
-        for node in nodes:
-            node.kill()
-    subprocess.run([*words, "--workers", "1", "--out", str(one)], check=True, stdout=subprocess.DEVNULL)
+        alone.kill()
     (numbers, arrays), (other, others) = found(one), found(many)
     return {
         "detector": DETECTOR,
         "asked": sizes,
         "nodes": 2,
-        "kept_at": {"node": at_node, "driver": len(before)},
-        "redone": len(redone),
-        "said": lines,
+        **happened,
         "numbers": len(numbers),
         "differing": sum(a != b for a, b in zip(numbers, other, strict=True)),
         "arrays": len(arrays),
         "arrays_differing": sum(arrays[name] != others[name] for name in arrays),
     }
+
+
+def interrupted(words: list[str], run: Path, folder: Path) -> dict[str, Any]:
+    """The command on a cluster of two nodes, of which one is killed, then the driver; and again with a new node."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    nodes = [joined(address, folder / "head.log", "--head", f"--port={port}", "--include-dashboard=false")]
+    with (folder / "driver.log").open("w+") as said:
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen([*words, "--ray", address, "--out", str(run)], stdout=said, stderr=said, text=True)
+
+        try:
+            nodes.append(joined(address, folder / "second.log", f"--address={address}"))
+            driver = start()
+            patience(lambda: len(kept(run)) >= EACH, driver)
+            at_node = len(kept(run))
+            nodes.pop().kill()
+            patience(lambda: len(kept(run)) >= at_node + EACH, driver)
+            driver.kill()
+            driver.wait()
+            before, redone = kept(run), set[Path]()
+            nodes.append(joined(address, folder / "third.log", f"--address={address}"))
+            driver = start()
+            while driver.poll() is None:
+                redone |= {path for path, when in kept(run).items() if before.get(path, when) != when}
+                time.sleep(0.2)
+        finally:
+            for node in nodes:
+                node.kill()
+        said.seek(0)
+        heard = said.read()
+    if driver.returncode:
+        raise SystemExit(f"the command that was started again ended with {driver.returncode}:\n{heard}")
+    gone = [line for line in heard.splitlines() if line.endswith("is done again")]
+    return {"kept_at": {"node": at_node, "driver": len(before)}, "redone": len(redone), "said": gone}
 
 
 if __name__ == "__main__":
