@@ -10,6 +10,8 @@ number and array by array, with the same evaluation in one process. Needs the ex
 import argparse
 import json
 import logging
+import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     origin = provenance()
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # nobody else gets in
     with tempfile.TemporaryDirectory(prefix="twinlatent-cluster-") as folder:
         measured = on_a_cluster(asked, Path(folder))
     print(json.dumps(measured, indent=2))
