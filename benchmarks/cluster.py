@@ -50,6 +50,11 @@ class Node:
             self._process = subprocess.Popen([*ray, "--disable-usage-stats", *words], stdout=said, stderr=said,
                                              start_new_session=True)  # fmt: skip
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End it at once; what it started ends with it."""
         self._process.kill()
@@ -58,10 +63,10 @@ class Node:
 
 def joined(address: str, log: Path, *words: str) -> Node:
     """A node, once the cluster has it; on a busy machine Ray may give up starting one, and it is started again."""
-    before = nodes_alive(address)
-    for _ in range(5):
-        node, until = Node(log, *words), time.monotonic() + 120
-        while time.monotonic() < until:
+    before, until = nodes_alive(address), time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        node = Node(log, *words)
+        while node.goes_on and time.monotonic() < until:
             if nodes_alive(address) > before:
                 return node
             time.sleep(1)
@@ -140,14 +145,8 @@ def on_a_cluster(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     words = [sys.executable, "-m", "twinlatent", "evaluate", DETECTOR, "--no-progress"]
     words += [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     one, many = folder / "one", folder / "many"
-    alone = subprocess.Popen([*words, "--workers", "1", "--out", str(one)], stdout=subprocess.DEVNULL,
-                             start_new_session=True)  # fmt: skip
-    try:
-        happened = interrupted(words, many, folder)
-        if alone.wait():
-            raise SystemExit(f"the command in one process ended with {alone.returncode}")
-    finally:
-        alone.kill()
+    happened = interrupted(words, many, folder)
+    subprocess.run([*words, "--workers", "1", "--out", str(one)], check=True, stdout=subprocess.DEVNULL)
     (numbers, arrays), (other, others) = found(one), found(many)
     return {
         "detector": DETECTOR,
