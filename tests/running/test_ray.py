@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,7 @@ class Cluster:
 def two_nodes(monkeypatch) -> Iterator[Cluster]:
     pytest.importorskip("ray", reason="needs the extra ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever token lies in the home of who runs this
     monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
     cluster, second = started()
     try:
@@ -254,6 +256,25 @@ def with_ray(monkeypatch) -> None:
 def test_what_is_no_address_is_said(with_ray, wrong: str) -> None:
     with pytest.raises(TwinlatentError, match=f"^--ray {wrong}: give the cluster's HOST:PORT, such as 10.0.0.1:6379"):
         Ray(wrong)
+
+
+@pytest.mark.parametrize(
+    ("address", "mend"),
+    [
+        ("local", r"try again when it has less to do$"),
+        ("auto", r"start one: ray start --head$"),
+        ("", r"if its first machine says that token authentication is enabled, set RAY_AUTH_MODE=token and copy .*"),
+    ],
+)
+def test_a_cluster_that_lets_nobody_in_is_one_line(unit, with_ray, monkeypatch, tmp_path, address: str, mend: str):
+    def init(*_: object, **__: object) -> None:
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = address or f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TwinlatentError, match=rf"^--ray {address}: no cluster \(Failed to connect\); {mend}"):
+            Ray(address).run([[unit(0)]], {}, {"here": tmp_path})
 
 
 def test_an_address_that_nobody_answers_is_one_line(unit, tmp_path: Path) -> None:
