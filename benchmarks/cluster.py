@@ -141,7 +141,7 @@ def on_a_cluster(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The evaluation by one process and by a cluster that loses a node and its driver."""
     sizes = {"suite": asked.suite, "images": asked.images, "subset": asked.subset, "steps": asked.steps,
              "blackbox-images": asked.blackbox_images, "substitute": asked.substitute, "shift-images": 20,
-             "certified-images": 20}  # fmt: skip
+             "certified-images": 20, "recipe": str(Path(__file__).with_name("few-steps.toml"))}  # fmt: skip
     words = [sys.executable, "-m", "twinlatent", "evaluate", DETECTOR, "--no-progress"]
     words += [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     one, many = folder / "one", folder / "many"
@@ -150,7 +150,7 @@ def on_a_cluster(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     (numbers, arrays), (other, others) = found(one), found(many)
     return {
         "detector": DETECTOR,
-        "asked": sizes,
+        "asked": {name: value for name, value in sizes.items() if name != "recipe"},
         "nodes": 2,
         **happened,
         "numbers": len(numbers),
