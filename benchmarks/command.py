@@ -160,7 +160,7 @@ def main() -> None:
     words += [word for name in options.substitute or () for word in ("--substitute", name)]
     with tempfile.TemporaryDirectory(prefix="twinlatent-command-") as folder:
         found: dict[str, Any] = (
-            {"commands": by_the_clock(before, words, Path(folder))} if options.clock
+            {"clock_seconds": by_the_clock(before, words, Path(folder))} if options.clock
             else compared(at_once(before, words, Path(folder)), images)
         )  # fmt: skip
     print(json.dumps(found, indent=2))

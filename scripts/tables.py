@@ -29,7 +29,7 @@ COMPARED = "floors-"
 """Begins those of scripts/compare.py."""
 POINTS = "points-"
 """Begins those of scripts/points.py."""
-OTHER_BENCHMARKS = "export", "one-core", "serve", "workers", "gpu", "faults", "release"
+OTHER_BENCHMARKS = "export", "one-core", "command", "clock", "cluster", "serve", "workers", "gpu", "faults", "release"
 """Those of the other files of benchmarks/, of scripts/gpu_check and of scripts/release_check."""
 NO_DETECTOR = (
     BUDGETS,
