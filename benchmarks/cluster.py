@@ -101,7 +101,7 @@ def patience(what: Callable[[], bool], process: subprocess.Popen[str] | None = N
 def kept(run: Path) -> dict[Path, int]:
     """What an unfinished evaluation has kept of attacks, and when each file was written."""
     found = {}
-    for path in (run / UNFINISHED).rglob("*.npz"):
+    for path in (run / UNFINISHED).rglob("[!.]*.npz"):
         try:
             found[path] = path.stat().st_mtime_ns
         except FileNotFoundError:  # the evaluation has just ended
