@@ -12,11 +12,12 @@ import pytest
 from twinlatent import reproduce as module
 from twinlatent.attacks.budgets import Budget
 from twinlatent.cells import CELLS, DATA, Cell
-from twinlatent.data import where
+from twinlatent.data import Split, where
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import whole as evaluation
 from twinlatent.evaluation.results.records import Record, read_records
 from twinlatent.evaluation.results.report import read_run
+from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.method.detector import Detector
 from twinlatent.reproduce import reproduce
 from twinlatent.zoo import load as load_detector
@@ -155,9 +156,12 @@ def test_what_is_asked_again_is_read_and_what_was_asked_stays_until_more_is_writ
 
 
 @pytest.mark.slow
-def test_processes_that_train_and_attack_find_the_same(tmp_path: Path, monkeypatch) -> None:
-    """Two cells, whose trainings go side by side, then the black box by both processes."""
+def test_processes_that_train_and_attack_find_the_same(digits: Split, tmp_path: Path, monkeypatch) -> None:
+    """Two cells, whose trainings go side by side, then the black box by both processes, which know of no patch."""
     cells = Cell("twinlatent", "mim"), Cell("plain", "none")
+    usual = EvaluationSettings().for_images(digits, {}).networks["f_p"]
+    small = {"substitutes": ("f_p",), "networks": {"f_p": usual.model_copy(update={"steps": 3})}}
+    monkeypatch.setitem(module._SETTINGS, "smoke", module._SETTINGS["smoke"].model_copy(update=small))
     monkeypatch.setitem(CELLS, "table2", cells)
     one, two = (reproduce("table2", tmp_path / str(n), workers=n, **OPTIONS)["digits"] for n in (1, 2))
     for alone, together in zip(one, two, strict=True):

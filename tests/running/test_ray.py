@@ -21,7 +21,7 @@ from twinlatent.cells import CELLS, Cell
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.results import Report
-from twinlatent.reproduce import reproduce
+from twinlatent.reproduce import _SETTINGS, reproduce
 from twinlatent.running.ray import Ray
 from twinlatent.running.units import Here
 
@@ -200,10 +200,9 @@ def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(
 def test_an_evaluation_is_the_same_bit_for_bit_though_a_node_dies(
     patience, two_nodes: Cluster, trained_detector, digits: Split, tmp_path: Path
 ) -> None:
-    networks = {"f_p": tl.EvaluationSettings().for_images(digits, {}).networks["f_p"].model_copy(update={"steps": 3})}
     asked: dict[str, Any] = {"suite": "quick", "steps": 1, "images": 60, "subset": 52, "blackbox_images": 8,
                              "shift_images": 4, "certified_images": 8, "epsilon": 0.1, "radii": (0.5,),
-                             "condition_radii": (0.3,), "substitutes": ("f_p",), "networks": networks,
+                             "condition_radii": (0.3,), **weak(digits),
                              "judges": {"steps": 3, "remembered": 50}, "progress": False}  # fmt: skip
     said: list[str] = []
 
@@ -223,9 +222,12 @@ def test_an_evaluation_is_the_same_bit_for_bit_though_a_node_dies(
 
 
 @pytest.mark.slow
-def test_detectors_are_trained_and_judged_by_a_cluster_as_here(two_nodes: Cluster, tmp_path: Path, monkeypatch) -> None:
+def test_detectors_are_trained_and_judged_by_a_cluster_as_here(
+    two_nodes: Cluster, digits: Split, tmp_path: Path, monkeypatch
+) -> None:
     cells = Cell("twinlatent", "mim"), Cell("plain", "none")
     monkeypatch.setitem(CELLS, "table2", cells)
+    monkeypatch.setitem(_SETTINGS, "smoke", _SETTINGS["smoke"].model_copy(update=weak(digits)))
     asked: dict[str, Any] = {"preset": "smoke", "data": ["digits"], "progress": False}
     by_cluster = reproduce("table2", tmp_path / "many", workers=Ray(two_nodes.address), **asked)["digits"]
     for one, many in zip(reproduce("table2", tmp_path / "one", **asked)["digits"], by_cluster, strict=True):
@@ -233,6 +235,12 @@ def test_detectors_are_trained_and_judged_by_a_cluster_as_here(two_nodes: Cluste
     for cell in cells:
         one, many = (tl.load(tmp_path / called / "digits" / cell.folder).fingerprint for called in ("one", "many"))
         assert one == many, "the same weights"
+
+
+def weak(digits: Split) -> dict[str, Any]:
+    """Settings of an evaluation with one substitute, of few steps; processes of their own know of no patch."""
+    usual = tl.EvaluationSettings().for_images(digits, {}).networks["f_p"]
+    return {"substitutes": ("f_p",), "networks": {"f_p": usual.model_copy(update={"steps": 3})}}
 
 
 def numbers(report: Report) -> list[dict[str, Any]]:
