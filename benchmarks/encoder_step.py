@@ -9,6 +9,7 @@ The peak is the machine's own, from a large float32 matrix product in the same r
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -60,18 +61,29 @@ def contestants(networks: ClassNetworks) -> dict[str, Callable[[Tensor], Tensor]
     return {"ours": networks, "loop": loop, "loop, channels last": loop_channels_last, "vmap": vmap}
 
 
-def operations(networks: ClassNetworks, batch: int) -> int:
-    """Floating-point operations of one step as a loop does them: two a multiply-add, forward and the input gradient."""
-    total, (_, side, _) = 0, networks.plan.input_shape
+def operations(networks: ClassNetworks, batch: int) -> list[int]:
+    """Floating-point operations of each layer's forward pass as a loop does them, two a multiply-add."""
+    counts, (_, side, _) = [], networks.plan.input_shape
     for operation in networks.plan.operations:
+        count = 0
         if isinstance(operation, Conv):
             side = -(-side // operation.stride)
-            total += side**2 * operation.filters * operation.inputs * operation.kernel**2
+            count = side**2 * operation.filters * operation.inputs * operation.kernel**2
         elif isinstance(operation, Dense):
-            total += operation.inputs * operation.units
+            count = operation.inputs * operation.units
         elif isinstance(operation, Pool):
             side //= operation.size
-    return 2 * 2 * total * networks.classes * batch
+        counts.append(2 * count * networks.classes * batch)
+    return counts
+
+
+def forward_seconds(networks: ClassNetworks, images: Tensor, rounds: int) -> list[float]:
+    """What each layer's forward pass takes."""
+    x, found = networks.arranged(images), []
+    for index in range(len(networks.plan.operations)):
+        found.append(median(seconds(partial(networks.applied, index, x.clone())) for _ in range(rounds)))
+        x = networks.applied(index, x)
+    return found
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -107,12 +119,18 @@ def main() -> None:
     peak = 2 * 1024**3 / typical["peak"]
     rivals = [name for name in typical if name not in ("ours", "peak")]
     speedup = min(typical[name] for name in rivals) / typical["ours"]
-    share = operations(networks, batch) / typical["ours"] / peak
+    counts = operations(networks, batch)
+    share = 2 * sum(counts) / typical["ours"] / peak  # the input gradient takes as many as the forward pass
     for name in (*rivals, "ours"):
         print(f"{name:20} {1e3 * typical[name]:7.2f} ms   relative difference to the loop {errors[name]:.1e}")
     print(f"ours is {speedup:.2f} times as fast as the best of the others")
     share_text = f"ours does a loop's work at {100 * share:.1f} % of that"
     print(f"matrix products reach {peak / 1e9:.0f} GFLOP/s here; {share_text}")
+    for operation, count, spent in zip(
+        networks.plan.operations, counts, forward_seconds(networks, images, options.rounds), strict=True
+    ):
+        if count:
+            print(f"  {operation}: forward {1e3 * spent:.2f} ms, {100 * count / spent / peak:.0f} % of the peak")
     pooled = any(isinstance(operation, Pool) for operation in networks.plan.operations)
     if max(errors.values()) > (1e-2 if pooled else 1e-5):  # rounding can move the maximum of a pooling
         raise SystemExit("the contestants do not agree")

@@ -12,13 +12,15 @@ import pytest
 from twinlatent import reproduce as module
 from twinlatent.attacks.budgets import Budget
 from twinlatent.cells import CELLS, DATA, Cell
-from twinlatent.data import where
+from twinlatent.data import Split, where
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import whole as evaluation
-from twinlatent.evaluation.results.records import read_records
+from twinlatent.evaluation.results.records import Record, read_records
 from twinlatent.evaluation.results.report import read_run
+from twinlatent.evaluation.settings import EvaluationSettings
 from twinlatent.method.detector import Detector
 from twinlatent.reproduce import reproduce
+from twinlatent.zoo import load as load_detector
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,30 @@ def test_what_is_asked_again_is_read_and_what_was_asked_stays_until_more_is_writ
         reproduce("fig6", folder, **OPTIONS)
     assert asked.read_bytes() == before
     assert reproduce("table2", folder, **OPTIONS)["digits"][0].records
+
+
+@pytest.mark.slow
+def test_processes_that_train_and_attack_find_the_same(digits: Split, tmp_path: Path, monkeypatch) -> None:
+    """Two cells, whose trainings go side by side, then the black box by both processes, which know of no patch."""
+    cells = Cell("twinlatent", "mim"), Cell("plain", "none")
+    usual = EvaluationSettings().for_images(digits, {}).networks["f_p"]
+    small = {"substitutes": ("f_p",), "networks": {"f_p": usual.model_copy(update={"steps": 3})}}
+    monkeypatch.setitem(module._SETTINGS, "smoke", module._SETTINGS["smoke"].model_copy(update=small))
+    monkeypatch.setitem(CELLS, "table2", cells)
+    one, two = (reproduce("table2", tmp_path / str(n), workers=n, **OPTIONS)["digits"] for n in (1, 2))
+    for alone, together in zip(one, two, strict=True):
+        assert [values(record) for record in alone.records] == [values(record) for record in together.records]
+    for cell in cells:
+        alone, together = (load_detector(tmp_path / n / "digits" / cell.folder).fingerprint for n in "12")
+        assert alone == together, "the same weights"
+    made = [{path.relative_to(tmp_path / n) for path in (tmp_path / n).rglob("*")} for n in "12"]
+    assert made[0] == made[1]
+    assert not list(tmp_path.rglob("unfinished"))
+
+
+def values(record: Record) -> dict[str, object]:
+    """All that is measured but the time, and where it comes from: a commit may be made meanwhile."""
+    return {name: value for name, value in record if name not in ("seconds", "commit", "date")}
 
 
 @pytest.mark.slow

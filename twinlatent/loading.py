@@ -97,7 +97,7 @@ def built(found: object, named: str) -> object:
 
 def files_run() -> tuple[Path, ...]:
     """The files that `load_object` has run here, in that order: what pickles of their objects need elsewhere."""
-    found = ((name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items()))
+    found = ((name, getattr(module, "__file__", None)) for name, module in sys.modules.copy().items())
     return tuple(Path(file) for name, file in found if file and name == _name_of(Path(file)))
 
 

@@ -105,7 +105,7 @@ def start(*words: object) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> Done:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return Done(process.returncode, out, err)
 
 
@@ -130,7 +130,7 @@ def interrupt() -> Program:
     def call(*words: object, ready: Callable[[], bool]) -> Done:
         process = start(*words)
         try:
-            patience = time.monotonic() + 60
+            patience = time.monotonic() + 600
             while not ready():
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < patience, "the work did not start"

@@ -50,10 +50,10 @@ def test_an_interrupted_attack_resumes_with_another_number_of_workers(
 ) -> None:
     kept = tmp_path / "a.npz.unfinished"
     words = ["attack", trained, *ATTACK, "--steps", 60]
-    stopped = interrupt(*words, "--save", "a.npz", "--workers", 2, ready=lambda: any(kept.glob("*.npz")))
+    stopped = interrupt(*words, "--save", "a.npz", "--workers", 2, ready=lambda: any(kept.glob("[!.]*.npz")))
     assert (stopped.status, stopped.out) == (130, "")
     assert stopped.err == "twinlatent: stopped; finished batches are kept; the same command resumes\n"
-    before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in kept.glob("[!.]*.npz")}
     assert before
     assert outside(*words, "--save", "a.npz", "--workers", 3).status == 0
     assert outside(*words, "--save", "b.npz", "--workers", 1).status == 0

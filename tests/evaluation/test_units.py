@@ -98,8 +98,9 @@ def copied(patterns: Sequence[str], home: Path, away: Path) -> set[Path]:
 
 
 def numbers(report: Report) -> list[Mapping[str, Any]]:
-    """All records, but for the time they took."""
-    return [{name: value for name, value in record if name != "seconds"} for record in report.records]
+    """All records, but for the time they took and where they come from: a commit may be made meanwhile."""
+    left_out = "seconds", "commit", "date"
+    return [{name: value for name, value in record if name not in left_out} for record in report.records]
 
 
 def same(a: Report, b: Report) -> bool:

@@ -7,19 +7,21 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import twinlatent as tl
+from twinlatent.cells import CELLS, Cell
 from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError
-from twinlatent.loading import load_object
+from twinlatent.evaluation.results import Report
+from twinlatent.reproduce import _SETTINGS, reproduce
 from twinlatent.running.ray import Ray
 from twinlatent.running.units import Here
 
@@ -95,33 +97,37 @@ class Cluster:
 @pytest.fixture
 def two_nodes(monkeypatch) -> Iterator[Cluster]:
     pytest.importorskip("ray", reason="needs the extra ray")
-    from ray.cluster_utils import Cluster as Nodes
-
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever token lies in the home of who runs this
     monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
-    options = {"num_cpus": 1, "object_store_memory": 200 * 2**20}
-    cluster = Nodes(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    cluster, second = started()
     try:
-        second = cluster.add_node(**options)
         yield Cluster(cluster.address, second.node_id, lambda: cluster.remove_node(second, allow_graceful=False))
     finally:
         cluster.shutdown()
         gc.collect()  # what Ray leaves open is warned of here, where that is ignored
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Callable[..., Any]:
-    """The class of units, from a user's file that other machines do not have."""
-    (tmp_path / "units.py").write_text(UNITS, encoding="utf-8")
-    return load_object(f"{tmp_path / 'units.py'}:Write")  # type: ignore[return-value]
+def started(tries: int = 3) -> tuple[Any, Any]:
+    """A cluster and its second node; Ray gives a node half a minute to start, which is little on a busy machine."""
+    from ray.cluster_utils import Cluster as Nodes
 
-
-def written(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
+    options, cluster = {"num_cpus": 1, "object_store_memory": 200 * 2**20}, None
+    try:
+        cluster = Nodes(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+        return cluster, cluster.add_node(**options)
+    except Exception:
+        if cluster is not None:
+            cluster.shutdown()
+        if tries == 1:
+            raise
+        return started(tries - 1)
 
 
 @pytest.mark.slow
-def test_files_are_the_same_though_a_node_dies_while_it_does_a_unit(unit, two_nodes: Cluster, tmp_path: Path) -> None:
+def test_files_are_the_same_though_a_node_dies_while_it_does_a_unit(
+    unit, written, patience, two_nodes: Cluster, tmp_path: Path
+) -> None:
     marks, kept, said, told = tmp_path / "marks", tmp_path / "many", [], []
     marks.mkdir()
     waiting = [unit(number, "wait", str(marks)) for number in (1, 2)]
@@ -154,10 +160,10 @@ def test_files_are_the_same_though_a_node_dies_while_it_does_a_unit(unit, two_no
 
 
 @pytest.mark.slow
-def test_errors_are_one_line_and_what_was_kept_stays(unit, two_nodes: Cluster, tmp_path: Path) -> None:
+def test_errors_are_one_line_and_what_was_kept_stays(unit, written, two_nodes: Cluster, tmp_path: Path) -> None:
     asked = Ray(two_nodes.address)
     for how, line in (
-        ("refuse", "^number is 3; give another$"),
+        ("refuse", "(?m)^number is 3; give another$"),  # its traceback is in a note below
         ("die", "^number 1: its process or machine died, and again when Ray began it anew .*; what is done is kept"),
         ("odd", "^number [01] and number [01] made another whose.txt: machines of the cluster compute differently"),
     ):
@@ -170,7 +176,9 @@ def test_errors_are_one_line_and_what_was_kept_stays(unit, two_nodes: Cluster, t
 
 
 @pytest.mark.slow
-def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(unit, two_nodes: Cluster, tmp_path: Path) -> None:
+def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(
+    unit, written, patience, two_nodes: Cluster, tmp_path: Path
+) -> None:
     script, kept, marks = tmp_path / "driver.py", tmp_path / "kept", tmp_path / "marks"
     marks.mkdir()
     script.write_text(DRIVER, encoding="utf-8")
@@ -190,12 +198,11 @@ def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(unit, two_nod
 
 @pytest.mark.slow
 def test_an_evaluation_is_the_same_bit_for_bit_though_a_node_dies(
-    two_nodes: Cluster, trained_detector, digits: Split, tmp_path: Path
+    patience, two_nodes: Cluster, trained_detector, digits: Split, tmp_path: Path
 ) -> None:
-    networks = {"f_p": tl.EvaluationSettings().for_images(digits, {}).networks["f_p"].model_copy(update={"steps": 3})}
     asked: dict[str, Any] = {"suite": "quick", "steps": 1, "images": 60, "subset": 52, "blackbox_images": 8,
                              "shift_images": 4, "certified_images": 8, "epsilon": 0.1, "radii": (0.5,),
-                             "condition_radii": (0.3,), "substitutes": ("f_p",), "networks": networks,
+                             "condition_radii": (0.3,), **weak(digits),
                              "judges": {"steps": 3, "remembered": 50}, "progress": False}  # fmt: skip
     said: list[str] = []
 
@@ -209,12 +216,39 @@ def test_an_evaluation_is_the_same_bit_for_bit_though_a_node_dies(
                        workers=Ray(two_nodes.address, say=said.append), **asked)  # fmt: skip
     killer.join()
     one = tl.evaluate(trained_detector, digits, **asked)
-    numbers = lambda report: [  # noqa: E731
-        {name: value for name, value in record if name != "seconds"} for record in report.records
-    ]
     assert numbers(many) == numbers(one)
     assert (many.checks, many.judges) == (one.checks, one.judges)
     assert set(said) <= {"1 of 2 machines of the cluster are gone; what they did is done again"}, "once Ray tells"
+
+
+@pytest.mark.slow
+def test_detectors_are_trained_and_judged_by_a_cluster_as_here(
+    two_nodes: Cluster, digits: Split, tmp_path: Path, monkeypatch
+) -> None:
+    cells = Cell("twinlatent", "mim"), Cell("plain", "none")
+    monkeypatch.setitem(CELLS, "table2", cells)
+    monkeypatch.setitem(_SETTINGS, "smoke", _SETTINGS["smoke"].model_copy(update=weak(digits)))
+    asked: dict[str, Any] = {"preset": "smoke", "data": ["digits"], "progress": False}
+    by_cluster = reproduce("table2", tmp_path / "many", workers=Ray(two_nodes.address), **asked)["digits"]
+    for one, many in zip(reproduce("table2", tmp_path / "one", **asked)["digits"], by_cluster, strict=True):
+        assert numbers(many) == numbers(one)
+    for cell in cells:
+        one, many = (tl.load(tmp_path / called / "digits" / cell.folder).fingerprint for called in ("one", "many"))
+        assert one == many, "the same weights"
+
+
+def weak(digits: Split) -> dict[str, Any]:
+    """Settings of an evaluation with one substitute, of few steps; processes of their own know of no patch."""
+    usual = tl.EvaluationSettings().for_images(digits, {}).networks["f_p"]
+    return {"substitutes": ("f_p",), "networks": {"f_p": usual.model_copy(update={"steps": 3})}}
+
+
+def numbers(report: Report) -> list[dict[str, Any]]:
+    """All that is measured but the time, and where it comes from: a commit may be made meanwhile."""
+    return [
+        {name: value for name, value in record if name not in ("seconds", "commit", "date")}
+        for record in report.records
+    ]
 
 
 def test_without_ray_a_line_names_the_extra(monkeypatch) -> None:
@@ -235,16 +269,28 @@ def test_what_is_no_address_is_said(with_ray, wrong: str) -> None:
         Ray(wrong)
 
 
+@pytest.mark.parametrize(
+    ("address", "mend"),
+    [
+        ("local", r"try again when it has less to do$"),
+        ("auto", r"start one: ray start --head$"),
+        ("", r"if its first machine says that token authentication is enabled, set RAY_AUTH_MODE=token and copy .*"),
+    ],
+)
+def test_a_cluster_that_lets_nobody_in_is_one_line(unit, with_ray, monkeypatch, tmp_path, address: str, mend: str):
+    def init(*_: object, **__: object) -> None:
+        raise ConnectionError("Failed to connect")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = address or f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TwinlatentError, match=rf"^--ray {address}: no cluster \(Failed to connect\); {mend}"):
+            Ray(address).run([[unit(0)]], {}, {"here": tmp_path})
+
+
 def test_an_address_that_nobody_answers_is_one_line(unit, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra ray")
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
     with pytest.raises(TwinlatentError, match=f"^--ray 127.0.0.1:{port}: nobody answers there .*ray start --head"):
         Ray(f"127.0.0.1:{port}").run([[unit(0)]], {}, {"here": tmp_path})
-
-
-def patience(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 600
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)

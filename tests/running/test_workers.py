@@ -4,15 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from twinlatent.errors import TwinlatentError
-from twinlatent.loading import load_object
 from twinlatent.running.units import Here
 from twinlatent.running.workers import Workers, runner_of
 
@@ -64,20 +60,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Callable[..., Any]:
-    """The class of units, from a user's file."""
-    (tmp_path / "units.py").write_text(UNITS, encoding="utf-8")
-    return load_object(f"{tmp_path / 'units.py'}:Write")  # type: ignore[return-value]
-
-
-def written(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_files_are_the_same_whoever_writes_them_and_what_dies_is_done_again(unit, tmp_path: Path, number: int):
+def test_the_files_are_the_same_whoever_writes_them_and_what_dies_is_done_again(
+    unit, written, tmp_path: Path, number: int
+):
     stages = [[unit(0), unit(1, "2"), unit(2)], [], [unit(3)]]
     plain = [[unit(0), unit(1), unit(2)], [], [unit(3)]]
     Here().run(plain, {"word": "a"}, {"here": tmp_path / "one"})
@@ -94,7 +81,9 @@ def test_the_files_are_the_same_whoever_writes_them_and_what_dies_is_done_again(
         assert "was ended by SIGKILL during number 1; it is done again" in line
 
 
-def test_a_unit_whose_worker_dies_three_times_ends_the_run_and_what_was_kept_stays(unit, tmp_path: Path) -> None:
+def test_a_unit_whose_worker_dies_three_times_ends_the_run_and_what_was_kept_stays(
+    unit, written, tmp_path: Path
+) -> None:
     (tmp_path / "kept").mkdir()
     said: list[str] = []
     with pytest.raises(TwinlatentError, match=r"worker 1 \(process \d+\) was ended by SIGKILL during number 1, for the "
@@ -106,14 +95,14 @@ def test_a_unit_whose_worker_dies_three_times_ends_the_run_and_what_was_kept_sta
 
 @pytest.mark.slow
 def test_what_a_unit_says_is_what_the_run_says(unit, tmp_path: Path) -> None:
-    with pytest.raises(TwinlatentError, match=r"^number is 3; give another$"):
+    with pytest.raises(TwinlatentError, match=r"(?m)^number is 3; give another$"):
         Workers(2).run([[unit(0), unit(1, "refuse")]], {"word": "a"}, {"here": tmp_path})
     with pytest.raises(KeyError, match="'a'") as caught:
         Workers(2).run([[unit(0), unit(1, "fail")]], {"word": "a"}, {"here": tmp_path})
     assert 'return {}["a"]' in "".join(caught.value.__notes__), "its traceback is not lost"
 
 
-def test_what_cannot_be_sent_is_said_before_anything_is_started(unit, tmp_path: Path) -> None:
+def test_what_cannot_be_sent_is_said_before_anything_is_started(unit, written, tmp_path: Path) -> None:
     with pytest.raises(TwinlatentError, match=r"cannot be sent to worker processes .*<lambda>.*workers 1"):
         Workers(2).run([[unit(0)]], {"word": lambda: 0}, {"here": tmp_path})
     assert written(tmp_path) == {}
@@ -121,7 +110,7 @@ def test_what_cannot_be_sent_is_said_before_anything_is_started(unit, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_the_run(unit, tmp_path: Path, how: signal.Signals) -> None:
+def test_no_worker_outlives_the_run(unit, written, patience, tmp_path: Path, how: signal.Signals) -> None:
     script, kept = tmp_path / "driver.py", tmp_path / "kept"
     script.write_text(DRIVER, encoding="utf-8")
     driver = subprocess.Popen([sys.executable, str(script), str(tmp_path / "units.py"), str(kept)],
@@ -154,10 +143,3 @@ def test_the_number_of_workers_is_checked() -> None:
 def alive(process: int) -> bool:
     stat = Path(f"/proc/{process}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def patience(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)

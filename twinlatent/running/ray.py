@@ -109,12 +109,21 @@ def _connected(address: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if isinstance(error, TwinlatentError):
             raise
-        mend = "try again when it has less to do" if address == LOCAL else "start one: ray start --head"
-        raise TwinlatentError(f"--ray {address}: no cluster ({brief(error)}); {mend}") from error
+        raise TwinlatentError(f"--ray {address}: no cluster ({brief(error)}); {_mend(address)}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _mend(address: str) -> str:
+    """What to do where an address answers, or none was given, and yet there is no cluster."""
+    if address == LOCAL:
+        return "try again when it has less to do"
+    if address == AUTO:
+        return "start one: ray start --head"
+    return ("if its first machine says that token authentication is enabled, set RAY_AUTH_MODE=token and copy that "
+            "machine's ~/.ray/auth_token; else start one: ray start --head")  # fmt: skip
 
 
 def _answering(address: str) -> str:
@@ -141,14 +150,14 @@ def _host_and_port(address: str) -> tuple[str, int]:
 @contextmanager
 def _environment() -> Iterator[None]:
     """Within the block what is started here has the environment `QUIET`."""
-    before = {name: os.environ.get(name) for name in QUIET}
+    before = {name: os.environ.get(name) for name in (*QUIET, "RAY_AUTH_MODE")}  # which Ray sets for its own cluster
     os.environ.update(QUIET)
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 

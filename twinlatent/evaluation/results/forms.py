@@ -13,6 +13,7 @@ from twinlatent.evaluation.results.benchmarks import (
     LoadTest,
     WorkersBenchmark,
 )
+from twinlatent.evaluation.results.commands import ClockBenchmark, ClusterCheck, CommandBenchmark
 from twinlatent.evaluation.results.faults import FaultsCheck
 from twinlatent.evaluation.results.parts import JudgeReport, ModelCard
 from twinlatent.evaluation.results.release import ReleaseCheck
@@ -26,6 +27,9 @@ FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "requests_per_second": ("a benchmark", LoadTest),
     "workers": ("a benchmark", WorkersBenchmark),
     "evaluation_seconds": ("a benchmark", AttacksBenchmark),
+    "whole_seconds": ("a benchmark", CommandBenchmark),
+    "clock_seconds": ("a benchmark", ClockBenchmark),
+    "kept_at": ("a check of a cluster", ClusterCheck),
     "wheel": ("a check of a release", ReleaseCheck),
     "label_rule": ("a model card", ModelCard),
     "cases": ("what judges say", JudgeReport),
