@@ -20,7 +20,7 @@ from twinlatent.evaluation.results import WORST, false_alarms, read_records
 
 SHOWN = {
     "cifar10-plain": "plain classifier, rejecting",
-    "cifar10-guard": "the same, guarded",
+    "cifar10-guard": "plain classifier, guarded",
     "cifar10-resnet_4b": "other people's, rejecting",
     "gtsrb32": "ours",
 }
