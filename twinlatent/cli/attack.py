@@ -1,7 +1,7 @@
 """`twinlatent attack`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,10 @@ from twinlatent.cli.options import (
     say_aside,
 )
 from twinlatent.cli.workers import OfShard, OnRay, Workers, WorkerThreads, leave_shard, shard_of, workers_of
+
+if TYPE_CHECKING:
+    from twinlatent.evaluation.protocol import WhiteBoxSettings
+    from twinlatent.evaluation.white_box import WhiteBoxRun
 
 DEFAULT_IMAGES = 200
 """Attacked, where not said otherwise."""
@@ -97,19 +101,15 @@ def attack(
     After an interruption, run the same command to resume.
     """
     options, part = {**locals()}, shard_of(shard)
-    from twinlatent.evaluation.protocol import WhiteBoxSettings, checked_attacks, detector_of, try_attacks
+    from twinlatent.evaluation.protocol import checked_attacks, detector_of, try_attacks
     from twinlatent.evaluation.results.folder import UNFINISHED
     from twinlatent.evaluation.results.merging import shard_folder
-    from twinlatent.evaluation.results.records import write_records
     from twinlatent.evaluation.white_box.suite import attack_shard
     from twinlatent.evaluation.white_box.to_file import attack_to_file, unfinished_of
     from twinlatent.provenance import provenance, without_option, working_for
-    from twinlatent.report.console import print_attacks
-    from twinlatent.settings import checked
 
     runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES, ray=ray)
-    asked = {name: value for name, value in options.items() if name in WhiteBoxSettings.model_fields}
-    settings = checked(lambda: WhiteBoxSettings(**asked | {"images": images or DEFAULT_IMAGES}))
+    settings = _settings(options | {"images": images or DEFAULT_IMAGES})
     refuse_records(records, force)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}
     reading = {"size": size, "channels": channels, "background": background}
@@ -129,7 +129,23 @@ def attack(
             return
         run = attack_to_file(detector, split, settings, path, own=joining, overwrite=force, workers=runner,
                              progress=progress)  # fmt: skip
-    if records is not None:
-        write_records(records, run.records, detector=detector.fingerprint, settings=settings.model_dump(mode="json"))
-    print_attacks(run, settings)
+    _finished(run, detector.fingerprint, settings, records)
     print(f"Images: {path}")
+
+
+def _settings(options: dict[str, Any]) -> "WhiteBoxSettings":
+    from twinlatent.evaluation.protocol import WhiteBoxSettings
+    from twinlatent.settings import checked
+
+    asked = {name: value for name, value in options.items() if name in WhiteBoxSettings.model_fields}
+    return checked(lambda: WhiteBoxSettings(**asked))
+
+
+def _finished(run: "WhiteBoxRun", fingerprint: str, settings: "WhiteBoxSettings", records: Path | None) -> None:
+    """Keep the success rates, where it is asked for, and print them."""
+    from twinlatent.evaluation.results.records import write_records
+    from twinlatent.report.console import print_attacks
+
+    if records is not None:
+        write_records(records, run.records, detector=fingerprint, settings=settings.model_dump(mode="json"))
+    print_attacks(run, settings)
