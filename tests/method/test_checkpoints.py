@@ -53,6 +53,15 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
         torch.testing.assert_close(tensors[name], value.detach(), rtol=0, atol=0, equal_nan=True)
 
 
+def test_what_was_loaded_stays_when_the_file_is_written_over(saved: Path) -> None:
+    """As `cp` does, which writes into the file that is there: a server reads it long after it has started."""
+    tensors, _ = load_tensors(saved, "detector")
+    with saved.open("r+b") as file:
+        file.write(bytes(saved.stat().st_size))
+    for name, value in some_tensors().items():
+        torch.testing.assert_close(tensors[name], value.detach(), rtol=0, atol=0, equal_nan=True)
+
+
 def test_nothing_but_a_description(tmp_path: Path) -> None:
     save_tensors(tmp_path / "a", "detector", {}, {"a": 1})
     assert load_tensors(tmp_path / "a", "detector") == ({}, {"a": 1})

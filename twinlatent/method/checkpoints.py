@@ -66,7 +66,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise TwinlatentError(f"{path} is no file; give the path of a {kind} file")
     try:
         with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # copies: else they are the file itself, and change with it if somebody writes another one over it
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise TwinlatentError(f"{path} is truncated or no {kind} file; write it again ({brief(error)})") from error
     header = read_header(path)
