@@ -1,25 +1,30 @@
 """What goes on, ends in one line or stays the same when everything else goes wrong, in one run, into one file.
 
 Steps: hundreds of bad inputs; `train`, `evaluate` (by workers, too), `data fetch` (from a server on this machine),
-`data prepare` and `serve`, each killed with SIGKILL at random moments and given again; full and read-only disks, two
-commands in one folder, a clock that is set back, no home, locale C, seeds of hashes; memory of a server and of one
-evaluation after the other. A step that fails is named and the next one goes on. What is found is written after every
-step. It ends with 1 if anything was lost, differs, or ended otherwise than it should.
+`data prepare` and `serve`, each killed with SIGKILL at random moments and at its operations on files, and given again;
+full and read-only disks, two commands in one folder, a clock that is set back, no home, locale C, seeds of hashes; and,
+beside all of these, memory of a server and of one evaluation after the other. A step that fails is named and the next
+one goes on. What is found is written after every step. It ends with 1 if anything was lost, differs, or ended otherwise
+than it should.
 
-    python scripts/faults.py [--kills 100] [--minutes 1] [--seed 0] [--only inputs,killed,surroundings,memory]
+    python scripts/faults.py [--kills 100] [--minutes 60] [--seed 0] [--only inputs,killed,surroundings,memory]
         [--out results/faults.json]
 
-Full disks are tmpfs where this may mount one (root on Linux), else limits of a file's size. An hour of memory:
---only memory --minutes 60. On two idle cores all of it takes about half an hour, with --kills 30 a quarter. Linux only.
+With `--only` what the file says of other steps stays, with the command and commit that it comes from. Full disks are
+tmpfs where this may mount one (root on Linux), else limits of a file's size. On two idle cores all of it takes about an
+hour; `--kills 3 --minutes 1` is a first look. Linux only.
 """
 
 import argparse
+import json
 import os
 import random
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -27,13 +32,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from faulty import bad_bodies, bad_files, bad_models, bad_values, killing, memory, surroundings
+from faulty import (
+    bad_bodies,
+    bad_files,
+    bad_models,
+    bad_values,
+    environments,
+    killing,
+    memory,
+    serving,
+    surroundings,
+    works,
+)
 from faulty.cases import Case, tried
-from faulty.forked import command, ended
+from faulty.forked import Process, command, ended, forked
 
 from twinlatent.code_digest import LEARNING, MEASURING, code_identity
 from twinlatent.evaluation.results.faults import FaultsCheck
-from twinlatent.evaluation.results.records import validated
+from twinlatent.evaluation.results.records import read_json, validated
 from twinlatent.files import write_json
 from twinlatent.method.detector import Detector
 from twinlatent.provenance import provenance
@@ -44,46 +60,65 @@ SLOW = ("sklearn.datasets", "torch._dynamo", "uvicorn", "twinlatent.cli.program"
 STEPS = ("inputs", "killed", "surroundings", "memory")
 SIZES = {"train": (8, 64, 300, 600), "evaluate": (8, 40, 100, 300), "data prepare": (8, 16, 40)}
 """Kibibytes of disks that are too small."""
+FIRST = ("train", "digits", "--preset", "smoke", "--no-progress", "--score", "vulnerable")
+"""Makes the detector of all steps; for another score than the paper's an evaluation takes twice the time."""
 WORKERS = 10
 """Of so many kills of an evaluation, one is of an evaluation by workers, which take long to start."""
+OPERATIONS = 4
+"""For so many kills at random moments there is one at an operation on a file."""
 
 
 class Check:
     """A run of this script: what is asked, and what is found."""
 
-    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
-        self.asked, self.folder, self.began, self.origin = asked, folder, time.monotonic(), provenance()
+    def __init__(self, asked: argparse.Namespace, wanted: Sequence[str], folder: Path) -> None:
+        self.asked, self.folder, self.origin = asked, folder, provenance().model_dump()
         self.failed: dict[str, list[str]] = {}
-        self.found: dict[str, dict[str, Any]] = {
-            name: {} for name in ("killed", "surroundings", "bad_inputs", "memory")
-        }
+        self.found: dict[str, dict[str, Any]] = {name: {} for name in STEPS}
+        self.steps: dict[str, dict[str, Any]] = {}
         self.detector = folder / "digits.safetensors"
+        others = [name for name in STEPS if name not in wanted]
+        if others and asked.out.exists():
+            before = read_json(asked.out)
+            validated(asked.out, FaultsCheck, before)
+            self.failed = {name: said for name, said in before["failed"].items() if name.split(": ")[0] in others}
+            self.steps = {name: made for name, made in before["steps"].items() if name in others}
+            self.found |= {name: before[name] for name in others}
 
-    def step(self, name: str, do: Callable[[Path], None]) -> None:
-        """Do a step in a folder of its own, and write all that is found by then."""
-        began, place = time.monotonic(), self.folder / name.replace(" ", "-")
-        place.mkdir()
+    def do(self, step: str, parts: Callable[["Check"], None]) -> None:
+        """Do a step, and note where it comes from."""
+        began = time.monotonic()
+        parts(self)
+        seconds = round(time.monotonic() - began, 1)
+        self.steps[step] = {"seed": self.asked.seed, "seconds": seconds, "provenance": self.origin}
+        self.save()
+
+    def part(self, step: str, name: str, do: Callable[[Path], None]) -> None:
+        """Do a part of a step in a folder of its own, and write all that is found by then."""
+        began, place, called = time.monotonic(), self.folder / step / name.replace(" ", "-"), f"{step}: {name}"
+        place.mkdir(parents=True)
         try:
             do(place)
         except Exception as error:
             traceback.print_exc()
-            self.failed.setdefault(name, []).append(f"{type(error).__name__}: {error}"[:300])
+            self.failed.setdefault(called, []).append(f"{type(error).__name__}: {error}"[:300])
         self.save()
-        wrong = f", {len(self.failed[name])} wrong" if name in self.failed else ""
-        print(f"{name}: {time.monotonic() - began:.0f} s{wrong}", flush=True)
-        for line in self.failed.get(name, []):
+        wrong = f", {len(self.failed[called])} wrong" if called in self.failed else ""
+        print(f"{called}: {time.monotonic() - began:.0f} s{wrong}", flush=True)
+        for line in self.failed.get(called, []):
             print(f"  {line}", flush=True)
 
-    def note(self, part: str, name: str, found: Mapping[str, Any], wrong: list[str]) -> None:
-        """Keep what is found of a step, and what is wrong with it."""
-        self.found[part][name] = dict(found)
+    def note(self, step: str, name: str, found: Mapping[str, Any]) -> None:
+        """Keep what is found in a part of a step, and what is wrong with it."""
+        kept = dict(found)
+        wrong = kept.pop("wrong", [])
+        self.found[step][name] = kept
         if wrong:
-            self.failed[name] = wrong
+            self.failed[f"{step}: {name}"] = wrong
 
     def save(self) -> None:
         """Write the file."""
-        made = {"seed": self.asked.seed, "seconds": round(time.monotonic() - self.began, 1), "failed": self.failed,
-                **self.found, "provenance": self.origin.model_dump()}  # fmt: skip
+        made = {"failed": self.failed, "steps": self.steps, **self.found, "provenance": self.origin}
         write_json(self.asked.out, validated(self.asked.out, FaultsCheck, made).model_dump(mode="json"))
 
 
@@ -91,7 +126,7 @@ def inputs(check: Check) -> None:
     """All bad inputs, in a process of its own, since they compute gradients."""
     for module in (bad_bodies, bad_values, bad_models, bad_files):
         name = module.__name__.rpartition(".")[2].replace("_", " ")
-        check.step(name, lambda place, name=name, module=module: _given(check, place, name, module.cases))
+        check.part("inputs", name, lambda place, name=name, module=module: _given(check, place, name, module.cases))
 
 
 def _given(check: Check, place: Path, name: str, cases: Callable[[Detector, Path], Any]) -> None:
@@ -109,9 +144,9 @@ def _given(check: Check, place: Path, name: str, cases: Callable[[Detector, Path
     if process.status or not counts.exists():
         raise AssertionError(process.text[-300:])
     for kind in counts.read_text().splitlines():
-        check.found["bad_inputs"][kind] = check.found["bad_inputs"].get(kind, 0) + 1
+        check.found["inputs"][kind] = check.found["inputs"].get(kind, 0) + 1
     if lines.read_text():
-        check.failed[name] = lines.read_text().splitlines()
+        check.failed[f"inputs: {name}"] = lines.read_text().splitlines()
 
 
 def _called(case: Case) -> str:
@@ -120,92 +155,101 @@ def _called(case: Case) -> str:
 
 def killed(check: Check) -> None:
     """All commands, killed again and again."""
-    kills, draw = check.asked.kills, random.Random(check.asked.seed)
-
-    def work(place: Path, made: killing.Work, count: int) -> None:
-        found = asdict(killing.killed(made, count, draw, place))
-        check.note("killed", made.name, found, found.pop("wrong"))
-
-    def fetch(place: Path) -> None:
-        server, address = killing.file_server(place / "server.txt")
-        try:
-            work(place, killing.fetching(address), kills)
-        finally:
-            server.kill()
-
-    def serve(place: Path) -> None:
-        found = asdict(killing.killed_serving(check.detector, kills, draw, place))
-        check.note("killed", "serve", found, found.pop("wrong"))
-
+    kills, draw, detector = check.asked.kills, random.Random(check.asked.seed), check.detector
     few = -(-kills // WORKERS)
-    check.step("data prepare", lambda place: work(place, killing.preparing(place), kills))
-    check.step("data fetch", fetch)
-    check.step("train", lambda place: work(place, killing.training(place), kills))
-    check.step("serve", serve)
-    check.step("evaluate", lambda place: work(place, killing.evaluating(check.detector, place), kills - few))
-    check.step("evaluate by 2 workers", lambda place: work(place, killing.evaluating(check.detector, place, 2), few))
+
+    def twice(made: Callable[[Path], works.Work], name: str, count: int) -> None:
+        def at_random(place: Path) -> None:
+            check.note("killed", name, asdict(killing.killed(made(place), count, draw, place)))
+
+        def at_operations(place: Path) -> None:
+            found = killing.killed_at_operations(made(place), -(-kills // OPERATIONS), draw, place)
+            check.note("killed", f"{name} at operations on files", asdict(found))
+
+        check.part("killed", name, at_random)
+        check.part("killed", f"{name} at operations on files", at_operations)
+
+    def served(place: Path) -> None:
+        check.note("killed", "serve", asdict(serving.killed_serving(detector, kills, draw, place)))
+
+    def by_workers(place: Path) -> None:
+        made = works.evaluating(detector, place, 2)
+        check.note("killed", "evaluate by 2 workers", asdict(killing.killed(made, few, draw, place)))
+
+    twice(works.preparing, "data prepare", kills)
+    server = works.FileServer(check.folder)
+    try:
+        twice(lambda _: works.fetching(server), "data fetch", kills)
+    finally:
+        server.process.kill()
+    twice(works.training, "train", kills)
+    check.part("killed", "serve", served)
+    twice(lambda place: works.evaluating(detector, place), "evaluate", kills - few)
+    check.part("killed", "evaluate by 2 workers", by_workers)
 
 
 def around(check: Check) -> None:
     """All surroundings that are against commands."""
     detector = check.detector
 
-    def works(place: Path) -> dict[killing.Work, tuple[int, ...]]:
-        made = (killing.training(place), killing.evaluating(detector, place), killing.preparing(place))
+    def made_in(place: Path) -> dict[works.Work, tuple[int, ...]]:
+        made = (works.training(place), works.evaluating(detector, place), works.preparing(place))
         return {work: SIZES[work.name] for work in made}
 
-    def hashed(place: Path) -> surroundings.Tried:
-        return surroundings.hash_seeds(killing.training(place), lambda run: [*TRAINING, "--out", run], place)
-
     steps: dict[str, Callable[[Path], surroundings.Tried]] = {
-        "full disk": lambda place: surroundings.full_disk(works(place), place),
-        "read-only folder": lambda place: surroundings.read_only(detector, works(place), place),
-        "two at a time": lambda place: surroundings.two_at_a_time(detector, works(place), place),
-        "clock set back": lambda place: surroundings.clock_set_back(works(place), place),
-        "no home": lambda place: surroundings.no_home(detector, place),
-        "locale C": lambda place: surroundings.locale_c(detector, place),
-        "hash seeds": hashed,
+        "full disk": lambda place: surroundings.full_disk(made_in(place), place),
+        "read-only folder": lambda place: surroundings.read_only(detector, made_in(place), place),
+        "two at a time": lambda place: surroundings.two_at_a_time(detector, made_in(place), place),
+        "clock set back": lambda place: surroundings.clock_set_back(made_in(place), place),
+        "no home": lambda place: environments.no_home(detector, place),
+        "locale C": lambda place: environments.locale_c(detector, place),
+        "hash seeds": lambda place: environments.hash_seeds(detector, place),
     }
 
-    def tried_in(place: Path, name: str) -> None:
-        found = asdict(steps[name](place))
-        check.note("surroundings", name, found, found.pop("wrong"))
-
-    for name in steps:
-        check.step(name, lambda place, name=name: tried_in(place, name))
+    for name, tried_in in steps.items():
+        check.part("surroundings", name, lambda place, name=name, tried_in=tried_in: check.note(
+            "surroundings", name, asdict(tried_in(place))))  # fmt: skip
 
 
-TRAINING = (
-    "train",
-    "digits",
-    "--preset",
-    "smoke",
-    "--no-progress",
-    "--set",
-    "rounds=10",
-    "--set",
-    "checkpoint_every=5",
-)
+@contextmanager
+def remembering(check: Check, wanted: bool) -> Iterator[None]:
+    """Let memory be watched, beside what the block does and for as long as was asked."""
+    seconds, begun = 60 * check.asked.minutes, dict[str, Process]()
+    for name in ("serve", "evaluate") if wanted else ():
+        place = check.folder / "watched" / name
+        place.mkdir(parents=True)
+        watch = memory.serving if name == "serve" else memory.evaluating
+
+        def watched(place: Path = place, watch: Callable[..., memory.Watched] = watch) -> None:
+            write_json(place / "found.json", asdict(watch(check.detector, seconds, place)))
+
+        begun[name] = forked(watched, place / "said.txt")
+    try:
+        yield
+        if wanted:
+            check.do("memory", lambda check: _remembered(check, begun, seconds))
+    finally:
+        for process in begun.values():
+            process.kill()
 
 
-def remembered(check: Check) -> None:
-    """Memory over some time, half of it each."""
-    seconds = 30 * check.asked.minutes
-    for name, watch in (("memory of serve", memory.serving), ("memory of evaluate", memory.evaluating)):
+def _remembered(check: Check, begun: Mapping[str, Process], seconds: float) -> None:
+    for name, process in begun.items():
 
-        def watched(place: Path, name: str = name, watch: Callable[..., memory.Watched] = watch) -> None:
-            found = asdict(watch(check.detector, seconds, place))
-            grown = [] if found["flat"] else [f"it grew from {found['after_a_third']} to {found['at_the_end']} MB"]
-            check.note("memory", name.removeprefix("memory of "), found, grown)
+        def taken(_: Path, name: str = name, process: Process = process) -> None:
+            assert process.wait(seconds + 1200) == 0, process.text[-300:]
+            found = json.loads((check.folder / "watched" / name / "found.json").read_text())
+            grown = [] if found["flat"] else [f"MB, files or threads grew: {found}"]
+            check.note("memory", name, found | {"wrong": grown})
 
-        check.step(name, watched)
+        check.part("memory", name, taken)
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the steps; the exit status."""
     parser = argparse.ArgumentParser(description="What comes of kills, full disks and bad inputs.")
     parser.add_argument("--kills", type=int, default=100, help="of each command")
-    parser.add_argument("--minutes", type=float, default=1.0, help="for which memory is watched, half for each command")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for which memory is watched")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--only", default=",".join(STEPS), help="steps, with commas between them")
     parser.add_argument("--out", type=Path, default=Path("results/faults.json"))
@@ -219,17 +263,18 @@ def main(words: list[str] | None = None) -> int:
     for parts in (LEARNING, MEASURING):  # likewise digests of the code
         code_identity(parts)
     with TemporaryDirectory(prefix="twinlatent-faults-") as folder:
-        check = Check(asked, Path(folder))
-        trained = command("train", "digits", "--preset", "smoke", "--no-progress", "--out", Path(folder) / "first")
+        tempfile.tempdir = os.environ["TMPDIR"] = folder  # what a killed process leaves there goes with it
+        check = Check(asked, wanted, Path(folder))
+        trained = command(*FIRST, "--out", Path(folder) / "first")
         made = ended(trained, Path(folder) / "first.txt")
         if made.status:
             print(made.text, file=sys.stderr)
             return 1
         (Path(folder) / "first" / "detector.safetensors").rename(check.detector)
-        for name, step in (("inputs", inputs), ("killed", killed), ("surroundings", around), ("memory", remembered)):
-            if name in wanted:
-                step(check)
-        check.save()
+        with remembering(check, "memory" in wanted):
+            for name, parts in (("inputs", inputs), ("killed", killed), ("surroundings", around)):
+                if name in wanted:
+                    check.do(name, parts)
     print(f"{asked.out}: {'nothing' if not check.failed else ', '.join(check.failed)} failed")
     return int(bool(check.failed))
 
