@@ -3,12 +3,11 @@
 Steps: hundreds of bad inputs; `train`, `evaluate` (by workers, too), `data fetch` (from a server on this machine),
 `data prepare` and `serve`, each killed with SIGKILL at random moments and at its operations on files, and given again;
 full and read-only disks, two commands in one folder, a clock that is set back, no home, locale C, seeds of hashes; and,
-beside all of these, memory of a server and of one evaluation after the other. A step that fails is named and the next
-one goes on. What is found is written after every step. It ends with 1 if anything was lost, differs, or ended otherwise
-than it should.
+beside all of these, memory of a server and of one evaluation after the other. What fails is named and the rest goes on.
+What is found is written as it comes. It ends with 1 if anything was lost, differs, or ended otherwise than it should.
 
     python scripts/faults.py [--kills 100] [--minutes 60] [--seed 0] [--only inputs,killed,surroundings,memory]
-        [--out results/faults.json]
+        [--at-once 2] [--out results/faults.json]
 
 With `--only` what the file says of other steps stays, with the command and commit that it comes from. Full disks are
 tmpfs where this may mount one (root on Linux), else limits of a file's size. On two idle cores all of it takes about an
@@ -22,10 +21,10 @@ import random
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +43,7 @@ from faulty import (
     surroundings,
     works,
 )
-from faulty.cases import Case, tried
+from faulty.cases import tried
 from faulty.forked import Process, command, ended, forked
 
 from twinlatent.code_digest import LEARNING, MEASURING, code_identity
@@ -65,7 +64,26 @@ FIRST = ("train", "digits", "--preset", "smoke", "--no-progress", "--score", "vu
 WORKERS = 10
 """Of so many kills of an evaluation, one is of an evaluation by workers, which take long to start."""
 OPERATIONS = 4
-"""For so many kills at random moments there is one at an operation on a file."""
+"""For so many kills at random moments there is one at an operation on files."""
+PORTION = 20
+"""Kills that one process of this script does after each other."""
+LONGEST = 6 * 3600.0
+"""Seconds that a task may take."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is tried in a process of its own.
+
+    Attributes:
+        step: to which it belongs.
+        name: of what it finds, which several tasks may add to.
+        do: finds it, in an empty folder: JSON-able, with `wrong`, lines on what failed.
+    """
+
+    step: str
+    name: str
+    do: Callable[[Path], dict[str, Any]]
 
 
 class Check:
@@ -79,42 +97,65 @@ class Check:
         self.detector = folder / "digits.safetensors"
         others = [name for name in STEPS if name not in wanted]
         if others and asked.out.exists():
-            before = read_json(asked.out)
-            validated(asked.out, FaultsCheck, before)
+            before = FaultsCheck.model_validate(read_json(asked.out)).model_dump(mode="json")
             self.failed = {name: said for name, said in before["failed"].items() if name.split(": ")[0] in others}
             self.steps = {name: made for name, made in before["steps"].items() if name in others}
             self.found |= {name: before[name] for name in others}
 
-    def do(self, step: str, parts: Callable[["Check"], None]) -> None:
-        """Do a step, and note where it comes from."""
-        began = time.monotonic()
-        parts(self)
-        seconds = round(time.monotonic() - began, 1)
-        self.steps[step] = {"seed": self.asked.seed, "seconds": seconds, "provenance": self.origin}
-        self.save()
-
-    def part(self, step: str, name: str, do: Callable[[Path], None]) -> None:
-        """Do a part of a step in a folder of its own, and write all that is found by then."""
-        began, place, called = time.monotonic(), self.folder / step / name.replace(" ", "-"), f"{step}: {name}"
-        place.mkdir(parents=True)
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Do all tasks, some at a time; those on memory beside the others."""
+        waiting, running, began, places = list(tasks), dict[int, tuple[Process, Task, float]](), time.monotonic(), 0
         try:
-            do(place)
-        except Exception as error:
-            traceback.print_exc()
-            self.failed.setdefault(called, []).append(f"{type(error).__name__}: {error}"[:300])
+            while waiting or running:
+                busy = sum(task.step != "memory" for _, task, _ in running.values())
+                for task in waiting[:]:
+                    if task.step == "memory" or busy < self.asked.at_once:
+                        waiting.remove(task)
+                        busy += task.step != "memory"
+                        places += 1
+                        running[places] = self._begun(task, places), task, time.monotonic()
+                for number, (process, task, since) in list(running.items()):
+                    late = time.monotonic() - since > LONGEST
+                    if process.wait(0) is not None or late:
+                        self._take(task, process, self.folder / str(number), time.monotonic() - since)
+                        del running[number]
+                        if task.step not in [other.step for other in (*waiting, *(one[1] for one in running.values()))]:
+                            self._done(task.step, time.monotonic() - began)
+                time.sleep(0.05)
+        finally:
+            for process, _, _ in running.values():
+                process.kill()
+
+    def _begun(self, task: Task, number: int) -> Process:
+        place = self.folder / str(number)
+        (place / "work").mkdir(parents=True)
+        return forked(lambda: write_json(place / "found.json", task.do(place / "work")), place / "said.txt")
+
+    def _take(self, task: Task, process: Process, place: Path, seconds: float) -> None:
+        """Add what a task found, and what is wrong."""
+        process.kill()  # and what it may have left running
+        found = (
+            json.loads((place / "found.json").read_text()) if not process.status else {"wrong": [process.text[-300:]]}
+        )
+        wrong, rows = found.pop("wrong"), self.found[task.step]
+        if task.step == "inputs":
+            rows |= found
+        elif found:
+            before = rows.get(task.name, {})
+            rows[task.name] = found | {name: before[name] + found[name] for name in killing.SUMS
+                                       if before.get(name) is not None and found.get(name) is not None}  # fmt: skip
+        called = f"{task.step}: {task.name}"
+        if wrong:
+            self.failed[called] = [*self.failed.get(called, []), *wrong]
         self.save()
-        wrong = f", {len(self.failed[called])} wrong" if called in self.failed else ""
-        print(f"{called}: {time.monotonic() - began:.0f} s{wrong}", flush=True)
-        for line in self.failed.get(called, []):
+        print(f"{called}: {seconds:.0f} s{f', {len(wrong)} wrong' if wrong else ''}", flush=True)
+        for line in wrong:
             print(f"  {line}", flush=True)
 
-    def note(self, step: str, name: str, found: Mapping[str, Any]) -> None:
-        """Keep what is found in a part of a step, and what is wrong with it."""
-        kept = dict(found)
-        wrong = kept.pop("wrong", [])
-        self.found[step][name] = kept
-        if wrong:
-            self.failed[f"{step}: {name}"] = wrong
+    def _done(self, step: str, seconds: float) -> None:
+        """Note where a step comes from."""
+        self.steps[step] = {"seed": self.asked.seed, "seconds": round(seconds, 1), "provenance": self.origin}
+        self.save()
 
     def save(self) -> None:
         """Write the file."""
@@ -122,73 +163,60 @@ class Check:
         write_json(self.asked.out, validated(self.asked.out, FaultsCheck, made).model_dump(mode="json"))
 
 
-def inputs(check: Check) -> None:
-    """All bad inputs, in a process of its own, since they compute gradients."""
+def inputs(check: Check) -> Iterator[Task]:
+    """All bad inputs."""
     for module in (bad_bodies, bad_values, bad_models, bad_files):
         name = module.__name__.rpartition(".")[2].replace("_", " ")
-        check.part("inputs", name, lambda place, name=name, module=module: _given(check, place, name, module.cases))
+        yield Task("inputs", name, partial(_given, check.detector, module.cases))
 
 
-def _given(check: Check, place: Path, name: str, cases: Callable[[Detector, Path], Any]) -> None:
-    counts, lines = place / "counts", place / "wrong"
-
-    def give() -> None:
-        os.chdir(place)
-        os.environ["XDG_CACHE_HOME"], os.environ["TWINLATENT_DATA"] = str(place / "cache"), str(place / "no-data")
-        (place / "inputs").mkdir()
-        done = tried(cases(Detector.load(check.detector), place / "inputs"))
-        counts.write_text("\n".join(one.case.kind for one in done))
-        lines.write_text("\n".join(f"{_called(one.case)}: {one.complaint}" for one in done if one.complaint))
-
-    process = ended(give, place / "said.txt", 1200)
-    if process.status or not counts.exists():
-        raise AssertionError(process.text[-300:])
-    for kind in counts.read_text().splitlines():
-        check.found["inputs"][kind] = check.found["inputs"].get(kind, 0) + 1
-    if lines.read_text():
-        check.failed[f"inputs: {name}"] = lines.read_text().splitlines()
+def _given(detector: Path, cases: Callable[[Detector, Path], Any], place: Path) -> dict[str, Any]:
+    os.chdir(place)
+    os.environ["XDG_CACHE_HOME"], os.environ["TWINLATENT_DATA"] = str(place / "cache"), str(place / "no-data")
+    (place / "inputs").mkdir()
+    done = tried(cases(Detector.load(detector), place / "inputs"))
+    wrong = [f"{one.case.kind}, {one.case.name}: {one.complaint}" for one in done if one.complaint]
+    return {**Counter(one.case.kind for one in done), "wrong": wrong}
 
 
-def _called(case: Case) -> str:
-    return f"{case.kind}, {case.name}"
+def killed(check: Check) -> Iterator[Task]:
+    """All commands, killed again and again: portions of the kills, each with a draw of its own."""
+    kills, seed, detector = check.asked.kills, check.asked.seed, check.detector
+    few, at_operations = -(-kills // WORKERS), -(-kills // OPERATIONS)
+    for name, made, count in (
+        ("evaluate", partial(works.evaluating, detector), kills - few),
+        ("evaluate by 2 workers", partial(works.evaluating, detector, workers=2), few),
+        ("train", works.training, kills), ("data prepare", works.preparing, kills),
+    ):  # fmt: skip
+        for start in range(0, count, PORTION):
+            draw, some = random.Random(f"{seed} {start}"), min(PORTION, count - start)
+            yield Task("killed", name, lambda place, made=made, draw=draw, some=some: asdict(
+                killing.killed(made(place), some, draw, place)))  # fmt: skip
+        for start in range(0, at_operations if "workers" not in name else 0, PORTION):
+            portion, draw = slice(start, start + PORTION), random.Random(f"{seed} operations")
+            yield Task("killed", f"{name} at operations on files", lambda place, made=made, portion=portion, draw=draw:
+                asdict(killing.killed_at_operations(made(place), at_operations, draw, place, portion)))  # fmt: skip
+    for start in range(0, kills, PORTION):
+        draw, some = random.Random(f"{seed} {start}"), min(PORTION, kills - start)
+        yield Task("killed", "serve", lambda place, draw=draw, some=some: asdict(
+            serving.killed_serving(detector, some, draw, place)))  # fmt: skip
+        yield Task("killed", "data fetch", lambda place, draw=draw, some=some: _fetched(
+            place, lambda made: killing.killed(made, some, draw, place)))  # fmt: skip
+    for start in range(0, at_operations, PORTION):
+        portion, draw = slice(start, start + PORTION), random.Random(f"{seed} operations")
+        yield Task("killed", "data fetch at operations on files", lambda place, portion=portion, draw=draw: _fetched(
+            place, lambda made: killing.killed_at_operations(made, at_operations, draw, place, portion)))  # fmt: skip
 
 
-def killed(check: Check) -> None:
-    """All commands, killed again and again."""
-    kills, draw, detector = check.asked.kills, random.Random(check.asked.seed), check.detector
-    few = -(-kills // WORKERS)
-
-    def twice(made: Callable[[Path], works.Work], name: str, count: int) -> None:
-        def at_random(place: Path) -> None:
-            check.note("killed", name, asdict(killing.killed(made(place), count, draw, place)))
-
-        def at_operations(place: Path) -> None:
-            found = killing.killed_at_operations(made(place), -(-kills // OPERATIONS), draw, place)
-            check.note("killed", f"{name} at operations on files", asdict(found))
-
-        check.part("killed", name, at_random)
-        check.part("killed", f"{name} at operations on files", at_operations)
-
-    def served(place: Path) -> None:
-        check.note("killed", "serve", asdict(serving.killed_serving(detector, kills, draw, place)))
-
-    def by_workers(place: Path) -> None:
-        made = works.evaluating(detector, place, 2)
-        check.note("killed", "evaluate by 2 workers", asdict(killing.killed(made, few, draw, place)))
-
-    twice(works.preparing, "data prepare", kills)
-    server = works.FileServer(check.folder)
+def _fetched(place: Path, kill: Callable[[works.Work], killing.Killed]) -> dict[str, Any]:
+    server = works.FileServer(place)
     try:
-        twice(lambda _: works.fetching(server), "data fetch", kills)
+        return asdict(kill(works.fetching(server)))
     finally:
         server.process.kill()
-    twice(works.training, "train", kills)
-    check.part("killed", "serve", served)
-    twice(lambda place: works.evaluating(detector, place), "evaluate", kills - few)
-    check.part("killed", "evaluate by 2 workers", by_workers)
 
 
-def around(check: Check) -> None:
+def around(check: Check) -> Iterator[Task]:
     """All surroundings that are against commands."""
     detector = check.detector
 
@@ -196,7 +224,7 @@ def around(check: Check) -> None:
         made = (works.training(place), works.evaluating(detector, place), works.preparing(place))
         return {work: SIZES[work.name] for work in made}
 
-    steps: dict[str, Callable[[Path], surroundings.Tried]] = {
+    tried_in: dict[str, Callable[[Path], surroundings.Tried]] = {
         "full disk": lambda place: surroundings.full_disk(made_in(place), place),
         "read-only folder": lambda place: surroundings.read_only(detector, made_in(place), place),
         "two at a time": lambda place: surroundings.two_at_a_time(detector, made_in(place), place),
@@ -205,44 +233,19 @@ def around(check: Check) -> None:
         "locale C": lambda place: environments.locale_c(detector, place),
         "hash seeds": lambda place: environments.hash_seeds(detector, place),
     }
-
-    for name, tried_in in steps.items():
-        check.part("surroundings", name, lambda place, name=name, tried_in=tried_in: check.note(
-            "surroundings", name, asdict(tried_in(place))))  # fmt: skip
+    for name, do in tried_in.items():
+        yield Task("surroundings", name, lambda place, do=do: asdict(do(place)))
 
 
-@contextmanager
-def remembering(check: Check, wanted: bool) -> Iterator[None]:
-    """Let memory be watched, beside what the block does and for as long as was asked."""
-    seconds, begun = 60 * check.asked.minutes, dict[str, Process]()
-    for name in ("serve", "evaluate") if wanted else ():
-        place = check.folder / "watched" / name
-        place.mkdir(parents=True)
-        watch = memory.serving if name == "serve" else memory.evaluating
+def remembered(check: Check) -> Iterator[Task]:
+    """Memory over some time."""
 
-        def watched(place: Path = place, watch: Callable[..., memory.Watched] = watch) -> None:
-            write_json(place / "found.json", asdict(watch(check.detector, seconds, place)))
+    def watched(watch: Callable[..., memory.Watched], place: Path) -> dict[str, Any]:
+        found = asdict(watch(check.detector, 60 * check.asked.minutes, place))
+        return found | {"wrong": [] if found["flat"] else [f"MB, files or threads grew: {found}"]}
 
-        begun[name] = forked(watched, place / "said.txt")
-    try:
-        yield
-        if wanted:
-            check.do("memory", lambda check: _remembered(check, begun, seconds))
-    finally:
-        for process in begun.values():
-            process.kill()
-
-
-def _remembered(check: Check, begun: Mapping[str, Process], seconds: float) -> None:
-    for name, process in begun.items():
-
-        def taken(_: Path, name: str = name, process: Process = process) -> None:
-            assert process.wait(seconds + 1200) == 0, process.text[-300:]
-            found = json.loads((check.folder / "watched" / name / "found.json").read_text())
-            grown = [] if found["flat"] else [f"MB, files or threads grew: {found}"]
-            check.note("memory", name, found | {"wrong": grown})
-
-        check.part("memory", name, taken)
+    yield Task("memory", "serve", partial(watched, memory.serving))
+    yield Task("memory", "evaluate", partial(watched, memory.evaluating))
 
 
 def main(words: list[str] | None = None) -> int:
@@ -250,6 +253,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="What comes of kills, full disks and bad inputs.")
     parser.add_argument("--kills", type=int, default=100, help="of each command")
     parser.add_argument("--minutes", type=float, default=60.0, help="for which memory is watched")
+    parser.add_argument("--at-once", type=int, default=2, help="how many processes try things, besides those on memory")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--only", default=",".join(STEPS), help="steps, with commas between them")
     parser.add_argument("--out", type=Path, default=Path("results/faults.json"))
@@ -271,10 +275,8 @@ def main(words: list[str] | None = None) -> int:
             print(made.text, file=sys.stderr)
             return 1
         (Path(folder) / "first" / "detector.safetensors").rename(check.detector)
-        with remembering(check, "memory" in wanted):
-            for name, parts in (("inputs", inputs), ("killed", killed), ("surroundings", around)):
-                if name in wanted:
-                    check.do(name, parts)
+        steps = {"memory": remembered, "surroundings": around, "killed": killed, "inputs": inputs}
+        check.run([task for name, tasks in steps.items() if name in wanted for task in tasks(check)])
     print(f"{asked.out}: {'nothing' if not check.failed else ', '.join(check.failed)} failed")
     return int(bool(check.failed))
 

@@ -29,14 +29,14 @@ class Killed:
 
     Attributes:
         kills: how often.
-        finished: how many runs came to an end, in spite of these.
+        finished: how many runs came to an end, in spite of these; of a server, how often it was started again.
         identical: how many of them left the same as one that was never killed.
         wrong: what was lost, or how a run failed.
-        pieces: rounds, batches, photographs or files of one run; of a server, verdicts that went out. None where that
-            is not counted.
+        pieces: rounds, batches, photographs or files of one run; None where that is not counted.
         again: how many pieces were begun again, in all runs: at most one for each kill.
         while_writing: kills that left half a file behind, which nobody reads and the next run removes.
         operations: on files of one run, where it was killed at these.
+        verdicts: of a server, how many went out; each is in the log.
     """
 
     kills: int = 0
@@ -47,6 +47,11 @@ class Killed:
     again: int | None = None
     while_writing: int = 0
     operations: int | None = None
+    verdicts: int | None = None
+
+
+SUMS = ("kills", "finished", "identical", "again", "while_writing", "verdicts")
+"""What of `Killed` adds up over portions of the kills."""
 
 
 def killed(work: Work, kills: int, draw: random.Random, folder: Path) -> Killed:
@@ -58,15 +63,19 @@ def killed(work: Work, kills: int, draw: random.Random, folder: Path) -> Killed:
     return runs.found
 
 
-def killed_at_operations(work: Work, most: int, draw: random.Random, folder: Path) -> Killed:
-    """The same, each run being killed once, just before one of its operations on files: all of them, or `most`."""
+def killed_at_operations(work: Work, most: int, draw: random.Random, folder: Path, portion: slice) -> Killed:
+    """The same, each run being killed once, just before one of its operations on files: all of them, or `most`.
+
+    Args:
+        portion: which of these.
+    """
     runs, counted = _Runs(work, folder), folder / "operations"
     if runs.found.wrong:
         return runs.found
     place = folder / f"{work.name}-counted"
     ended(_struck(work.call(place), place, 0, counted), runs.said, LIMIT)
     runs.found.operations = count = counted.stat().st_size
-    for number in sorted(draw.sample(range(1, count + 1), min(most, count))):
+    for number in draw.sample(range(1, count + 1), min(most, count))[portion]:
         place = folder / f"{work.name}-at-{number}"
         runs.killed_once(place, _struck(work.call(place), place, number, counted))
         if runs.found.wrong:
@@ -76,20 +85,27 @@ def killed_at_operations(work: Work, most: int, draw: random.Random, folder: Pat
 
 
 def _struck(call: Callable[[], None], place: Path, number: int, counted: Path) -> Callable[[], None]:
-    """A call that is killed before that operation on a file below a place; each is noted. 0: never."""
+    """A call that is killed at that operation on a file below a place; each is noted. 0: never.
+
+    To open one for writing counts twice: a process is killed before, and afterwards, when nothing is written yet.
+    """
 
     def struck() -> None:
         left, below = number, str(place)
         file = os.open(counted, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
+        def die(*_: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
         def heard(event: str, given: tuple[object, ...]) -> None:
             nonlocal left
             opened = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
             if (opened or event in CHANGING) and isinstance(given[0], str | Path) and str(given[0]).startswith(below):
-                os.write(file, b".")
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                for after in (False, True) if opened else (False,):
+                    os.write(file, b".")
+                    left -= 1
+                    if not left:
+                        sys.setprofile(lambda _, what, __: die() if what == "c_return" else None) if after else die()
 
         sys.addaudithook(heard)
         call()

@@ -44,13 +44,13 @@ def killed_serving(detector: Path, kills: int, draw: random.Random, folder: Path
         sent, (seen, rows) = answered.stat().st_size, _rows_after(log, seen)
         if not sent <= rows <= sent + 1:
             found.wrong.append(f"{sent} verdicts went out before kill {number}, and the log has {rows} of them")
-        found.pieces = (found.pieces or 0) + sent
+        found.verdicts = (found.verdicts or 0) + sent
     try:
         list(read_log(log, lambda _: None))
     except TwinlatentError as error:
         found.wrong.append(str(error))
     found.finished, found.identical = found.kills, found.kills if not found.wrong else 0
-    if not found.pieces:
+    if not found.verdicts:
         found.wrong.append("no verdict went out")
     return found
 

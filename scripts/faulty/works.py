@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 def evaluating(detector: Path, folder: Path, workers: int = 1) -> Work:
     """`evaluate`: a file after every batch of an attack."""
     (folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
-    words = ["evaluate", detector, "digits", "--suite", "quick", "--steps", 2, "--images", 6, "--subset", 3,
+    words = ["evaluate", detector, "digits", "--suite", "quick", "--steps", 1, "--images", 6, "--subset", 3,
              "--blackbox-images", 6, "--certified-images", 3, "--shift-images", 20, "--substitute", "cnn5",
              "--recipe", folder / "tiny.toml", "--no-progress", "--workers", workers]  # fmt: skip
     begun = Begun(folder)

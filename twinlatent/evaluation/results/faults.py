@@ -17,11 +17,11 @@ class KilledCommand(BaseModel):
         kills: how often it was killed.
         finished: runs that came to an end; of a server, how often it was started again.
         identical: how many of them left what a run leaves that is never killed.
-        pieces: rounds, batches, photographs or files of one run; of a server, verdicts that went out, each of which
-            is in the log. None where that is not counted.
+        pieces: rounds, batches, photographs or files of one run; None where that is not counted.
         again: how many pieces were begun again, in all runs; at most one for each kill.
         while_writing: kills that left half a file behind, which nobody reads and the next run removes.
         operations: on files of one run; it was killed just before one of these, at random moments where it is None.
+        verdicts: of a server, how many went out; each is in the log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +33,7 @@ class KilledCommand(BaseModel):
     again: Count | None
     while_writing: Count
     operations: Count | None
+    verdicts: Count | None
 
 
 class Surrounding(BaseModel):
