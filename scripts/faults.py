@@ -2,14 +2,17 @@
 
 Steps: hundreds of bad inputs; `train`, `evaluate` (by workers, too), `data fetch` (from a server on this machine),
 `data prepare` and `serve`, each killed with SIGKILL at random moments and at its operations on files, and given again;
-full and read-only disks, two commands in one folder, a clock that is set back, no home, locale C, seeds of hashes; and,
-beside all of these, memory of a server and of one evaluation after the other. What fails is named and the rest goes on.
-What is found is written as it comes. It ends with 1 if anything was lost, differs, or ended otherwise than it should.
+the same stopped by SIGTERM and Ctrl-C; full and read-only disks, two commands in one folder, a clock that is set back,
+no home, locale C, seeds of hashes; and, beside all of these, memory of a server and of one evaluation after the other.
+What fails is named and the rest goes on. What is found is written as it comes. It ends with 1 if anything was lost,
+differs, or ended otherwise than it should.
 
-    python scripts/faults.py [--kills 100] [--minutes 60] [--seed 0] [--only inputs,killed,surroundings,memory]
+    python scripts/faults.py [--kills 100] [--minutes 60] [--seed 0] [--only inputs,killed,stopped,surroundings,memory]
         [--at-once 2] [--out results/faults.json]
+    python scripts/faults.py --add one.json --add another.json [--out results/faults.json]
 
-With `--only` what the file says of other steps stays, with the command and commit that it comes from. Full disks are
+With `--only` what the file says of other steps stays, with the command and commit that it comes from; with `--add`
+nothing is tried, and the steps of other such files, as of other machines, are taken into this one. Full disks are
 tmpfs where this may mount one (root on Linux), else limits of a file's size. On two idle cores all of it takes about an
 hour; `--kills 3 --minutes 1` is a first look. Linux only.
 """
@@ -56,7 +59,7 @@ from twinlatent.provenance import provenance
 SLOW = ("sklearn.datasets", "torch._dynamo", "uvicorn", "twinlatent.cli.program", "twinlatent.demo",
         "twinlatent.serve.app", "twinlatent.evaluation.evaluate", "twinlatent.report.page")  # fmt: skip
 """Modules that commands import."""
-STEPS = ("inputs", "killed", "surroundings", "memory")
+STEPS = ("inputs", "killed", "stopped", "surroundings", "memory")
 SIZES = {"train": (8, 64, 300, 600), "evaluate": (8, 40, 100, 300), "data prepare": (8, 16, 40)}
 """Kibibytes of disks that are too small."""
 FIRST = ("train", "digits", "--preset", "smoke", "--no-progress", "--score", "vulnerable")
@@ -65,6 +68,8 @@ WORKERS = 10
 """Of so many kills of an evaluation, one is of an evaluation by workers, which take long to start."""
 OPERATIONS = 4
 """For so many kills at random moments there is one at an operation on files."""
+STOPS = 5
+"""For so many kills a command is stopped once by SIGTERM or Ctrl-C."""
 PORTION = 20
 """Kills that one process of this script does after each other."""
 LONGEST = 6 * 3600.0
@@ -95,12 +100,18 @@ class Check:
         self.found: dict[str, dict[str, Any]] = {name: {} for name in STEPS}
         self.steps: dict[str, dict[str, Any]] = {}
         self.detector = folder / "digits.safetensors"
-        others = [name for name in STEPS if name not in wanted]
-        if others and asked.out.exists():
-            before = FaultsCheck.model_validate(read_json(asked.out)).model_dump(mode="json")
-            self.failed = {name: said for name, said in before["failed"].items() if name.split(": ")[0] in others}
-            self.steps = {name: made for name, made in before["steps"].items() if name in others}
-            self.found |= {name: before[name] for name in others}
+        if asked.out.exists():
+            self.take_over(asked.out, [name for name in STEPS if name not in wanted])
+
+    def take_over(self, path: Path, names: Sequence[str]) -> None:
+        """Take these steps from a file, as far as it has them, with what says where they come from."""
+        before: Any = read_json(path)
+        for name in (name for name in names if name in before.get("steps", {})):
+            self.steps[name], self.found[name] = before["steps"][name], before[name]
+            said = {called: lines for called, lines in before["failed"].items() if called.split(": ")[0] == name}
+            self.failed = {
+                called: lines for called, lines in self.failed.items() if called.split(": ")[0] != name
+            } | said
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Do all tasks, some at a time; those on memory beside the others."""
@@ -208,6 +219,18 @@ def killed(check: Check) -> Iterator[Task]:
             place, lambda made: killing.killed_at_operations(made, at_operations, draw, place, portion)))  # fmt: skip
 
 
+def stopped(check: Check) -> Iterator[Task]:
+    """Commands that are asked to end."""
+    stops, seed = -(-check.asked.kills // STOPS), check.asked.seed
+    makers = {"train": works.training, "evaluate": partial(works.evaluating, check.detector),
+              "data prepare": works.preparing}  # fmt: skip
+    for name, made in makers.items():
+        yield Task("stopped", name, lambda place, made=made: asdict(
+            killing.stopped(made(place), stops, random.Random(seed), place)))  # fmt: skip
+    yield Task("stopped", "data fetch", lambda place: _fetched(
+        place, lambda made: killing.stopped(made, stops, random.Random(seed), place)))  # fmt: skip
+
+
 def _fetched(place: Path, kill: Callable[[works.Work], killing.Killed]) -> dict[str, Any]:
     server = works.FileServer(place)
     try:
@@ -256,11 +279,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--at-once", type=int, default=2, help="how many processes try things, besides those on memory")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--only", default=",".join(STEPS), help="steps, with commas between them")
+    parser.add_argument("--add", type=Path, action="append", default=[], help="a file whose steps are taken into OUT")
     parser.add_argument("--out", type=Path, default=Path("results/faults.json"))
     asked = parser.parse_args(words)
-    asked.out, wanted = asked.out.resolve(), asked.only.split(",")
+    asked.out, wanted = asked.out.resolve(), [] if asked.add else asked.only.split(",")
     if unknown := [name for name in wanted if name not in STEPS]:
         parser.error(f"no step is called {unknown[0]}; there are {', '.join(STEPS)}")
+    if asked.add:
+        return _added(asked)
     torch.set_num_threads(1)
     for module in SLOW:  # now, and not in each process that is forked off
         import_module(module)
@@ -275,9 +301,22 @@ def main(words: list[str] | None = None) -> int:
             print(made.text, file=sys.stderr)
             return 1
         (Path(folder) / "first" / "detector.safetensors").rename(check.detector)
-        steps = {"memory": remembered, "surroundings": around, "killed": killed, "inputs": inputs}
+        steps = {"memory": remembered, "surroundings": around, "killed": killed, "stopped": stopped,
+                 "inputs": inputs}  # fmt: skip
         check.run([task for name, tasks in steps.items() if name in wanted for task in tasks(check)])
-    print(f"{asked.out}: {'nothing' if not check.failed else ', '.join(check.failed)} failed")
+    return _said(check)
+
+
+def _added(asked: argparse.Namespace) -> int:
+    check = Check(asked, (), asked.out.parent)
+    for path in asked.add:
+        check.take_over(path, STEPS)
+    check.save()
+    return _said(check)
+
+
+def _said(check: Check) -> int:
+    print(f"{check.asked.out}: {'nothing' if not check.failed else ', '.join(check.failed)} failed")
     return int(bool(check.failed))
 
 

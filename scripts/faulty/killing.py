@@ -1,6 +1,7 @@
 """Processes killed with SIGKILL at random moments, or when they are about to open, rename or remove a certain file.
 
-Nothing that was kept is lost, no more is done again than what was under way, and what is resumed ends the same.
+Nothing that was kept is lost, no more is done again than what was under way, and what is resumed ends the same. Others
+are stopped by SIGTERM and Ctrl-C, and say so.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from faulty.forked import Process, ended, forked
 from faulty.works import Work
+from twinlatent.failures import INTERRUPTED
 from twinlatent.files import SCRAP
 
 LIMIT = 900.0
@@ -84,6 +86,17 @@ def killed_at_operations(work: Work, most: int, draw: random.Random, folder: Pat
     return runs.found
 
 
+def stopped(work: Work, stops: int, draw: random.Random, folder: Path) -> Killed:
+    """The same by SIGTERM and Ctrl-C in turn: it ends in one line, with 130, and leaves nothing but what it keeps."""
+    runs, number = _Runs(work, folder), 0
+    while runs.found.kills < stops and not runs.found.wrong:
+        runs.stopped_once(folder / f"{work.name}-{number}", (signal.SIGTERM, signal.SIGINT)[number % 2], draw)
+        number += 1
+        if number > 10 * stops:
+            runs.found.wrong.append(f"of {number} signals {runs.found.kills} came before the end")
+    return runs.found
+
+
 def _struck(call: Callable[[], None], place: Path, number: int, counted: Path) -> Callable[[], None]:
     """A call that is killed at that operation on a file below a place; each is noted. 0: never.
 
@@ -119,9 +132,13 @@ class _Runs:
     def __init__(self, work: Work, folder: Path) -> None:
         self._work, self.said, self.found = work, folder / f"{work.name}.txt", Killed()
         place = folder / f"{work.name}-whole"
-        began, before = time.monotonic(), self._begun(place)
-        process = ended(work.call(place), self.said, LIMIT)
-        self._seconds, self._left = time.monotonic() - began, work.result(place)
+        began, before, process = time.monotonic(), self._begun(place), forked(work.call(place), self.said)
+        self._until_it_begins(process, place)
+        working = time.monotonic()
+        process.wait(LIMIT)
+        process.kill()
+        self._seconds, self._working = time.monotonic() - began, time.monotonic() - working
+        self._left = work.result(place)
         if process.status or self._left is None:
             self.found.wrong.append(f"it ends with status {process.status}: {process.text[-300:]}")
         elif work.begun is not None:
@@ -134,7 +151,11 @@ class _Runs:
         before, had, kept = self._begun(place), self.found.kills, dict[str, object]()
         while True:
             process, last = forked(self._work.call(place), self.said), self.found.kills >= kills
-            if process.wait(LIMIT if last else draw.uniform(0, self._seconds)) is not None or last:
+            patience = self._seconds
+            if self.found.kills % 2:  # to start takes most of the time of some, and would get most of the kills
+                self._until_it_begins(process, place)
+                patience = self._working
+            if process.wait(LIMIT if last else draw.uniform(0, patience)) is not None or last:
                 break
             process.kill()
             kept = self._looked_at(place, kept)
@@ -154,6 +175,35 @@ class _Runs:
             process = forked(self._work.call(place), self.said)
             process.wait(LIMIT)
             self._finish(place, process, 1, before)
+
+    def stopped_once(self, place: Path, number: int, draw: random.Random) -> None:
+        """One run that is asked to end once it has begun something, and goes on to its end."""
+        before, process = self._begun(place), forked(self._work.call(place), self.said)
+        self._until_it_begins(process, place)
+        if process.wait(draw.uniform(0, self._working)) is None:
+            os.kill(process.number, number)
+            process.wait(60)
+        process.kill()
+        if process.status:
+            said = process.text
+            ours = [line for line in said.splitlines() if line.startswith("twinlatent: ")]
+            if process.status != INTERRUPTED or len(ours) != 1 or "Traceback" in said:
+                self.found.wrong.append(f"stopped, it ends with status {process.status}: {said[-300:]}")
+            scraps = [path.name for path in place.rglob(".*")]
+            self.found.wrong += [f"stopped, it leaves {scraps[0]} behind"] if scraps else []
+            self._looked_at(place, {})
+            process = forked(self._work.call(place), self.said)
+            process.wait(LIMIT)
+        if not self.found.wrong:
+            self._finish(place, process, 1, before)
+
+    def _until_it_begins(self, process: Process, place: Path) -> None:
+        """Wait until a process has begun something, or ended; no longer where that is not known."""
+        before, until = self._begun(place), time.monotonic() + LIMIT
+        while self._work.begun and self._begun(place) == before and process.wait(0) is None:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.002)
 
     def _begun(self, place: Path) -> int:
         return 0 if self._work.begun is None else self._work.begun(place)

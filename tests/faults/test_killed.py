@@ -1,5 +1,6 @@
 """scripts/faults: what is killed and resumed ends the same, and a work that loses something is found out."""
 
+import importlib
 import json
 import os
 import random
@@ -182,14 +183,35 @@ def test_a_disk_that_takes_no_more_ends_it_in_a_line(
 
 def test_the_form_of_what_is_found(tmp_path: Path) -> None:
     row = {"kills": 3, "finished": 1, "identical": 1, "pieces": None, "again": None, "while_writing": 0,
-           "operations": None}  # fmt: skip
-    made = {"failed": {}, "steps": {}, "killed": {"train": row}, "surroundings": {}, "memory": {},
+           "operations": None, "verdicts": None}  # fmt: skip
+    made = {"failed": {}, "steps": {}, "killed": {"train": row}, "stopped": {}, "surroundings": {}, "memory": {},
             "inputs": {"files": 300}, "provenance": provenance().model_dump()}  # fmt: skip
     (tmp_path / "faults.json").write_text(json.dumps(made))
     assert check_file(tmp_path / "faults.json") == "a check of faults"
     (tmp_path / "faults.json").write_text(json.dumps(made | {"killed": {"train": row | {"kills": -1}}}))
     with pytest.raises(ValueError, match=r"killed\.train\.kills"):
         check_file(tmp_path / "faults.json")
+
+
+def test_steps_of_other_files_are_taken_over(faulty: Callable, tmp_path: Path) -> None:
+    """Each with what says where it comes from, and what failed in it."""
+    faulty("works")
+    script, origin = importlib.import_module("faults"), provenance().model_dump()
+
+    def file(name: str, steps: dict[str, int], failed: dict[str, list[str]], inputs: dict[str, int]) -> Path:
+        made = {"failed": failed, "killed": {}, "stopped": {}, "surroundings": {}, "memory": {}, "inputs": inputs,
+                "steps": {step: {"seed": seed, "seconds": 1.0, "provenance": origin} for step, seed in steps.items()},
+                "provenance": origin}  # fmt: skip
+        (tmp_path / name).write_text(json.dumps(made))
+        return tmp_path / name
+
+    out = file("out.json", {"inputs": 1, "memory": 1}, {"inputs: a": ["one"], "memory: serve": ["grew"]}, {"files": 1})
+    add = file("add.json", {"inputs": 2, "killed": 2}, {"killed: train": ["lost"]}, {"files": 2})
+    assert script.main(["--add", str(add), "--out", str(out)]) == 1
+    found = FaultsCheck.model_validate_json(out.read_text())
+    assert {name: step.seed for name, step in found.steps.items()} == {"inputs": 2, "memory": 1, "killed": 2}
+    assert found.failed == {"killed: train": ["lost"], "memory: serve": ["grew"]}
+    assert found.inputs == {"files": 2}
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +221,7 @@ def found_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("only", ["killed", "surroundings", "memory"])
+@pytest.mark.parametrize("only", ["killed", "stopped", "surroundings", "memory"])
 def test_the_script_finds_nothing_wrong(only: str, found_before: Path) -> None:
     earlier = FaultsCheck.model_validate_json(found_before.read_text()).steps if found_before.exists() else {}
     words = ["--kills", "2", "--minutes", "0.2", "--only", only, "--out", str(found_before)]
@@ -211,4 +233,4 @@ def test_the_script_finds_nothing_wrong(only: str, found_before: Path) -> None:
     assert found.failed == {}
     assert found.steps.keys() == {*earlier, only}
     assert all(found.steps[name] == step for name, step in earlier.items() if name != only)
-    assert {"killed": found.killed, "surroundings": found.surroundings, "memory": found.memory}[only]
+    assert found.model_dump()[only]

@@ -11,7 +11,7 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class KilledCommand(BaseModel):
-    """A command that was ended by SIGKILL and given again, until it came to its end.
+    """A command that was ended by a signal and given again, until it came to its end.
 
     Attributes:
         kills: how often it was killed.
@@ -97,6 +97,7 @@ class FaultsCheck(BaseModel):
         failed: what was lost, differs or ended otherwise, by the name of what was tried; empty where nothing did.
         steps: where each step comes from, by the field that it fills.
         killed: by command.
+        stopped: by SIGTERM and Ctrl-C, by command; each ended in one line, with 130.
         surroundings: by name.
         inputs: how many bad ones of each kind were given; each was refused in one line or with a 4xx, but for those in
             `failed`.
@@ -109,6 +110,7 @@ class FaultsCheck(BaseModel):
     failed: dict[str, list[str]]
     steps: dict[str, Step]
     killed: dict[str, KilledCommand]
+    stopped: dict[str, KilledCommand]
     surroundings: dict[str, Surrounding]
     inputs: dict[str, Count]
     memory: dict[str, MemoryOverTime]
