@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -27,9 +28,9 @@ class Watched:
         seconds: it worked.
         units: requests, or evaluations.
         memory: the most in the first third of the time, but for its first tenth, and in the last third.
-        files: open ones, the least in each.
+        files: open ones, the median of each.
         threads: likewise.
-        flat: whether none of these grew, memory by at most a fiftieth.
+        flat: whether memory grew by at most a fiftieth, and the others by at most one.
     """
 
     seconds: float
@@ -92,14 +93,14 @@ def _watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> W
     seen = seen[len(seen) // 10 :]  # at first caches are filled
     third = len(seen) // 3 + 1
     memory, files, threads = ((column[:third], column[-third:]) for column in zip(*seen, strict=True))
-    most, files, threads = (max(memory[0]), max(memory[1])), _least(*files), _least(*threads)
-    flat = most[1] <= FLAT * most[0] and files[1] <= files[0] and threads[1] <= threads[0]
+    most, files, threads = (max(memory[0]), max(memory[1])), _mostly(*files), _mostly(*threads)
+    flat = most[1] <= FLAT * most[0] and files[1] <= files[0] + 1 and threads[1] <= threads[0] + 1
     return Watched(round(time.monotonic() - began, 1), units, most, files, threads, flat)
 
 
-def _least(first: Sequence[float], last: Sequence[float]) -> tuple[int, int]:
-    """Files come and go within a unit: one that is never closed counts at all times."""
-    return int(min(first)), int(min(last))
+def _mostly(first: Sequence[float], last: Sequence[float]) -> tuple[int, int]:
+    """Files come and go within a unit, and a lock between two: one that is never closed counts at all times."""
+    return int(median(first)), int(median(last))
 
 
 def _paused(answered: bool) -> bool:

@@ -59,9 +59,9 @@ class MemoryOverTime(BaseModel):
         seconds: it worked.
         units: requests or evaluations.
         memory: the most in the first third of the time, but for its first tenth, and in the last third.
-        files: open ones, the least in each.
+        files: open ones, the median of each.
         threads: likewise.
-        flat: whether none of these grew, memory by at most a fiftieth.
+        flat: whether memory grew by at most a fiftieth, and the others by at most one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
