@@ -150,7 +150,7 @@ class Check:
         )
         wrong, rows = found.pop("wrong"), self.found[task.step]
         if task.step == "inputs":
-            rows |= found
+            rows |= {kind: rows.get(kind, 0) + count for kind, count in found.items()}
         elif found:
             before = rows.get(task.name, {})
             rows[task.name] = found | {name: before[name] + found[name] for name in killing.SUMS
