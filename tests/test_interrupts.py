@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from twinlatent.interrupts import deferred_interrupt
+from twinlatent.interrupts import deferred_interrupt, ending_as_by_ctrl_c
 
 
 def press_ctrl_c() -> None:
@@ -76,7 +76,7 @@ def test_outside_the_main_thread_nothing_changes() -> None:
 def test_a_block_that_ends_by_itself_hands_ctrl_c_back() -> None:
     program = """
 import signal
-from twinlatent.interrupts import deferred_interrupt
+from twinlatent.interrupts import deferred_interrupt, ending_as_by_ctrl_c
 with deferred_interrupt() as interrupted:
     signal.raise_signal(signal.SIGINT)
     print("noted", interrupted(), flush=True)
@@ -87,3 +87,24 @@ print("too far")
     assert done.stdout == "noted True\n"
     assert "KeyboardInterrupt" in done.stderr
     assert done.returncode != 0
+
+
+def test_sigterm_is_noted_or_interrupts_as_ctrl_c_does() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ending_as_by_ctrl_c():
+        with deferred_interrupt() as interrupted:
+            signal.raise_signal(signal.SIGTERM)
+            assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_interrupts_where_ctrl_c_is_ignored() -> None:
+    """A shell lets what a script runs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ending_as_by_ctrl_c(), pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -48,7 +48,9 @@ def _is_text(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
+@cache
 def _version(name: str) -> str:
+    """Looked up once: it is a file of its own, and every state of a training and every suite names it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

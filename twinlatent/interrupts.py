@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps of a long work rather than in the middle of one."""
+"""Ctrl-C between two steps of a long work rather than in the middle of one, and SIGTERM, which does the same."""
 
 import signal
 import threading
@@ -30,3 +30,28 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def ending_as_by_ctrl_c() -> Iterator[None]:
+    """Within the block SIGTERM, as schedulers send it before they kill, does what Ctrl-C does just then.
+
+    It does so where Ctrl-C is ignored, too, as in what a script runs in the background. Outside the main thread nothing
+    changes.
+    """
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        heard = signal.getsignal(signal.SIGINT)
+        if callable(heard):
+            heard(signal.SIGINT, frame)
+        else:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

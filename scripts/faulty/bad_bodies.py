@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from faulty.bad_files import archive, idx, npy_files, pictures
+from faulty.bad_images import archive, idx, npy_files, pictures
 from faulty.cases import Case, of_request
 from twinlatent.method.detector import Detector
 from twinlatent.serve.app import create_app

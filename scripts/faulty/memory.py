@@ -4,37 +4,40 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from faulty.forked import Process, command, forked
-from faulty.killing import RECIPE, free_port
+from faulty.works import RECIPE, free_port
 
-FLAT = 1.05
-"""By so much memory may grow after a third of the time."""
+FLAT = 1.02
+"""By so much memory may be more in the end."""
+PAUSE = 0.02
+"""Seconds between two requests, so that others can work beside."""
 
 
 @dataclass
 class Watched:
-    """Memory of a process in MB.
+    """Memory of a process in MB, and what it holds open, at the beginning and in the end.
 
     Attributes:
         seconds: it worked.
         units: requests, or evaluations.
-        after_a_third: of the time.
-        at_the_end: of it.
-        highest: of all.
-        flat: whether it grew by at most a twentieth from then on.
+        memory: the most in the first third of the time, but for its first tenth, and in the last third.
+        files: open ones, the median of each.
+        threads: likewise.
+        flat: whether memory grew by at most a fiftieth, and the others by at most one.
     """
 
     seconds: float
     units: int
-    after_a_third: float
-    at_the_end: float
-    highest: float
+    memory: tuple[float, float]
+    files: tuple[int, int]
+    threads: tuple[int, int]
     flat: bool
 
 
@@ -46,7 +49,7 @@ def serving(detector: Path, seconds: float, folder: Path) -> Watched:
     bodies = [json.dumps(np.full((n, 1, 8, 8), 0.5).tolist()).encode() for n in (1, 3, 40)] + [b"{", b"", b"[[2]]"]
     try:
         _until(lambda: _asked(port, bodies[0]), server)
-        return _watched(server, seconds, lambda unit: _asked(port, bodies[unit % len(bodies)]))
+        return _watched(server, seconds, lambda unit: _paused(_asked(port, bodies[unit % len(bodies)])))
     finally:
         server.kill()
 
@@ -79,16 +82,30 @@ def _evaluations(detector: Path, folder: Path, done: Path) -> None:
 
 
 def _watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> Watched:
-    """Do units for so long, and look at the memory once a second."""
-    began, sizes, units = time.monotonic(), [_resident(process.number)], 0
+    """Do units for so long, and look at the process once a second."""
+    began, seen, units = time.monotonic(), [_size(process.number)], 0
     while time.monotonic() - began < seconds:
         assert process.wait(0) is None, process.text[-300:]
         assert unit(units), "no answer"
         units += 1
-        if time.monotonic() - began > len(sizes):
-            sizes.append(_resident(process.number))
-    third = max(sizes[: len(sizes) // 3 + 1])
-    return Watched(round(time.monotonic() - began, 1), units, third, sizes[-1], max(sizes), sizes[-1] <= FLAT * third)
+        if time.monotonic() - began > len(seen):
+            seen.append(_size(process.number))
+    seen = seen[len(seen) // 10 :]  # at first caches are filled
+    third = len(seen) // 3 + 1
+    memory, files, threads = ((column[:third], column[-third:]) for column in zip(*seen, strict=True))
+    most, files, threads = (max(memory[0]), max(memory[1])), _mostly(*files), _mostly(*threads)
+    flat = most[1] <= FLAT * most[0] and files[1] <= files[0] + 1 and threads[1] <= threads[0] + 1
+    return Watched(round(time.monotonic() - began, 1), units, most, files, threads, flat)
+
+
+def _mostly(first: Sequence[float], last: Sequence[float]) -> tuple[int, int]:
+    """Files come and go within a unit, and a lock between two: one that is never closed counts at all times."""
+    return int(median(first)), int(median(last))
+
+
+def _paused(answered: bool) -> bool:
+    time.sleep(PAUSE)
+    return answered
 
 
 def _until(ready: Callable[[], bool], process: Process) -> None:
@@ -113,7 +130,9 @@ def _asked(port: int, body: bytes) -> bool:
         connection.close()
 
 
-def _resident(process: int) -> float:
-    """Megabytes that a process holds."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+def _size(process: int) -> tuple[float, int, int]:
+    """Megabytes that a process holds, its open files and its threads."""
+    place = Path(f"/proc/{process}")
+    pages = int((place / "statm").read_text().split()[1])
+    megabytes = round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+    return megabytes, len(os.listdir(place / "fd")), len(os.listdir(place / "task"))

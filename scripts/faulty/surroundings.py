@@ -4,22 +4,18 @@ import functools
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from faulty.forked import command, ended, forked, one_line
-from faulty.killing import Work, free_port
+from faulty.forked import Process, command, ended, forked, one_line
+from faulty.works import Work, free_port
 
 KIBIBYTE = 1024
-NOBODY = 54_321
-"""A user who has no name and no home."""
+ROOM = 64 * KIBIBYTE * KIBIBYTE
+"""Bytes of a disk that is large."""
 
 
 @dataclass
@@ -62,16 +58,49 @@ def small_disk(place: Path, size: int) -> Iterator[bool]:
             _quiet("umount", "--lazy", str(place))
 
 
-def _left(work: Work, place: Path, said: Path) -> object:
-    """What a work leaves where nothing is against it.
+@dataclass(frozen=True)
+class Alone:
+    """What a work leaves where nothing is against it, and how many pieces it begins."""
+
+    left: object
+    pieces: int
+
+    @classmethod
+    def of(cls, work: Work, place: Path, said: Path) -> "Alone":
+        """Do it.
+
+        Raises:
+            AssertionError: it does not come to its end.
+        """
+        process = ended(work.call(place), said)
+        left = work.result(place)
+        assert left is not None, f"{work.name} alone ends with status {process.status}: {process.text[-300:]}"
+        return cls(left, _begun(work, place))
+
+    def complaint(self, work: Work, place: Path, process: Process, stops: int = 1) -> str:
+        """What is wrong with a work that was stopped so often, and went on to its end."""
+        if work.result(place) != self.left:
+            return f"is other afterwards: {process.text[-200:]}"
+        again = _begun(work, place) - self.pieces
+        return "" if again <= stops else f"stopped {stops} times, it begins {again} of {self.pieces} pieces again"
+
+
+def _begun(work: Work, place: Path) -> int:
+    return 0 if work.begun is None else work.begun(place)
+
+
+def stopped_at(work: Work, process: Process, place: Path, pieces: int) -> None:
+    """Kill a process as soon as it has begun so many pieces.
 
     Raises:
-        AssertionError: it does not come to its end.
+        AssertionError: it ends before that, or does not come so far.
     """
-    process = ended(work.call(place), said)
-    result = work.result(place)
-    assert result is not None, f"{work.name} alone ends with status {process.status}: {process.text[-300:]}"
-    return result
+    until = time.monotonic() + 300
+    while _begun(work, place) < pieces:
+        assert process.wait(0) is None, f"{work.name} ended by itself: {process.text[-300:]}"
+        assert time.monotonic() < until, f"{work.name} began less than {pieces} pieces"
+        time.sleep(0.002)
+    process.kill()
 
 
 def _quiet(*words: str) -> bool:
@@ -79,25 +108,39 @@ def _quiet(*words: str) -> bool:
 
 
 def full_disk(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried:
-    """Each work on disks of several sizes, where it must end in one line; then there is room, and it is resumed."""
-    found, said = Tried("a tmpfs of 8 to 600 KiB, made large afterwards"), folder / "full.txt"
+    """Each work on disks of several sizes, where it must end in one line; then there is room, and it is resumed.
+
+    The last time the disk is large, and full when the work is resumed after a kill.
+    """
+    found, said = Tried("a tmpfs of 8 to 600 KiB, made large afterwards; one that is full when it is resumed"), \
+        folder / "full.txt"  # fmt: skip
     for work, sizes in works.items():
-        wanted = _left(work, folder / f"{work.name}-on-a-disk", said)
+        alone, refused = Alone.of(work, folder / f"{work.name}-on-a-disk", said), found.refused
         for size in sizes:
             disk = folder / f"disk-{work.name}-{size}"
             with small_disk(disk, size * KIBIBYTE) as mounted:
                 if not mounted:
                     return _limited(works, folder)
-                first = ended(work.call(disk / "run"), said)
-                found.met(
-                    f"{work.name} on {size} KiB", one_line(first) if first.status else "", refused=bool(first.status)
-                )
-                before = work.kept(disk / "run")
-                _quiet("mount", "-o", f"remount,size={64 * KIBIBYTE * KIBIBYTE}", str(disk))
-                second = ended(work.call(disk / "run"), said)
-                lost = "" if work.result(disk / "run") == wanted else f"is other afterwards: {second.text[-200:]}"
-                found.met(f"{work.name} after {size} KiB, {len(before)} kept", lost)
+                _on_full_disk(found, work, disk, alone, f"on {size} KiB", said)
+        if found.refused == refused:
+            found.wrong.append(f"{work.name} has room on all of these disks: nothing was tried")
+        disk = folder / f"disk-{work.name}-later"
+        with small_disk(disk, ROOM):
+            stopped_at(work, forked(work.call(disk / "run"), said), disk / "run", 3)
+            used = shutil.disk_usage(disk).used
+            assert _quiet("mount", "-o", f"remount,size={used + 4 * KIBIBYTE}", str(disk)), "cannot be made smaller"
+            _on_full_disk(found, work, disk, alone, "on a disk that is full by now", said, 2)
     return found
+
+
+def _on_full_disk(found: Tried, work: Work, disk: Path, alone: Alone, how: str, said: Path, stops: int = 1) -> None:
+    """What comes of a work on a small disk, and when that is large."""
+    first = ended(work.call(disk / "run"), said)
+    found.met(f"{work.name} {how}", one_line(first) if first.status else "", refused=bool(first.status))
+    kept = len(work.kept(disk / "run"))
+    _quiet("mount", "-o", f"remount,size={ROOM}", str(disk))
+    second = ended(work.call(disk / "run"), said)
+    found.met(f"{work.name} {how}, {kept} kept", alone.complaint(work, disk / "run", second, stops))
 
 
 def _limited(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried:
@@ -111,15 +154,15 @@ def _limited(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried:
         call()
 
     for work, sizes in works.items():
-        wanted = _left(work, folder / f"{work.name}-unlimited", said)
+        alone = Alone.of(work, folder / f"{work.name}-unlimited", said)
         for size in sizes:
             place = folder / f"limited-{work.name}-{size}"
             first = ended(functools.partial(limited, work.call(place), size), said)
             found.met(
                 f"{work.name} up to {size} KiB", one_line(first) if first.status else "", refused=bool(first.status)
             )
-            ended(work.call(place), said)
-            found.met(f"{work.name} after {size} KiB", "" if work.result(place) == wanted else "is other afterwards")
+            second = ended(work.call(place), said)
+            found.met(f"{work.name} after {size} KiB", alone.complaint(work, place, second))
     return found
 
 
@@ -201,102 +244,12 @@ def clock_set_back(works: Mapping[Work, tuple[int, ...]], folder: Path) -> Tried
         call()
 
     for work in works:
-        whole, place = folder / f"{work.name}-in-time", folder / f"{work.name}-back"
-        began = time.monotonic()
-        ended(work.call(whole), said)
-        process = forked(work.call(place), said)
-        process.wait((time.monotonic() - began) / 2)
-        process.kill()
+        place = folder / f"{work.name}-back"
+        alone = Alone.of(work, folder / f"{work.name}-in-time", said)
+        stopped_at(work, forked(work.call(place), said), place, 3)
         future = time.time() + 86_400
         for path in place.rglob("*"):
             os.utime(path, (future, future))
         second = ended(functools.partial(back, work.call(place)), said)
-        same = work.result(place) == work.result(whole)
-        found.met(work.name, "" if same else f"is other afterwards: {second.text[-200:]}")
-    return found
-
-
-# --- what the environment says ---------------------------------------------------------------------------------------
-
-
-def _program(words: list[object], variables: dict[str, str], **options: object) -> subprocess.CompletedProcess[bytes]:
-    """A command in a fresh process, with no other environment than that."""
-    own = {"PATH": os.environ.get("PATH", ""), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    return subprocess.run(
-        [sys.executable, "-m", "twinlatent", *map(str, words)],
-        env=own | variables,
-        check=False,
-        capture_output=True,
-        timeout=600,
-        **options,
-    )  # type: ignore[call-overload, no-any-return]
-
-
-def _complaint(done: "subprocess.CompletedProcess[bytes]", status: int = 0) -> str:
-    said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    return "" if done.returncode == status and "Traceback" not in said else f"status {done.returncode}: {said[-300:]}"
-
-
-def no_home(detector: Path, folder: Path) -> Tried:
-    """Commands of somebody without a home, who may write nothing but one folder."""
-    found, place = Tried("HOME unset; HOME=/dev/null, where nothing can be made"), folder / "nobody"
-    place.mkdir()
-    np.save(place / "a.npy", np.full((2, 8, 8), 0.5, np.float32))
-    shutil.copyfile(detector, place / "digits.safetensors")
-    options: dict[str, object] = {"cwd": place}
-    nobody: dict[str, object] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    if os.getuid() == 0 and _works_for(nobody):
-        found.how += "; by a user who has no entry and owns nothing"
-        os.chown(place, NOBODY, NOBODY)
-        options |= nobody
-    for variables in ({}, {"HOME": "/dev/null"}):
-        for words, status in (
-            (["detect", "digits.safetensors", "a.npy"], 0),
-            (["data", "show", "digits", "--no-progress"], 0),
-            (["data", "prepare", "a", "--photos", "."], 1),
-        ):
-            done = _program(words, variables, **options)
-            found.met(" ".join(words), _complaint(done, status), refused=bool(status))
-    return found
-
-
-def _works_for(user: dict[str, object]) -> bool:
-    """Whether another user may run this Python and read the package."""
-    try:
-        return _program(["--help"], {}, **user).returncode == 0
-    except OSError:
-        return False
-
-
-def locale_c(detector: Path, folder: Path) -> Tried:
-    """Names and classes that ASCII does not know, where the locale knows nothing else."""
-    found, place = Tried("LC_ALL=C; then PYTHONUTF8=0 and PYTHONCOERCECLOCALE=0, too"), folder / "größe"
-    draw = np.random.default_rng(1)
-    for name in ("häuser", "straßen"):
-        (place / "fotos" / name).mkdir(parents=True)
-        for number in range(5):
-            small = Image.fromarray(draw.integers(0, 256, (5, 5), dtype=np.uint8))
-            small.resize((40, 40), Image.Resampling.BICUBIC).save(place / "fotos" / name / f"{number}ä.png")
-    shutil.copyfile(detector, place / "ziffern.safetensors")
-    words: tuple[list[object], ...] = (
-        ["detect", place / "ziffern.safetensors", place / "fotos" / "häuser" / "0ä.png"],
-        ["data", "prepare", "fotos", "--photos", place / "fotos", "--size", 8, "--out", place, "--no-progress"],
-        ["data", "show", f"folder:{place / 'fotos'}", "--size", 8, "--out", place / "blatt-ä.png", "--no-progress"],
-    )
-    forced = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for more, statuses in (({}, (0, 0, 0)), (forced, (0, 1, 1))):  # names of classes that are no text are refused then
-        for each, status in zip(words, statuses, strict=True):
-            done = _program(each, {"LC_ALL": "C", "HOME": str(folder), **more})
-            found.met(" ".join(map(str, each[:2])), _complaint(done, status), refused=bool(status))
-    return found
-
-
-def hash_seeds(work: Work, words: Callable[[Path], list[object]], folder: Path) -> Tried:
-    """The same training under several seeds of Python's hashes leaves the same."""
-    found, results = Tried("PYTHONHASHSEED 1, 2 and random"), []
-    for seed in ("1", "2", "random"):
-        place = folder / f"hashed-{seed}"
-        done = _program(words(place), {"PYTHONHASHSEED": seed, "HOME": str(folder)})
-        results.append(work.result(place))
-        found.met(f"seed {seed}", _complaint(done) or ("" if results[-1] == results[0] else "is other"))
+        found.met(work.name, alone.complaint(work, place, second))
     return found

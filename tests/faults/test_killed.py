@@ -1,5 +1,6 @@
 """scripts/faults: what is killed and resumed ends the same, and a work that loses something is found out."""
 
+import importlib
 import json
 import os
 import random
@@ -25,7 +26,7 @@ pytestmark = [
 ]
 
 
-def pieces(place: Path, flaw: str = "") -> None:
+def pieces(place: Path, flaw: str, note: Callable[[], None]) -> None:
     """Write numbers into files of their own, whole or not at all, those that are not there yet; in the end, the sum."""
     place.mkdir(exist_ok=True)
     begun = any(place.glob("*.txt"))
@@ -34,16 +35,26 @@ def pieces(place: Path, flaw: str = "") -> None:
             path.unlink()
     for number in range(PIECES):
         path = place / f"{number:02}.txt"
-        if not path.exists():
+        if not path.exists() or flaw == "does it all again":
+            note()
             time.sleep(0.01)
-            (place / "new").write_text(str(number + (begun and flaw == "goes on otherwise")))
-            os.replace(place / "new", path)
+            scrap = place / f".{path.name}.twinlatent-{os.getpid()}-abcdefgh.txt"
+            new = path if flaw == "writes half a file" else scrap
+            with new.open("w") as file:
+                file.write(str(number + (begun and flaw == "goes on otherwise")))
+            os.chmod(new, 0o644)
+            os.replace(new, path)
     if flaw == "fails" and begun:
         raise SystemExit(3)
-    (place / "sum").write_text(str(sum(int(path.read_text()) for path in place.glob("*.txt"))))
+    if flaw != "leaves something":
+        for path in place.glob(".*"):
+            path.unlink()
+    (place / "sum").write_text(str(sum(int(path.read_text() or 99) for path in place.glob("*.txt"))))
 
 
-def work(killing: Any, flaw: str = "") -> Any:
+def work(works: Any, folder: Path, flaw: str = "") -> Any:
+    begun = works.Begun(folder)
+
     def kept(place: Path) -> dict[str, object]:
         if flaw == "cannot be read":
             raise ValueError("half a file")
@@ -52,20 +63,30 @@ def work(killing: Any, flaw: str = "") -> Any:
     def result(place: Path) -> object:
         return (place / "sum").read_text() if (place / "sum").exists() else None
 
-    return killing.Work("pieces", lambda place: lambda: pieces(place, flaw), kept, result)
+    def call(place: Path) -> Callable[[], None]:
+        return lambda: pieces(place, flaw, begun.noting(place, lambda: None))
+
+    return works.Work("pieces", call, kept, result, begun)
 
 
 def test_a_work_that_keeps_what_it_does_is_found_sound(faulty: Callable, tmp_path: Path) -> None:
-    killing = faulty("killing")
-    found = killing.killed(work(killing), 6, random.Random(0), tmp_path)
-    assert (found.kills, found.wrong) == (6, [])
+    killing, made = faulty("killing"), work(faulty("works"), tmp_path)
+    found = killing.killed(made, 6, random.Random(0), tmp_path)
+    assert (found.kills, found.wrong, found.pieces) == (6, [], PIECES)
     assert found.identical == found.finished >= 1
+    assert found.again <= 6
+    (tmp_path / "b").mkdir()
+    found = killing.killed_at_operations(work(faulty("works"), tmp_path / "b"), 8, random.Random(0), tmp_path / "b",
+                                         slice(None))  # fmt: skip
+    assert (found.kills, found.finished, found.identical, found.wrong) == (8, 8, 8, [])
+    assert found.operations >= 3 * PIECES
 
 
 @pytest.mark.parametrize(
     ("flaw", "line"),
     [
         ("begins anew", "lost "),
+        ("does it all again", "pieces again"),
         ("goes on otherwise", "it ends otherwise"),
         ("fails", "it ends with status 3"),
         ("cannot be read", "what is kept cannot be read: ValueError: half a file"),
@@ -75,11 +96,48 @@ def test_a_work_that_does_not_is_found_out(flaw: str, line: str, faulty: Callabl
     """When a process is killed is a matter of chance: thirty kills may all miss what is wrong, four times that not."""
     killing, said = faulty("killing"), []
     for seed in range(4):
-        (tmp_path / str(seed)).mkdir()
-        said += killing.killed(work(killing, flaw), 30, random.Random(seed), tmp_path / str(seed)).wrong
+        place = tmp_path / str(seed)
+        place.mkdir()
+        said += killing.killed(work(faulty("works"), place, flaw), 30, random.Random(seed), place).wrong
         if any(line in one for one in said):
             break
     assert any(line in one for one in said), said
+
+
+@pytest.mark.parametrize(
+    ("flaw", "line"),
+    [("writes half a file", "it ends otherwise"), ("leaves something", "behind")],
+)
+def test_half_a_file_is_found_by_kills_at_operations(flaw: str, line: str, faulty: Callable, tmp_path: Path) -> None:
+    """What takes too short a time for kills at random moments to meet it."""
+    made = work(faulty("works"), tmp_path, flaw)
+    said = faulty("killing").killed_at_operations(made, 99, random.Random(0), tmp_path, slice(None)).wrong
+    assert said[-1].startswith("killed at operation ")
+    assert any(line in one for one in said)
+
+
+def test_memory_and_files_that_grow_are_found(faulty: Callable, tmp_path: Path) -> None:
+    memory, forked, held = faulty("memory"), faulty("forked").forked, []
+
+    def grows(how: Callable[[], object]) -> Callable[[], None]:
+        def call() -> None:
+            print("begun", flush=True)
+            while True:
+                held.append(how())
+                time.sleep(0.01)
+
+        return call
+
+    ways = {"flat": lambda: None, "memory": lambda: bytearray(1_000_000), "files": lambda: os.open(os.devnull, 0)}
+    for name, how in ways.items():
+        process = forked(grows(how), tmp_path / name)
+        try:
+            memory._until(lambda process=process: process.said.exists() and process.text, process)
+            seen = memory._watched(process, 6.0, lambda _: time.sleep(0.05) is None)
+        finally:
+            process.kill()
+        assert seen.flat == (name == "flat"), (name, seen)
+        assert (seen.files[1] > seen.files[0]) == (name == "files")
 
 
 def test_a_process_that_refuses_otherwise_than_in_a_line_is_found(faulty: Callable, tmp_path: Path) -> None:
@@ -101,15 +159,15 @@ def test_a_process_that_refuses_otherwise_than_in_a_line_is_found(faulty: Callab
 
 
 def test_data_are_prepared_and_fetched_whatever_is_killed(faulty: Callable, tmp_path: Path) -> None:
-    killing, draw = faulty("killing"), random.Random(2)
-    found = killing.killed(killing.preparing(tmp_path), 4, draw, tmp_path)
-    assert (found.kills, found.wrong) == (4, [])
-    server, address = killing.file_server(tmp_path / "server.txt")
+    killing, works, draw = faulty("killing"), faulty("works"), random.Random(2)
+    found = killing.killed(works.preparing(tmp_path), 4, draw, tmp_path)
+    assert (found.kills, found.wrong, found.pieces) == (4, [], 24)
+    server = works.FileServer(tmp_path)
     try:
-        found = killing.killed(killing.fetching(address), 4, draw, tmp_path)
+        found = killing.killed(works.fetching(server), 4, draw, tmp_path)
     finally:
-        server.kill()
-    assert (found.kills, found.wrong) == (4, [])
+        server.process.kill()
+    assert (found.kills, found.wrong, found.pieces) == (4, [], 3)
 
 
 def test_a_disk_that_takes_no_more_ends_it_in_a_line(
@@ -118,15 +176,16 @@ def test_a_disk_that_takes_no_more_ends_it_in_a_line(
     """Where nothing may be mounted."""
     surroundings = faulty("surroundings")
     monkeypatch.setattr(surroundings, "_quiet", lambda *_: False)
-    found = surroundings.full_disk({faulty("killing").preparing(tmp_path): (2, 6)}, tmp_path)
+    found = surroundings.full_disk({faulty("works").preparing(tmp_path): (2, 6)}, tmp_path)
     assert (found.commands, found.refused, found.wrong) == (4, 2, [])
     assert found.how.startswith("RLIMIT_FSIZE")
 
 
 def test_the_form_of_what_is_found(tmp_path: Path) -> None:
-    row = {"kills": 3, "finished": 1, "identical": 1}
-    made = {"seed": 0, "seconds": 1.5, "failed": {}, "killed": {"train": row}, "surroundings": {}, "memory": {},
-            "bad_inputs": {"files": 300}, "provenance": provenance().model_dump()}  # fmt: skip
+    row = {"kills": 3, "finished": 1, "identical": 1, "pieces": None, "again": None, "while_writing": 0,
+           "operations": None, "verdicts": None}  # fmt: skip
+    made = {"failed": {}, "steps": {}, "killed": {"train": row}, "stopped": {}, "surroundings": {}, "memory": {},
+            "inputs": {"files": 300}, "provenance": provenance().model_dump()}  # fmt: skip
     (tmp_path / "faults.json").write_text(json.dumps(made))
     assert check_file(tmp_path / "faults.json") == "a check of faults"
     (tmp_path / "faults.json").write_text(json.dumps(made | {"killed": {"train": row | {"kills": -1}}}))
@@ -134,14 +193,44 @@ def test_the_form_of_what_is_found(tmp_path: Path) -> None:
         check_file(tmp_path / "faults.json")
 
 
+def test_steps_of_other_files_are_taken_over(faulty: Callable, tmp_path: Path) -> None:
+    """Each with what says where it comes from, and what failed in it."""
+    faulty("works")
+    script, origin = importlib.import_module("faults"), provenance().model_dump()
+
+    def file(name: str, steps: dict[str, int], failed: dict[str, list[str]], inputs: dict[str, int]) -> Path:
+        made = {"failed": failed, "killed": {}, "stopped": {}, "surroundings": {}, "memory": {}, "inputs": inputs,
+                "steps": {step: {"seed": seed, "seconds": 1.0, "provenance": origin} for step, seed in steps.items()},
+                "provenance": origin}  # fmt: skip
+        (tmp_path / name).write_text(json.dumps(made))
+        return tmp_path / name
+
+    out = file("out.json", {"inputs": 1, "memory": 1}, {"inputs: a": ["one"], "memory: serve": ["grew"]}, {"files": 1})
+    add = file("add.json", {"inputs": 2, "killed": 2}, {"killed: train": ["lost"]}, {"files": 2})
+    assert script.main(["--add", str(add), "--out", str(out)]) == 1
+    found = FaultsCheck.model_validate_json(out.read_text())
+    assert {name: step.seed for name, step in found.steps.items()} == {"inputs": 2, "memory": 1, "killed": 2}
+    assert found.failed == {"killed: train": ["lost"], "memory: serve": ["grew"]}
+    assert found.inputs == {"files": 2}
+
+
+@pytest.fixture(scope="module")
+def found_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file in which the steps add up."""
+    return tmp_path_factory.mktemp("found") / "faults.json"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("only", ["killed", "surroundings", "memory"])
-def test_the_script_finds_nothing_wrong(only: str, tmp_path: Path) -> None:
-    words = ["--kills", "2", "--minutes", "0.1", "--only", only, "--out", str(tmp_path / "faults.json")]
+@pytest.mark.parametrize("only", ["killed", "stopped", "surroundings", "memory"])
+def test_the_script_finds_nothing_wrong(only: str, found_before: Path) -> None:
+    earlier = FaultsCheck.model_validate_json(found_before.read_text()).steps if found_before.exists() else {}
+    words = ["--kills", "2", "--minutes", "0.2", "--only", only, "--out", str(found_before)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, str(ROOT / "scripts" / "faults.py"), *words], env=environment, check=False,
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    found = FaultsCheck.model_validate_json((tmp_path / "faults.json").read_text())
+    found = FaultsCheck.model_validate_json(found_before.read_text())
     assert found.failed == {}
-    assert {"killed": found.killed, "surroundings": found.surroundings, "memory": found.memory}[only]
+    assert found.steps.keys() == {*earlier, only}
+    assert all(found.steps[name] == step for name, step in earlier.items() if name != only)
+    assert found.model_dump()[only]

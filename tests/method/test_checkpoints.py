@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.files import SCRAP
 from twinlatent.method import checkpoints
 from twinlatent.method.checkpoints import load_tensors, save_tensors
 from twinlatent.method.file_header import read_header
@@ -51,6 +52,31 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
     for name, value in expected.items():
         assert tensors[name].dtype == value.dtype
         torch.testing.assert_close(tensors[name], value.detach(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_what_was_loaded_stays_when_the_file_is_written_over(saved: Path) -> None:
+    """As `cp` does, which writes into the file that is there: a server reads it long after it has started."""
+    tensors, _ = load_tensors(saved, "detector")
+    with saved.open("r+b") as file:
+        file.write(bytes(saved.stat().st_size))
+    for name, value in some_tensors().items():
+        torch.testing.assert_close(tensors[name], value.detach(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_one_file_is_written_and_no_other_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a library makes for itself would stay there for ever if the process is killed meanwhile."""
+    seen, write = [], Path.write_bytes
+
+    def watched(path: Path, content: bytes) -> int:
+        done = write(path, content)
+        seen.extend(os.listdir(tmp_path))
+        return done
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    save_tensors(tmp_path / "a.safetensors", "detector", some_tensors(), {})
+    (name,) = seen
+    assert SCRAP.fullmatch(name)
+    assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
 def test_nothing_but_a_description(tmp_path: Path) -> None:
@@ -164,12 +190,13 @@ def test_nothing_in_the_file_is_pickled(saved: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interrupted_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch, error) -> None:
-    def write_half(_tensors: object, path: Path, metadata: object) -> None:
-        Path(path).write_bytes(b"half")
+    def write_half(path: Path, _content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(b"half")
         raise error
 
     before = saved.read_bytes()
-    monkeypatch.setattr(checkpoints, "save_file", write_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(error):
         save_tensors(saved, "detector", some_tensors(), {})
     assert saved.read_bytes() == before

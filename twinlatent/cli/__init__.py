@@ -7,19 +7,20 @@ import os
 import sys
 
 from twinlatent.failures import DEBUG, last_resort, safe_streams
+from twinlatent.interrupts import ending_as_by_ctrl_c
 
 DEBUG_VARIABLE = "TWINLATENT_DEBUG"
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong ends in one line and exit status 1, Ctrl-C with 130.
+    """Run the command line; whatever goes wrong ends in one line and exit status 1, Ctrl-C and SIGTERM with 130.
 
     `--debug` among the words, or 1 in $TWINLATENT_DEBUG, shows the traceback, too.
     """
     safe_streams()
     words = [word for word in sys.argv[1:] if word != DEBUG]
     debug = len(words) < len(sys.argv[1:]) or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
-    with last_resort(debug):
+    with last_resort(debug), ending_as_by_ctrl_c():
         try:
             from twinlatent.cli.program import app  # here, so that Ctrl-C ends in a line while this is imported, too
 

@@ -6,7 +6,6 @@ The checksum finds damage, not malice: who can rewrite a file can recompute it.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from twinlatent.arguments import file_path
@@ -45,13 +44,8 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     metadata = {"kind": kind, "format": FORMAT, "description": text, "sha256": _checksum(kind, text, held)}
     with replacing(file_path("path", path)) as temporary:
-        try:
-            save_file(held, temporary, metadata=metadata)
-        except SafetensorError as error:  # which says "I/O error: No space left on device (os error 28)"
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        # not `save_file`, which makes a file of its own beside it that stays when the process is killed
+        temporary.write_bytes(save(held, metadata=metadata))
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,7 +60,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise TwinlatentError(f"{path} is no file; give the path of a {kind} file")
     try:
         with _name(path) as name, safe_open(name, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # copies: else they are the file itself, and change with it if somebody writes another one over it
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise TwinlatentError(f"{path} is truncated or no {kind} file; write it again ({brief(error)})") from error
     header = read_header(path)

@@ -11,12 +11,17 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class KilledCommand(BaseModel):
-    """A command that was ended by SIGKILL at random moments and given again, until it came to its end.
+    """A command that was ended by a signal and given again, until it came to its end.
 
     Attributes:
         kills: how often it was killed.
         finished: runs that came to an end; of a server, how often it was started again.
         identical: how many of them left what a run leaves that is never killed.
+        pieces: rounds, batches, photographs or files of one run; None where that is not counted.
+        again: how many pieces were begun again, in all runs; at most one for each kill.
+        while_writing: kills that left half a file behind, which nobody reads and the next run removes.
+        operations: on files of one run; it was killed just before one of these, at random moments where it is None.
+        verdicts: of a server, how many went out; each is in the log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +29,11 @@ class KilledCommand(BaseModel):
     kills: Count
     finished: Count
     identical: Count
+    pieces: Count | None
+    again: Count | None
+    while_writing: Count
+    operations: Count | None
+    verdicts: Count | None
 
 
 class Surrounding(BaseModel):
@@ -43,49 +53,65 @@ class Surrounding(BaseModel):
 
 
 class MemoryOverTime(BaseModel):
-    """Memory of a process in MB over some time of small work.
+    """Memory of a process in MB, and what it holds open, over some time of small work.
 
     Attributes:
         seconds: it worked.
         units: requests or evaluations.
-        after_a_third: of the time, the most by then.
-        at_the_end: of it.
-        highest: of all.
-        flat: whether it grew by at most a twentieth from then on.
+        memory: the most in the first third of the time, but for its first tenth, and in the last third.
+        files: open ones, the median of each.
+        threads: likewise.
+        flat: whether memory grew by at most a fiftieth, and the others by at most one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: Positive
     units: Count
-    after_a_third: Positive
-    at_the_end: Positive
-    highest: Positive
+    memory: tuple[Positive, Positive]
+    files: tuple[Count, Count]
+    threads: tuple[Count, Count]
     flat: bool
 
 
-class FaultsCheck(BaseModel):
-    """What scripts/faults finds: what goes on, ends in one line, or stays the same when everything else goes wrong.
+class Step(BaseModel):
+    """A step of the check.
 
     Attributes:
-        seed: of the moments of kills.
-        seconds: it took, all of it.
-        failed: what was lost, differs or ended otherwise, by the name of the step; empty where nothing did.
-        killed: by command.
-        surroundings: by name.
-        bad_inputs: how many of each kind were given; each was refused in one line or with a 4xx, but for those in
-            `failed`.
-        memory: by command.
-        provenance: where the numbers come from.
+        seed: of what is drawn.
+        seconds: it took.
+        provenance: by what command it was made, and from what commit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: Count
     seconds: Positive
+    provenance: Provenance
+
+
+class FaultsCheck(BaseModel):
+    """What scripts/faults finds: what goes on, ends in one line, or stays the same when everything else goes wrong.
+
+    Attributes:
+        failed: what was lost, differs or ended otherwise, by the name of what was tried; empty where nothing did.
+        steps: where each step comes from, by the field that it fills.
+        killed: by command.
+        stopped: by SIGTERM and Ctrl-C, by command; each ended in one line, with 130.
+        surroundings: by name.
+        inputs: how many bad ones of each kind were given; each was refused in one line or with a 4xx, but for those in
+            `failed`.
+        memory: by command.
+        provenance: of the last step that was made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     failed: dict[str, list[str]]
+    steps: dict[str, Step]
     killed: dict[str, KilledCommand]
+    stopped: dict[str, KilledCommand]
     surroundings: dict[str, Surrounding]
-    bad_inputs: dict[str, Count]
+    inputs: dict[str, Count]
     memory: dict[str, MemoryOverTime]
     provenance: Provenance

@@ -48,6 +48,8 @@ def evaluation_folder(
                 raise TwinlatentError(f"{folder} holds unfinished work of another evaluation ({_differing(before, now)}"
                                       f"); give another folder, {ANEW}")  # fmt: skip
             else:
+                if any((folder / name).exists() for name in RESULTS):
+                    clear(unfinished)  # of the evaluation that is there, which was killed while it did this itself
                 refuse_present(folder, RESULTS, "an evaluation", f"give another folder, {ANEW}")
             write_json(unfinished / WHOSE, now)
         try:
@@ -57,6 +59,7 @@ def evaluation_folder(
                 clear(unfinished)
             raise
         if not keep:
+            (unfinished / WHOSE).unlink(missing_ok=True)  # first: else, killed half-way, it does much again
             clear(unfinished)
 
 
