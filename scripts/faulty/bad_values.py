@@ -48,9 +48,9 @@ def _planned(text: str) -> object:
 
 
 CHANGES = (
-    "", "=", "=1", "rounds", "rounds=", "rounds=one", "rounds=1.5", "rounds=-1", "rounds=-1", "rounds=1e400",
+    "", "=", "=1", "rounds", "rounds=", "rounds=one", "rounds=1.5", "rounds=-1", "rounds=1e400",
     "rounds=nan",
-    "rounds=-1x10", f"rounds={'9' * 5000}", "rounds=١٢x", "round=1", "Rounds=1", "rounds.x=1", ".rounds=1", "rounds.=1",
+    "rounds=0x10", f"rounds={'9' * 5000}", "rounds=١٢x", "round=1", "Rounds=1", "rounds.x=1", ".rounds=1", "rounds.=1",
     "..=1", "batch=none", "learning_rate=0", "learning_rate=inf", "learning_rate=-1e-3", "optimiser=adamw",
     "encoder=none", "adversary=1", "adversary.=1",
     "adversary.steps=0", "adversary.epsilon=1.1", "adversary.epsilon=-0.1", "adversary.epsilon=nan",
