@@ -31,10 +31,10 @@ def test_single_settings_can_be_changed() -> None:
     ("change", "complaint"),
     [
         ("rounds", "no value"),
-        ("rounds=0", "rounds = '0'"),
+        ("rounds=-1", "rounds = '-1'"),
         ("rounds=many", "rounds = 'many'"),
         ("adversary.epsilon=2", "adversary.epsilon = '2'"),
-        ("epsilon=0.1", "'epsilon' is unknown; did you mean adversary.epsilon or bound.epsilon?"),
+        ("epsilon=0.1", "'epsilon' is unknown; did you mean adversary.epsilon or bound.epsilon or binary.epsilon?"),
         ("adversary.epsilom=0.1", "'adversary.epsilom' is unknown; did you mean adversary.epsilon?"),
         ("negatives.partaway.share=1", "'negatives.partaway.share' is unknown"),
         ("nothing.alpha=0.1", "nothing"),

@@ -54,7 +54,7 @@ BAD = [  # words, what the line must name
     ("train digits --out x --preset huge", "'huge'"),
     ("train digits --out x --set rounds", "'rounds' has no value"),
     ("train digits --out x --set rounds=many", "rounds = 'many'"),
-    ("train digits --out x --set rounds=0", "rounds = '0'"),
+    ("train digits --out x --set rounds=-1", "rounds = '-1'"),
     ("train digits --out x --set nonsense=1", "nonsense"),
     ("train digits --out x --set adversary.nonsense=1", "adversary.nonsense"),
     ("train digits --out x --set negatives.surrogate.share=2", "surrogate.share = '2'"),

@@ -21,11 +21,11 @@ from twinlatent.cli.options import (
     Threads,
     set_threads,
 )
-from twinlatent.data import Split
 from twinlatent.errors import TwinlatentError, listed, one_line
 from twinlatent.failures import INTERRUPTED, fail
 
 if TYPE_CHECKING:
+    from twinlatent.data import Split
     from twinlatent.method.calibrated import CalibratedDetector
 
 Start = Annotated[
@@ -111,7 +111,7 @@ def train(
     print(first_look(made, split))
 
 
-def _of_each_class(split: Split) -> str:
+def _of_each_class(split: "Split") -> str:
     """How many training images each class has, for a line."""
     counts = split.train.labels.bincount(minlength=len(split.class_names)).tolist()
     return one_line(listed([f"{name} {n}" for name, n in zip(split.class_names, counts, strict=True)], most=20))

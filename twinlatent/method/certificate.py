@@ -144,9 +144,7 @@ def certify_rates(
     tighter: bool = True,
 ) -> tuple[Certificate, ...]:
     """`certify` at each of several false-positive rates, which costs no more than one."""
-    if not isinstance(detector, Detector):
-        called = detector.method if isinstance(detector, CalibratedDetector) else f"a {type(detector).__name__}"
-        raise Undecided(f"no bound is known for {called}; give a detector that twinlatent trained")
+    detector = bounded(detector)
     epsilon, fprs = ball_of(norm, epsilon).epsilon, [real("fpr", fpr) for fpr in fprs]
     thresholds = [detector.calibration.thresholds(fpr).double() for fpr in fprs]
     checked, of_class = _checked(detector, images, labels)
@@ -161,6 +159,18 @@ def certify_rates(
         Certificate(margin > 0, margin, target, epsilon, fpr, norm)
         for margin, target, fpr in zip(least.values, least.indices, fprs, strict=True)
     )
+
+
+def bounded(detector: object) -> Detector:
+    """The detector, as one that has bounds.
+
+    Raises:
+        Undecided: no bound is known for such a detector.
+    """
+    if isinstance(detector, Detector):
+        return detector
+    called = detector.method if isinstance(detector, CalibratedDetector) else f"a {type(detector).__name__}"
+    raise Undecided(f"no bound is known for {called}; give a detector that twinlatent trained")
 
 
 def _checked(detector: Detector, images: Array, labels: Array) -> tuple[Tensor, Tensor]:

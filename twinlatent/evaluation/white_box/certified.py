@@ -18,6 +18,7 @@ from twinlatent.evaluation.protocol import Point, draw, fitted
 from twinlatent.evaluation.results import BESIDE, BOUNDS, UNCHANGED, Record, Row, Rows, records_of
 from twinlatent.evaluation.white_box.proofs import certified_rows, holds_at
 from twinlatent.method.calibrated import CalibratedDetector
+from twinlatent.method.certificate import bounded
 from twinlatent.provenance import provenance
 from twinlatent.torch_state import fresh_torch
 
@@ -92,6 +93,7 @@ def certify_split(
             the calibration images are too few for a rate.
     """
     origin, began = provenance(), time.monotonic()
+    bounded(detector)
     for fpr in settings.fprs:
         detector.calibration.check(fpr)
     images = draw(_part(detector, split, settings.part), settings.images, settings.seed)
