@@ -21,21 +21,14 @@ class Differing(BaseModel):
     now_alone: list[int] = Field(alias="now alone")
 
 
-class CommandBenchmark(BaseModel):
-    """What benchmarks/command.py measures: `evaluate` as a command, now and at an earlier commit.
+class _Compared(BaseModel):
+    """`evaluate` as a command, now and at an earlier commit.
 
     Attributes:
         detector: name in the zoo.
         suite: name.
         images: of each part.
         before: the earlier commit.
-        seconds: of the processor, by side and part.
-        ratios: before over now, by part.
-        whole_seconds: by side, those of 1,000 images with a subset of 100, reckoned.
-        ratio: before over now, of these.
-        verdicts: that were compared, of an image at a point.
-        only_before, only_now: points that only one side has.
-        differing: images by point, where there are any.
         provenance: where the numbers come from.
     """
 
@@ -45,6 +38,22 @@ class CommandBenchmark(BaseModel):
     suite: str
     images: dict[str, Annotated[int, Field(ge=1)]]
     before: str
+    provenance: Provenance
+
+
+class CommandBenchmark(_Compared):
+    """What benchmarks/command.py measures.
+
+    Attributes:
+        seconds: of the processor, by side and part.
+        ratios: before over now, by part.
+        whole_seconds: by side, those of 1,000 images with a subset of 100, reckoned.
+        ratio: before over now, of these.
+        verdicts: that were compared, of an image at a point.
+        only_before, only_now: points that only one side has.
+        differing: images by point, where there are any.
+    """
+
     seconds: Sides
     ratios: dict[str, Positive]
     whole_seconds: dict[str, Positive]
@@ -53,29 +62,16 @@ class CommandBenchmark(BaseModel):
     only_before: list[str]
     only_now: list[str]
     differing: dict[str, Differing]
-    provenance: Provenance
 
 
-class ClockBenchmark(BaseModel):
+class ClockBenchmark(_Compared):
     """What benchmarks/command.py measures with --clock.
 
     Attributes:
-        detector: name in the zoo.
-        suite: name.
-        images: of each part.
-        before: the earlier commit.
         clock_seconds: by side, of the `clock` and of the `processor`.
-        provenance: where the numbers come from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    detector: str
-    suite: str
-    images: dict[str, Annotated[int, Field(ge=1)]]
-    before: str
     clock_seconds: Sides
-    provenance: Provenance
 
 
 class ClusterCheck(BaseModel):
