@@ -145,7 +145,7 @@ def train_rounds(
         if state.round < rounds and not stopped():
             _check_code(keeping.state, begun_by)
     keeping.begin()
-    if not rounds:
+    if not rounds:  # else there is nothing to resume when what comes after is interrupted
         _keep(state, keeping)
     with _log(keeping.folder, state.round) as write, deferred_interrupt() as interrupted, \
             bar(title, rounds, show=keeping.progress and rounds > 0, done=state.round) as shown:  # fmt: skip
