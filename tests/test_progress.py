@@ -1,6 +1,7 @@
 """twinlatent.progress: a bar on a terminal, lines elsewhere, nothing when told so."""
 
 import io
+import time
 from contextlib import redirect_stderr
 
 import pytest
@@ -71,6 +72,27 @@ def test_elsewhere_a_line_every_half_minute_with_the_time_left(capfd, clock) -> 
         "training: 9/10, 10 s left loss 8",
         "training: 10/10, 0 s left loss 9",
     ]
+
+
+def test_the_time_left_is_reckoned_from_what_is_typical(capfd, clock) -> None:
+    with bar("evaluation", 11) as counter:
+        clock.now += 600
+        counter.advance(typical=False)
+        clock.now += 30
+        counter.advance(3)  # 10 s each, 7 to go
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[:2] == ["evaluation: 1/11", "evaluation: 4/11, 70 s left"]
+
+
+def test_a_terminal_forgets_how_fast_it_was_before_what_is_typical(terminal) -> None:
+    with redirect_stderr(terminal), bar("evaluation", 11) as counter:
+        for _ in range(5):
+            time.sleep(0.01)
+            counter.advance()
+        assert counter._progress.tasks[0].time_remaining is not None
+        counter.advance(typical=False)
+        shown = counter._progress.tasks[0]
+        assert (shown.completed, shown.total, shown.time_remaining) == (6, 11, None)
 
 
 def test_the_time_left_counts_only_what_was_done_now(capfd, clock) -> None:

@@ -33,8 +33,8 @@ class Bar:
     def __init__(self, total: int, done: int = 0) -> None:
         self.total, self.done = total, done
 
-    def advance(self, amount: int = 1) -> None:
-        """Count `amount` more units as done."""
+    def advance(self, amount: int = 1, *, typical: bool = True) -> None:
+        """Count `amount` more units as done; the time until now says nothing about the rest if they are not typical."""
         self.done += amount
 
 
@@ -44,8 +44,10 @@ class _RichBar(Bar):
         self._progress = progress
         self._task = progress.add_task(description, total=total, completed=done, note="")
 
-    def advance(self, amount: int = 1) -> None:
+    def advance(self, amount: int = 1, *, typical: bool = True) -> None:
         super().advance(amount)
+        if not typical:
+            self._progress.reset(self._task)  # how fast it was
         self._progress.update(self._task, completed=self.done, note=self.note)
 
 
@@ -53,11 +55,13 @@ class _PlainBar(Bar):
     def __init__(self, stream: TextIO, description: str, total: int, done: int) -> None:
         super().__init__(total, done)
         self._stream, self._description, self._first = stream, description, done
-        self._start = self._said = time.monotonic()
+        self._start = self._said = time.monotonic()  # the time left is reckoned from there and then
         self.said_at: int | None = None
 
-    def advance(self, amount: int = 1) -> None:
+    def advance(self, amount: int = 1, *, typical: bool = True) -> None:
         super().advance(amount)
+        if not typical:
+            self._first, self._start = self.done, time.monotonic()
         if time.monotonic() - self._said >= PLAIN_LINE_SECONDS:
             self.say()
 

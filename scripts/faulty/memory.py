@@ -1,5 +1,12 @@
-"""Memory of a server, and of one evaluation after the other, over some minutes of small work."""
+"""Memory of a server, and of one evaluation after the other, over some minutes of small work.
 
+A server is looked at from outside, once a second. An evaluation holds much while it works, and the allocator of the C
+library keeps some of what was freed, now 4 MB more and now less: so the memory between two evaluations is what counts,
+once all that is free was given back.
+"""
+
+import ctypes
+import gc
 import http.client
 import json
 import os
@@ -16,6 +23,8 @@ from faulty.works import RECIPE, free_port
 
 FLAT = 1.02
 """By so much memory may be more in the end."""
+FEWEST = 3
+"""Evaluations that there are in any case."""
 PAUSE = 0.02
 """Seconds between two requests, so that others can work beside."""
 
@@ -27,7 +36,7 @@ class Watched:
     Attributes:
         seconds: it worked.
         units: requests, or evaluations.
-        memory: the most in the first third of the time, but for its first tenth, and in the last third.
+        memory: the most in the first third of what was seen, but for its first tenth, and in the last third.
         files: open ones, the median of each.
         threads: likewise.
         flat: whether memory grew by at most a fiftieth, and the others by at most one.
@@ -49,7 +58,7 @@ def serving(detector: Path, seconds: float, folder: Path) -> Watched:
     bodies = [json.dumps(np.full((n, 1, 8, 8), 0.5).tolist()).encode() for n in (1, 3, 40)] + [b"{", b"", b"[[2]]"]
     try:
         _until(lambda: _asked(port, bodies[0]), server)
-        return _watched(server, seconds, lambda unit: _paused(_asked(port, bodies[unit % len(bodies)])))
+        return watched(server, seconds, lambda unit: _paused(_asked(port, bodies[unit % len(bodies)])))
     finally:
         server.kill()
 
@@ -57,45 +66,59 @@ def serving(detector: Path, seconds: float, folder: Path) -> Watched:
 def evaluating(detector: Path, seconds: float, folder: Path) -> Watched:
     """A process that makes one small evaluation after the other."""
     done = folder / "evaluations"
-    done.write_bytes(b"")
+    done.write_text("")
     (folder / "tiny.toml").write_text(RECIPE, encoding="utf-8")
     process = forked(lambda: _evaluations(detector, folder, done), folder / "evaluate.txt")
     try:
-        _until(lambda: done.stat().st_size > 1, process)
-        watched = _watched(process, seconds, lambda _: time.sleep(0.05) is None)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until or done.read_text().count("\n") < FEWEST:
+            assert process.wait(0) is None, process.text[-300:]
+            time.sleep(0.5)
     finally:
         process.kill()
-    watched.units = done.stat().st_size
-    return watched
+    *sizes, _ = done.read_text().split("\n")
+    return compared([json.loads(size) for size in sizes], len(sizes), seconds)
 
 
 def _evaluations(detector: Path, folder: Path, done: Path) -> None:
     import twinlatent as tl
 
     split, model = tl.data.load("digits", progress=False), tl.load(detector)
-    with done.open("ab", buffering=0) as noted:
+    with done.open("a", buffering=1) as noted:
         while True:
             tl.evaluate(model, split, suite="quick", steps=1, images=4, subset=2, blackbox_images=4, certified_images=2,
                         shift_images=10, substitutes=["cnn5"], recipe=folder / "tiny.toml",
                         folder=folder / "evaluation", overwrite=True, progress=False)  # fmt: skip
-            noted.write(b".")
+            noted.write(f"{json.dumps(_at_rest())}\n")
 
 
-def _watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> Watched:
+def _at_rest() -> tuple[float, int, int]:
+    """What this process holds once all that is free was given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return _size("self")
+
+
+def watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> Watched:
     """Do units for so long, and look at the process once a second."""
-    began, seen, units = time.monotonic(), [_size(process.number)], 0
+    began, seen, units = time.monotonic(), [_size(str(process.number))], 0
     while time.monotonic() - began < seconds:
         assert process.wait(0) is None, process.text[-300:]
         assert unit(units), "no answer"
         units += 1
         if time.monotonic() - began > len(seen):
-            seen.append(_size(process.number))
+            seen.append(_size(str(process.number)))
+    return compared(seen, units, time.monotonic() - began)
+
+
+def compared(seen: list[tuple[float, int, int]], units: int, seconds: float) -> Watched:
+    """What a process held at the beginning, of all that was seen of it, beside what it held in the end."""
     seen = seen[len(seen) // 10 :]  # at first caches are filled
     third = len(seen) // 3 + 1
     memory, files, threads = ((column[:third], column[-third:]) for column in zip(*seen, strict=True))
     most, files, threads = (max(memory[0]), max(memory[1])), _mostly(*files), _mostly(*threads)
     flat = most[1] <= FLAT * most[0] and files[1] <= files[0] + 1 and threads[1] <= threads[0] + 1
-    return Watched(round(time.monotonic() - began, 1), units, most, files, threads, flat)
+    return Watched(round(seconds, 1), units, most, files, threads, flat)
 
 
 def _mostly(first: Sequence[float], last: Sequence[float]) -> tuple[int, int]:
@@ -130,7 +153,7 @@ def _asked(port: int, body: bytes) -> bool:
         connection.close()
 
 
-def _size(process: int) -> tuple[float, int, int]:
+def _size(process: str) -> tuple[float, int, int]:
     """Megabytes that a process holds, its open files and its threads."""
     place = Path(f"/proc/{process}")
     pages = int((place / "statm").read_text().split()[1])

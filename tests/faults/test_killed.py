@@ -133,7 +133,7 @@ def test_memory_and_files_that_grow_are_found(faulty: Callable, tmp_path: Path) 
         process = forked(grows(how), tmp_path / name)
         try:
             memory._until(lambda process=process: process.said.exists() and process.text, process)
-            seen = memory._watched(process, 6.0, lambda _: time.sleep(0.05) is None)
+            seen = memory.watched(process, 6.0, lambda _: time.sleep(0.05) is None)
         finally:
             process.kill()
         assert seen.flat == (name == "flat"), (name, seen)

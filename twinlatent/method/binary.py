@@ -50,12 +50,13 @@ class BinarySettings(BaseModel):
     layers: str = ""
     """Its network in the paper's notation, without the last, sm(1). Empty (the paper): there is none."""
     surrogate: str = "2(c(5,20) mp(2)) d(256)"
-    """The plain classifier whose attacked images it learns from, without the last, sm(C); it learns along."""
+    """The plain classifier whose attacked images it learns from, without the last, sm(C); it learns along. Several are
+    separated by ";", and attacked by turns."""
     rounds: int = Field(1000, ge=1)
     """Trained once the game is over."""
     batch: int = Field(64, ge=1)
     learning_rate: float = Field(2e-3, gt=0)
-    """Of Adam, for both networks."""
+    """Of Adam, for all networks."""
     epsilon: float = Field(0.3, gt=0, le=1)
     """Largest L∞ radius of the attacks."""
     smallest: float = Field(0.5, gt=0, le=1)
@@ -100,16 +101,18 @@ def train_binary(
     shape = tuple(data.images.shape[1:])
     with own_random_state(CPU, own):
         binary = _network("layers", settings.layers, LAST, shape).to(device)
-        surrogate = _network("surrogate", settings.surrogate, f"sm({classes})", shape).to(device)
-    both = nn.ModuleList([binary, surrogate])
-    optimiser = torch.optim.Adam(both.parameters(), settings.learning_rate, fused=True)
-    state = TrainingState(both, optimiser, seeded(own))
+        surrogates = [_network("surrogate", layers.strip(), f"sm({classes})", shape).to(device)
+                      for layers in settings.surrogate.split(";")]  # fmt: skip
+    networks = nn.ModuleList([binary, *surrogates])
+    optimiser = torch.optim.Adam(networks.parameters(), settings.learning_rate, fused=True)
+    state = TrainingState(networks, optimiser, seeded(own))
     deal = Epochs(data, classes, settings.batch, augment, own, device)
 
     def turn() -> dict[str, Any]:
         images, labels = deal(state.round, state.generator)
-        attacked = _attacked(surrogate, images, labels, settings, state)
-        loss = F.cross_entropy(surrogate(images), labels) + _loss(binary, images, attacked, settings, state)
+        attacked = _attacked(surrogates[state.round // len(KINDS) % len(surrogates)], images, labels, settings, state)
+        learnt = sum(F.cross_entropy(surrogate(images), labels) for surrogate in surrogates)
+        loss = learnt + _loss(binary, images, attacked, settings, state)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -22,6 +22,8 @@ def run_all(
 ) -> None:
     """`Runner.run` with one bar over all that units keep.
 
+    The time left is that of the last stage: networks, which the stages before it train, take much longer than a batch.
+
     Args:
         runner: who runs them.
         stages, given, places: see `Runner.run`.
@@ -29,16 +31,17 @@ def run_all(
         progress: whether to show it.
     """
     counts: Counter[str] = Counter()
+    before_last = {unit.name for stage in stages[:-1] for unit in stage}
     with bar(name, sum(unit.steps for stage in stages for unit in stage), show=progress) as shown:
 
         def told(unit: Unit, path: Path | None) -> None:
             """Files that a unit kept in an earlier attempt are told again, and some units keep fewer than they may."""
-            shown.note = "" if path is None else unit.name
+            shown.note, typical = "" if path is None else unit.name, unit.name not in before_last
             if path is None:
-                shown.advance(max(0, unit.steps - counts[unit.name]))
+                shown.advance(max(0, unit.steps - counts[unit.name]), typical=typical)
             elif counts[unit.name] < unit.steps:
                 counts[unit.name] += 1
-                shown.advance()
+                shown.advance(typical=typical)
 
         runner.run(stages, given, places, told)
 

@@ -58,7 +58,7 @@ class MemoryOverTime(BaseModel):
     Attributes:
         seconds: it worked.
         units: requests or evaluations.
-        memory: the most in the first third of the time, but for its first tenth, and in the last third.
+        memory: the most in the first third of what was seen, but for its first tenth, and in the last third.
         files: open ones, the median of each.
         threads: likewise.
         flat: whether memory grew by at most a fiftieth, and the others by at most one.
