@@ -31,11 +31,13 @@ class Bar:
     note: str = ""
 
     def __init__(self, total: int, done: int = 0) -> None:
-        self.total, self.done = total, done
+        self.total, self.done, self.first = total, done, done
 
     def advance(self, amount: int = 1, *, typical: bool = True) -> None:
         """Count `amount` more units as done; the time until now says nothing about the rest if they are not typical."""
         self.done += amount
+        if not typical:
+            self.first = self.done
 
 
 class _RichBar(Bar):
@@ -45,7 +47,7 @@ class _RichBar(Bar):
         self._task = progress.add_task(description, total=total, completed=done, note="")
 
     def advance(self, amount: int = 1, *, typical: bool = True) -> None:
-        super().advance(amount)
+        super().advance(amount, typical=typical)
         if not typical:
             self._progress.reset(self._task)  # how fast it was
         self._progress.update(self._task, completed=self.done, note=self.note)
@@ -54,21 +56,21 @@ class _RichBar(Bar):
 class _PlainBar(Bar):
     def __init__(self, stream: TextIO, description: str, total: int, done: int) -> None:
         super().__init__(total, done)
-        self._stream, self._description, self._first = stream, description, done
+        self._stream, self._description = stream, description
         self._start = self._said = time.monotonic()  # the time left is reckoned from there and then
         self.said_at: int | None = None
 
     def advance(self, amount: int = 1, *, typical: bool = True) -> None:
-        super().advance(amount)
+        super().advance(amount, typical=typical)
         if not typical:
-            self._first, self._start = self.done, time.monotonic()
+            self._start = time.monotonic()
         if time.monotonic() - self._said >= PLAIN_LINE_SECONDS:
             self.say()
 
     def say(self) -> None:
         """Print a line: how far, how long still, and the note."""
         self._said, self.said_at = time.monotonic(), self.done
-        counted = self.done - self._first
+        counted = self.done - self.first
         left = (self._said - self._start) / counted * (self.total - self.done) if counted > 0 else None
         time_left = f", {duration(left)} left" if left is not None else ""
         line = f"{self._description}: {self.done}/{self.total}{time_left} {self.note}"
