@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import twinlatent as tl
+import twinlatent.method.binary as binary_module
 from twinlatent.attacks import fgsm, mim, pgd
 from twinlatent.data import LabelledImages, Split
 from twinlatent.data.augmentation import Augmentation
@@ -203,6 +204,24 @@ def test_no_rounds_leave_the_encoders_of_the_start(trained_detector, settings, d
     assert resumed.fingerprint == made.fingerprint
     further = fit_split(digits, settings=settings, start=made, progress=False)  # its own is not taken over
     assert further.fingerprint == made.fingerprint
+    assert further.card["start"] == made.card["start"]  # encoders of the same training
+
+
+def test_several_surrogates_are_attacked_by_turns(digits: Split, monkeypatch) -> None:
+    attacked, attack = [], binary_module._attacked
+
+    def noted(surrogate, *rest):
+        attacked.append(surrogate)
+        return attack(surrogate, *rest)
+
+    monkeypatch.setattr(binary_module, "_attacked", noted)
+    settings = small(rounds=8).model_copy(update={"surrogate": "c(3,4,2) d(8); d(9)"})
+    train_binary(digits.train, 10, settings, Augmentation(), seed=0, device=CPU, progress=False)
+    first, second = attacked[0], attacked[3]
+    assert attacked == 3 * [first] + 3 * [second] + 2 * [first]
+    assert [len(network.layers) for network in (first, second)] == [3, 2]
+    accuracies = [(n(digits.train.images).argmax(1) == digits.train.labels).double().mean() for n in (first, second)]
+    assert min(accuracies) > 0.13  # of ten classes: both learn
 
 
 def test_no_rounds_need_a_start(settings: GameSettings, digits: Split) -> None:

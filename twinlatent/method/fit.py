@@ -123,8 +123,7 @@ def fit_split(
         card = training_card(split, settings, seed, state.round, state.seconds, origin, place,
                              {"name": asked.name, **asked.for_game(settings, detector)})  # fmt: skip
         if start is not None:
-            kept = ("training", "rounds", "seconds", "provenance")
-            card["start"] = {"fingerprint": start.fingerprint, **{name: start.card.get(name) for name in kept}}
+            card["start"] = _origin(start)
         encoders = state.vaes.encoders
         if settings.binary.layers:
             began = time.monotonic()
@@ -138,6 +137,14 @@ def fit_split(
             made.save(folder / DETECTOR_FILE)
             write_json(folder / SETTINGS_FILE, made.card)
     return made
+
+
+def _origin(start: Detector) -> dict[str, Any]:
+    """Of a card: which training the encoders come from, the one before if this had no rounds."""
+    if start.card.get("start") and start.card.get("rounds") == 0:
+        return dict(start.card["start"])
+    kept = ("training", "rounds", "seconds", "provenance")
+    return {"fingerprint": start.fingerprint, **{name: start.card.get(name) for name in kept}}
 
 
 def _check_start(recipe: str, purpose: str, settings: GameSettings, start: Detector | None, split: Split) -> None:
