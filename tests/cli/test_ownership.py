@@ -13,7 +13,7 @@ from twinlatent.demo import _is_demo
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.method.training import training_folder
 
-SHORT = ["--suite", "none", "--blackbox-images", 2, "--no-progress"]
+SHORT = ["--suite", "none", "--blackbox-images", 2, "--shift-images", 0, "--substitute", "f_p", "--no-progress"]
 QUICK = ["--suite", "quick", "--steps", 1, "--images", 2, "--no-progress"]
 
 
