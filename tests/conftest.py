@@ -22,7 +22,7 @@ from twinlatent.method.fit import fit_split
 from twinlatent.method.game_state import GameSettings
 from twinlatent.method.losses import LossSettings
 from twinlatent.method.plans import plan
-from twinlatent.recipes.recipe import EvaluationRecipe
+from twinlatent.recipes.recipe import EvaluationRecipe, Recipe
 
 STEPS = 200
 """Of the training of `hardened`."""
@@ -125,6 +125,18 @@ def fewer_radii():
 
     def patched(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(EvaluationSettings, "plan", property(fewer))
+
+    return patched
+
+
+@pytest.fixture(scope="session")
+def fewer_rounds():
+    """A function: recipes say so many rounds, of detectors and baselines, while a patch holds."""
+
+    def patched(patch: pytest.MonkeyPatch, rounds: int) -> None:
+        for name in ("game_settings", "baseline_settings"):
+            usual = getattr(Recipe, name)
+            patch.setattr(Recipe, name, lambda *given, usual=usual: usual(*given).model_copy(update={"rounds": rounds}))
 
     return patched
 

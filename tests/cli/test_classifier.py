@@ -111,7 +111,10 @@ def test_an_onnx_file_is_a_classifier(user: str, digits: Split, ok: Callable) ->
     assert read_run("net").model.method == "net"
 
 
-def test_the_folder_of_a_plain_classifier_is_one(user: str, ok: Callable, program: Callable) -> None:
+def test_the_folder_of_a_plain_classifier_is_one(
+    user: str, ok: Callable, program: Callable, fewer_rounds, monkeypatch
+) -> None:
+    fewer_rounds(monkeypatch, 5)
     ok("train", "digits", "--method", "plain", "--preset", "smoke", "--out", "plain", "--no-progress")
     ok("train", "digits", "--preset", "smoke", "--classifier", "plain", "--out", "guard", "--no-progress")
     np.save("images.npy", np.zeros((1, 1, 8, 8), np.float32))
