@@ -18,6 +18,8 @@ FLAT = 1.02
 """By so much memory may be more in the end."""
 PAUSE = 0.02
 """Seconds between two requests, so that others can work beside."""
+EVERY = 1.0
+"""Seconds between two looks at a process."""
 
 
 @dataclass
@@ -82,13 +84,13 @@ def _evaluations(detector: Path, folder: Path, done: Path) -> None:
 
 
 def _watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> Watched:
-    """Do units for so long, and look at the process once a second."""
+    """Do units for so long, and look at the process now and then."""
     began, seen, units = time.monotonic(), [_size(process.number)], 0
     while time.monotonic() - began < seconds:
         assert process.wait(0) is None, process.text[-300:]
         assert unit(units), "no answer"
         units += 1
-        if time.monotonic() - began > len(seen):
+        if time.monotonic() - began > EVERY * len(seen):
             seen.append(_size(process.number))
     seen = seen[len(seen) // 10 :]  # at first caches are filled
     third = len(seen) // 3 + 1

@@ -149,7 +149,7 @@ def small(**changes: object) -> BinarySettings:
 
 
 def test_it_tells_attacks_on_another_surrogate_and_bears_mild_changes(digits: Split) -> None:
-    binary = train_binary(digits.train, 10, small(rounds=400), Augmentation(), seed=0, device=CPU, progress=False)
+    binary = train_binary(digits.train, 10, small(rounds=250), Augmentation(), seed=0, device=CPU, progress=False)
     judge = build_classifier("c(5,8) mp(2) d(24) sm(10)", digits.image_shape)
     optimiser = torch.optim.Adam(judge.parameters(), 1e-2)
     for _ in range(60):
