@@ -283,7 +283,7 @@ def test_attacks_there_are_those_of_the_cpu(
     """All of the suite, at several rates: with its memory, its files, and what is kept of a run that is resumed."""
     monkeypatch.setattr("twinlatent.method.few_classes._suits", lambda _: False)  # which computes otherwise, on a CPU
     plain = build_classifier("d(16) sm(10)", digits.image_shape)
-    settings, few = tl.WhiteBoxSettings(steps=1, images=3, batch_size=2), digits.test.subset(slice(3))
+    settings, few = tl.WhiteBoxSettings(steps=1, images=2, batch_size=2), digits.test.subset(slice(2))
 
     def wins(place: str) -> dict[Any, Tensor]:
         found = operating_points(trained_detector.to(place), digits, settings, (0.1,), drawn=few, fprs=(0.05, 0.1),

@@ -53,14 +53,14 @@ OPTIONS = {"preset": "smoke", "data": ["digits"], "progress": False}
 
 @contextmanager
 def weakened(fewer_steps: Callable, fewer_rounds: Callable, without_figures: Callable) -> Iterator[pytest.MonkeyPatch]:
-    """Trainings of few rounds, substitutes of few steps, one attack in the black box, and in the white box the quick suite on few images."""
+    """Trainings of few rounds and steps, one attack in the black box, and in the white box few images and steps."""
     with pytest.MonkeyPatch.context() as patched:
         fewer_steps(patched, 3)
         fewer_rounds(patched, 20)
         without_figures(patched)
         patched.setattr(evaluation, "BLACK_BOX", (Budget("fgsm", 0.3),))
-        small = module._SETTINGS["smoke"].model_copy(update={"suite": "quick", "images": 6, "subset": 3, "shift_images": 6, "certified_images": 6,
-                                                                "steps": 1})  # fmt: skip
+        few = {"suite": "quick", "images": 6, "subset": 3, "shift_images": 6, "certified_images": 6, "steps": 1}
+        small = module._SETTINGS["smoke"].model_copy(update=few)
         patched.setitem(module._SETTINGS, "smoke", small)
         yield patched
 

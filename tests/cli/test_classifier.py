@@ -73,7 +73,8 @@ def test_a_guard_is_used_beside_its_classifier(guarded: Path, user: str, digits:
     few = ["--classifier", f"{user}:mine", "--no-progress", "--images", 6]
     done = ok("attack", guarded, "--suite", "quick", "--steps", 2, *few, "--save", "adv.npz")
     assert "Images: adv.npz" in done.out
-    ok("evaluate", guarded, "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0, *few, "--out", "judged")
+    words = ["--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0, *few]
+    ok("evaluate", guarded, *words, "--out", "judged")
     run = read_run("judged")
     assert (run.model.method, run.model.score, run.model.label_rule) == ("mine", "ratio", "classifier")
     assert len(run.log) == 3, "the training's log belongs to it"

@@ -99,7 +99,8 @@ def test_it_is_attacked_by_one_command_and_its_images_are_kept(ok: Callable) -> 
 
 
 def test_a_detector_of_ours_may_come_from_code_too(ok: Callable) -> None:
-    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0, "--no-progress")
+    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0,
+             "--no-progress")  # fmt: skip
     ok("evaluate", "faults.py:ours", *words, "--out", "a")
     ok("evaluate", "run", *words, "--out", "b")
     assert [r.value for r in read_run("a").records] == [r.value for r in read_run("b").records]

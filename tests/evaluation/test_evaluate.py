@@ -64,8 +64,9 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
     note(pictures, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
     fewer_steps(monkeypatch, 3)
     monkeypatch.setattr(whole, "BLACK_BOX", whole.BLACK_BOX[:1])
-    settings = EvaluationSettings(suite="quick", steps=1, subset=8, shift_images=20, certified_images=20, radii=(1.0,), condition_radii=(0.3,),
-                                  substitutes=("f_p",), judges=JudgeSettings(steps=3))  # fmt: skip
+    settings = EvaluationSettings(suite="quick", steps=1, subset=8, shift_images=20, certified_images=20, radii=(1.0,),
+                                  condition_radii=(0.3,), substitutes=("f_p",),
+                                  judges=JudgeSettings(steps=3))  # fmt: skip
     evaluate_all(trained_detector, sorted_set, settings, progress=False)
     assert seen.keys() == {"run_suite_by", "run_suite", "checks_of", "pair_grid"}
     for name, drawn in seen.items():

@@ -187,7 +187,8 @@ def test_the_longest_units_come_first_and_every_batch_is_in_one(
 @pytest.mark.parametrize("workers", [2, 3])
 def test_worker_processes_find_the_same(trained_detector, digits: Split, workers: int) -> None:
     """With the settings in full, and batches of the usual size: processes of their own know of no patch."""
-    asked = TINY | {"images": 60, "subset": 52, "networks": {"f_p": tl.EvaluationSettings().for_images(digits, {}).networks["f_p"]}}
+    usual = tl.EvaluationSettings().for_images(digits, {}).networks["f_p"]
+    asked = TINY | {"images": 60, "subset": 52, "networks": {"f_p": usual}}
     one, many = (tl.evaluate(trained_detector, digits, workers=n, progress=False, **asked) for n in (1, workers))
     assert same(one, many)
 
