@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinlatent.data import LabelledImages, Split, load
+from twinlatent.drawing import canvas
+from twinlatent.evaluation.settings import EvaluationSettings
+from twinlatent.evaluation.white_box import WhiteBoxPlan
 from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.bounds import ball, bound_latents, bound_log_ratio
 from twinlatent.method.class_vaes import ClassEncoders
@@ -18,7 +22,7 @@ from twinlatent.method.fit import fit_split
 from twinlatent.method.game_state import GameSettings
 from twinlatent.method.losses import LossSettings
 from twinlatent.method.plans import plan
-from twinlatent.recipes.recipe import EvaluationRecipe
+from twinlatent.recipes.recipe import EvaluationRecipe, Recipe
 
 STEPS = 200
 """Of the training of `hardened`."""
@@ -105,6 +109,47 @@ def fewer_steps():
     def patched(patch: pytest.MonkeyPatch, steps: int) -> None:
         patch.setattr(EvaluationRecipe, "substitute_settings",
                       lambda recipe, name: usual(recipe, name).model_copy(update={"steps": steps}))  # fmt: skip
+
+    return patched
+
+
+@pytest.fixture(scope="session")
+def fewer_radii():
+    """A function: white boxes have the main radius and half of it, and one for C1 and C2, while a patch holds."""
+    usual = EvaluationSettings.plan
+
+    def fewer(settings: EvaluationSettings) -> WhiteBoxPlan:
+        plan = usual.__get__(settings)
+        main = plan.main.epsilon
+        return replace(plan, epsilons=(main / 2, main), condition_radii=plan.condition_radii[2:3])
+
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(EvaluationSettings, "plan", property(fewer))
+
+    return patched
+
+
+@pytest.fixture(scope="session")
+def fewer_rounds():
+    """A function: recipes say so many rounds, of detectors and baselines, while a patch holds."""
+
+    def patched(patch: pytest.MonkeyPatch, rounds: int) -> None:
+        for name in ("game_settings", "baseline_settings"):
+            usual = getattr(Recipe, name)
+            patch.setattr(Recipe, name, lambda *given, usual=usual: usual(*given).model_copy(update={"rounds": rounds}))
+
+    return patched
+
+
+@pytest.fixture(scope="session")
+def without_figures():
+    """A function: pages have an empty drawing in the place of each figure, while a patch holds.
+
+    A page's figures take as long as all attacks of a small evaluation; tests/report draws them.
+    """
+
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(canvas, "svg", lambda figure: "<svg></svg>")
 
     return patched
 

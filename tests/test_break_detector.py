@@ -25,7 +25,7 @@ def script() -> ModuleType:
 
 def test_what_it_adds_wins_outside_of_the_radius_and_never_inside(script: ModuleType) -> None:
     model = GaussianDetector.random()
-    images, labels = model.samples(3)
+    images, labels = model.samples(2)
     bounds, optimal = model.bounds(), model.optimal_radius(images, labels, "linf")
     added = checked_attacks(script.beyond(bounds.thresholds[FPR]))
     assert not set(added) & set(KINDS)
@@ -36,5 +36,5 @@ def test_what_it_adds_wins_outside_of_the_radius_and_never_inside(script: Module
             found = run(make(radius), model, images, labels, criterion=Misclassified() & Undetected(bounds, FPR))
             assert (found.linf <= radius + 1e-6).all(), name
             if not falls or "score" not in name:  # where the score says nothing of the label it leads nowhere
-                assert found.success.tolist() == [falls] * 3, name
+                assert found.success.tolist() == [falls] * 2, name
     assert torch.is_grad_enabled()

@@ -16,9 +16,11 @@ from twinlatent.method.detector import Detector
 
 
 @pytest.fixture(autouse=True)
-def weak_attacks(monkeypatch, fewer_steps) -> None:
+def weak_attacks(monkeypatch, fewer_steps, fewer_rounds, without_figures) -> None:
     monkeypatch.setattr(detection, "BLACK_BOX", (Budget("fgsm", 0.1),))
     fewer_steps(monkeypatch, 5)
+    fewer_rounds(monkeypatch, 10)
+    without_figures(monkeypatch)
 
 
 @pytest.fixture

@@ -145,7 +145,13 @@ def test_the_code_of_adding_an_attack_runs(capsys: pytest.CaptureFixture[str]) -
     torch.testing.assert_close(single.images, whole.images[3:4], msg="the example must not depend on the batch")
 
 
-def test_the_code_of_your_own_detector_runs_and_its_commands_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_code_of_your_own_detector_runs_and_its_commands_are_there(
+    capsys: pytest.CaptureFixture[str], fewer_steps, fewer_radii, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer_steps(monkeypatch, 20)
+    fewer_radii(monkeypatch)
+    usual, weaker = tl.evaluate, {"steps": 2, "shift_images": 20, "blackbox_images": 20, "judges": {"steps": 5}}
+    monkeypatch.setattr(tl, "evaluate", lambda *given, **named: usual(*given, **named | weaker))
     names = run_blocks(python_blocks(OWN), {})
     assert names["report"].accuracy.value > 0.9
     assert "margin on digits, 359 test images" in capsys.readouterr().out

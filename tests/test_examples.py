@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import twinlatent as tl
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LONGEST = 60  # lines
 SHARE = r"\d+%"
@@ -97,8 +99,14 @@ def test_each_example_is_tested_and_short() -> None:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_an_example_says_what_it_should(name: str, nowhere: Path, capsys) -> None:
-    """In this process, where all that is slow to import is there already; warnings are errors here, too."""
+def test_an_example_says_what_it_should(name: str, nowhere: Path, capsys, fewer_steps, monkeypatch) -> None:
+    """In this process, where all that is slow to import is there already; warnings are errors here, too.
+
+    Evaluations are weaker than the example asks for, which the slow test runs as it stands.
+    """
+    usual, weaker = tl.evaluate, {"steps": 2, "blackbox_images": 10, "shift_images": 20, "judges": {"steps": 5}}
+    monkeypatch.setattr(tl, "evaluate", lambda *given, **named: usual(*given, **named | weaker))
+    fewer_steps(monkeypatch, 20)
     with torch.random.fork_rng():
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     done = capsys.readouterr()

@@ -237,7 +237,8 @@ def test_a_certified_training_there_is_that_of_the_cpu(cuda: None, digits: Split
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_baseline_there_is_that_of_the_cpu(cuda: None, digits: Split, method: str) -> None:
-    settings = recipe_of(digits, "smoke").baseline_settings(method).model_copy(update={"rounds": 2})
+    few = {"rounds": 2} | ({"attacked_images": 10} if method == "gong" else {})
+    settings = recipe_of(digits, "smoke").baseline_settings(method).model_copy(update=few)
     here, gone = (fit_baseline(method, digits, settings=settings, device=device, progress=False)
                   for device in ("cpu", "cuda"))  # fmt: skip
     assert same(here.module, gone.module)
@@ -282,10 +283,10 @@ def test_attacks_there_are_those_of_the_cpu(
     """All of the suite, at several rates: with its memory, its files, and what is kept of a run that is resumed."""
     monkeypatch.setattr("twinlatent.method.few_classes._suits", lambda _: False)  # which computes otherwise, on a CPU
     plain = build_classifier("d(16) sm(10)", digits.image_shape)
-    settings, few = tl.WhiteBoxSettings(steps=2, images=4, batch_size=3), digits.test.subset(slice(4))
+    settings, few = tl.WhiteBoxSettings(steps=1, images=2, batch_size=2), digits.test.subset(slice(2))
 
     def wins(place: str) -> dict[Any, Tensor]:
-        found = operating_points(trained_detector.to(place), digits, settings, (0.1, 0.3), drawn=few,
+        found = operating_points(trained_detector.to(place), digits, settings, (0.1,), drawn=few, fprs=(0.05, 0.1),
                                  substitute=plain.to(place), folder=tmp_path / place, progress=False)  # fmt: skip
         return dict(found.wins)
 

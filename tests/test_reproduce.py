@@ -52,19 +52,22 @@ OPTIONS = {"preset": "smoke", "data": ["digits"], "progress": False}
 
 
 @contextmanager
-def weakened(fewer_steps: Callable) -> Iterator[pytest.MonkeyPatch]:
-    """Substitutes of few steps, one attack in the black box, and in the white box the quick suite on few images."""
+def weakened(fewer_steps: Callable, fewer_rounds: Callable, without_figures: Callable) -> Iterator[pytest.MonkeyPatch]:
+    """Trainings of few rounds and steps, one attack in the black box, and in the white box few images and steps."""
     with pytest.MonkeyPatch.context() as patched:
         fewer_steps(patched, 3)
+        fewer_rounds(patched, 20)
+        without_figures(patched)
         patched.setattr(evaluation, "BLACK_BOX", (Budget("fgsm", 0.3),))
-        small = module._SETTINGS["smoke"].model_copy(update={"suite": "quick", "images": 6, "subset": 3})
+        few = {"suite": "quick", "images": 6, "subset": 3, "shift_images": 6, "certified_images": 6, "steps": 1}
+        small = module._SETTINGS["smoke"].model_copy(update=few)
         patched.setitem(module._SETTINGS, "smoke", small)
         yield patched
 
 
 @pytest.fixture
-def weak(fewer_steps: Callable) -> Iterator[None]:
-    with weakened(fewer_steps):
+def weak(fewer_steps: Callable, fewer_rounds: Callable, without_figures: Callable) -> Iterator[None]:
+    with weakened(fewer_steps, fewer_rounds, without_figures):
         yield
 
 
@@ -97,10 +100,10 @@ def test_an_evaluation_in_the_black_box_is_kept_and_extended(tmp_path: Path, wea
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, fewer_steps) -> Path:
+def finished(tmp_path_factory, fewer_steps, fewer_rounds, without_figures) -> Path:
     """The folder of Table 2's black boxes of one cell, made with weak attacks; to be copied."""
     folder = tmp_path_factory.mktemp("reproduced")
-    with weakened(fewer_steps) as patched:
+    with weakened(fewer_steps, fewer_rounds, without_figures) as patched:
         patched.setitem(CELLS, "table2", (Cell("plain", "none"),))
         reproduce("table2", folder, **OPTIONS)
     return folder

@@ -12,9 +12,10 @@ from twinlatent.reproduce_motivation import reproduce_motivation
 
 
 def test_figure_2_is_made_once_and_is_part_of_table_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer_steps
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer_steps, without_figures
 ) -> None:
-    fewer_steps(monkeypatch, 100)
+    fewer_steps(monkeypatch, 60)
+    without_figures(monkeypatch)
     monkeypatch.setitem(module.CELLS, "table1", ("fgsm", "cw"))  # of four
     options = {"preset": "smoke", "data": ["digits"], "images": 10, "progress": False}
     (shown,) = reproduce_motivation("fig2", tmp_path, **options)

@@ -35,8 +35,12 @@ def code_digest(parts: tuple[str, ...] = MEASURING, package: Path = PACKAGE) -> 
     return content.hexdigest()
 
 
+@cache
 def _statements(source: str) -> str:
-    """The source without comments, docstrings (texts that stand alone) and layout."""
+    """The source without comments, docstrings (texts that stand alone) and layout.
+
+    Found once: the parts of a training are among those of its evaluation.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

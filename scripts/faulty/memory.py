@@ -27,6 +27,8 @@ FEWEST = 3
 """Evaluations that there are in any case."""
 PAUSE = 0.02
 """Seconds between two requests, so that others can work beside."""
+EVERY = 1.0
+"""Seconds between two looks at a process."""
 
 
 @dataclass
@@ -100,13 +102,13 @@ def _at_rest() -> tuple[float, int, int]:
 
 
 def watched(process: Process, seconds: float, unit: Callable[[int], bool]) -> Watched:
-    """Do units for so long, and look at the process once a second."""
+    """Do units for so long, and look at the process now and then."""
     began, seen, units = time.monotonic(), [_size(str(process.number))], 0
     while time.monotonic() - began < seconds:
         assert process.wait(0) is None, process.text[-300:]
         assert unit(units), "no answer"
         units += 1
-        if time.monotonic() - began > len(seen):
+        if time.monotonic() - began > EVERY * len(seen):
             seen.append(_size(str(process.number)))
     return compared(seen, units, time.monotonic() - began)
 

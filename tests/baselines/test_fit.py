@@ -23,15 +23,15 @@ from twinlatent.recipes import recipe_of
 
 PAIRS = [(method, attack) for method in METHODS for attack in ATTACKS[method]]
 SMALL = {"network": "c(3,32) mp(2) d(100) sm(10)"}
-LEAST = {"plain": 0.97, "rce": 0.97, "gong": 0.97, "adversarial-training": 0.89, "gat": 0.93}
+LEAST = {"plain": 0.94, "rce": 0.94, "gong": 0.94, "adversarial-training": 0.86, "gat": 0.9}
 """Accuracy on the test digits with a fraction of the standard rounds and, but for gat, of the standard network."""
 
 
 @pytest.fixture(scope="module")
 def trained(digits: Split) -> dict[str, Baseline]:
     """Each baseline with its default attack, few rounds and a small network."""
-    changes = {method: {"rounds": 300} | (SMALL if method != "gat" else {}) for method in METHODS}
-    changes["gong"]["attacked_images"] = 200
+    changes = {method: {"rounds": 200} | (SMALL if method != "gat" else {}) for method in METHODS}
+    changes["gong"]["attacked_images"] = 100
     settings = {
         method: recipe_of(digits).baseline_settings(method).model_copy(update=changes[method]) for method in METHODS
     }
@@ -76,7 +76,7 @@ def test_adversarial_training_withstands_what_plain_training_does_not(
         .success.double().mean().item()
         for name in ("plain", "adversarial-training")
     }  # fmt: skip
-    assert misclassified["adversarial-training"] < misclassified["plain"] - 0.3
+    assert misclassified["adversarial-training"] < misclassified["plain"] - 0.25
 
 
 def test_reverse_cross_entropy_spreads_the_rest_evenly(trained: dict[str, Baseline], digits: Split) -> None:
@@ -125,7 +125,7 @@ def test_same_seed_same_baseline_and_another_seed_another(
 
 
 def test_coarse_products_train_as_well_and_the_trained_classifier_computes_in_float32(digits: Split) -> None:
-    settings = recipe_of(digits).baseline_settings("plain").model_copy(update=SMALL | {"rounds": 300})
+    settings = recipe_of(digits).baseline_settings("plain").model_copy(update=SMALL | {"rounds": 200})
     coarse = settings.model_copy(update={"products": "bfloat16"})
     fine, rough = (fit_baseline("plain", digits, settings=which, progress=False) for which in (settings, coarse))
     outputs = rough.outputs(digits.test.images)

@@ -21,6 +21,8 @@ from twinlatent import cli
 from twinlatent.attacks.budgets import Budget
 from twinlatent.cli.program import app
 from twinlatent.data import Split
+from twinlatent.drawing import canvas
+from twinlatent.drawing.canvas import svg
 from twinlatent.evaluation import judged, units, whole
 from twinlatent.evaluation.black_box import detection
 from twinlatent.evaluation.judges.training import Judges, train_judges
@@ -154,19 +156,35 @@ def apart(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def weaken(patch: pytest.MonkeyPatch, fewer_steps: Callable) -> None:
-    """Make evaluations take a second: a substitute of few steps, attacks of few steps."""
-    fewer_steps(patch, 10)
-    for module in (whole, detection):
-        patch.setattr(module, "BLACK_BOX", FEW)
-    for place in (judged, units):
-        patch.setattr(place, "train_judges", quickly_trained)
+Weaken = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(scope="session")
+def weaken(fewer_steps: Callable, fewer_radii: Weaken, without_figures: Weaken) -> Weaken:
+    """A function: evaluations take a second while a patch holds, by few steps, few radii, and pages without figures."""
+
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        fewer_steps(patch, 10)
+        fewer_radii(patch)
+        without_figures(patch)
+        for module in (whole, detection):
+            patch.setattr(module, "BLACK_BOX", FEW)
+        for place in (judged, units):
+            patch.setattr(place, "train_judges", quickly_trained)
+
+    return patched
 
 
 @pytest.fixture(autouse=True)
-def weak_attacks(fewer_steps: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def weak_attacks(weaken: Weaken, monkeypatch: pytest.MonkeyPatch) -> None:
     """All evaluations of these tests are weakened, by the patch that a test goes on with: it is undone in one go."""
-    weaken(monkeypatch, fewer_steps)
+    weaken(monkeypatch)
+
+
+@pytest.fixture
+def with_figures(weak_attacks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of this test have their figures all the same."""
+    monkeypatch.setattr(canvas, "svg", svg)
 
 
 def quickly_trained(split: Split, *, settings: JudgeSettings | None, **options: object) -> Judges:
@@ -212,16 +230,16 @@ def trained(training: list[str], tmp_path_factory) -> Path:
 def white_box() -> list[str]:
     """Words that make an evaluation one of few steps on few images."""
     return ["--steps", "2", "--images", "6", "--subset", "3", "--blackbox-images", "6", "--certified-images", "9",
-            "--no-progress"]  # fmt: skip
+            "--shift-images", "12", "--no-progress"]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def evaluated(trained: Path, white_box: list[str], fewer_steps: Callable, tmp_path_factory) -> Path:
+def evaluated(trained: Path, white_box: list[str], weaken: Weaken, tmp_path_factory) -> Path:
     """A folder with `judged`, a whole evaluation by the quick suite, and `shared`; to be copied where it is changed."""
     folder = tmp_path_factory.mktemp("evaluated")
     words = ["evaluate", str(trained), "--suite", "quick", *white_box]
     with pytest.MonkeyPatch.context() as patch:
-        weaken(patch, fewer_steps)
+        weaken(patch)
         done = CliRunner().invoke(app, [*words, "--out", str(folder / "judged"), "--shared", str(folder / "shared")])
     assert done.exit_code == 0, done.output
     return folder

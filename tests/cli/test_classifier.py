@@ -73,7 +73,8 @@ def test_a_guard_is_used_beside_its_classifier(guarded: Path, user: str, digits:
     few = ["--classifier", f"{user}:mine", "--no-progress", "--images", 6]
     done = ok("attack", guarded, "--suite", "quick", "--steps", 2, *few, "--save", "adv.npz")
     assert "Images: adv.npz" in done.out
-    ok("evaluate", guarded, "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", *few, "--out", "judged")
+    words = ["--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0, *few]
+    ok("evaluate", guarded, *words, "--out", "judged")
     run = read_run("judged")
     assert (run.model.method, run.model.score, run.model.label_rule) == ("mine", "ratio", "classifier")
     assert len(run.log) == 3, "the training's log belongs to it"
@@ -98,7 +99,8 @@ def test_an_onnx_file_is_a_classifier(user: str, digits: Split, ok: Callable) ->
         [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), "net.onnx")
-    words = ["--rejecting", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--no-progress"]
+    words = ["--rejecting", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0,
+             "--no-progress"]  # fmt: skip
     for model in ("net.onnx", f"{user}:mine"):
         ok("evaluate", model, "digits", *words, "--out", Path(model).stem)
     accuracies = {read_run(folder).accuracy.value for folder in ("net", "user")}
@@ -110,7 +112,10 @@ def test_an_onnx_file_is_a_classifier(user: str, digits: Split, ok: Callable) ->
     assert read_run("net").model.method == "net"
 
 
-def test_the_folder_of_a_plain_classifier_is_one(user: str, ok: Callable, program: Callable) -> None:
+def test_the_folder_of_a_plain_classifier_is_one(
+    user: str, ok: Callable, program: Callable, fewer_rounds, monkeypatch
+) -> None:
+    fewer_rounds(monkeypatch, 5)
     ok("train", "digits", "--method", "plain", "--preset", "smoke", "--out", "plain", "--no-progress")
     ok("train", "digits", "--preset", "smoke", "--classifier", "plain", "--out", "guard", "--no-progress")
     np.save("images.npy", np.zeros((1, 1, 8, 8), np.float32))

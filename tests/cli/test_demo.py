@@ -10,7 +10,7 @@ from twinlatent.evaluation.black_box import detection
 from twinlatent.evaluation.results.records import read_records
 
 
-def test_the_demo_leaves_a_page_with_everything_it_needs_and_what_was_there(ok: Callable) -> None:
+def test_the_demo_leaves_a_page_with_everything_it_needs_and_what_was_there(ok: Callable, with_figures: None) -> None:
     Path("shown/training").mkdir(parents=True)
     Path("shown/training/thesis.txt").write_text("years of work")
     done = ok("demo", "--out", "shown", "--preset", "smoke", "--seed", 3, "--no-progress")

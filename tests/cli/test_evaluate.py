@@ -300,7 +300,10 @@ def test_a_report_is_made_again_from_its_folder_alone(evaluated: Path, ok: Calla
     assert Path("judged/report.html").read_bytes() == before
 
 
-def test_a_table_of_the_paper_is_reproduced_and_kept(ok: Callable, program: Callable, monkeypatch) -> None:
+def test_a_table_of_the_paper_is_reproduced_and_kept(
+    ok: Callable, program: Callable, fewer_rounds, monkeypatch
+) -> None:
+    fewer_rounds(monkeypatch, 5)
     monkeypatch.setitem(CELLS, "table2", CELLS["table2"][-1:])
     table = ["reproduce", "table2", "--preset", "smoke", "--data", "digits", "--out", "again", "--no-progress"]
     done = ok(*table)

@@ -62,7 +62,7 @@ class Broken:
         raise RuntimeError("no weights here")
 """
 FEW = ("--steps", 2, "--images", 6, "--subset", 3, "--blackbox-images", 6, "--suite", "quick", "--no-progress",
-       "--substitute", "f_p")  # fmt: skip
+       "--substitute", "f_p", "--shift-images", 8)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -99,14 +99,16 @@ def test_it_is_attacked_by_one_command_and_its_images_are_kept(ok: Callable) -> 
 
 
 def test_a_detector_of_ours_may_come_from_code_too(ok: Callable) -> None:
-    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--no-progress")
+    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0,
+             "--no-progress")  # fmt: skip
     ok("evaluate", "faults.py:ours", *words, "--out", "a")
     ok("evaluate", "run", *words, "--out", "b")
     assert [r.value for r in read_run("a").records] == [r.value for r in read_run("b").records]
 
 
 def test_what_looks_wrong_and_need_not_be_is_a_line_beside_the_answer(program: Callable) -> None:
-    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--no-progress")
+    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0,
+             "--no-progress")  # fmt: skip
     done = program("evaluate", "faults.py:noisy", *words)
     assert done.status == 0
     assert done.err.startswith("faults:noisy: it answers the same images differently each time")

@@ -16,6 +16,8 @@ import twinlatent as tl
 from twinlatent import cli
 from twinlatent.report import console
 
+SHORT = ["--suite", "none", "--blackbox-images", "2", "--shift-images", "0", "--substitute", "f_p", "--no-progress"]
+
 
 def raising(error: BaseException) -> Callable:
     def load(*_: object, **__: object) -> None:
@@ -54,8 +56,7 @@ def test_ctrl_c_anywhere_is_a_line_and_130(program: Callable, monkeypatch) -> No
 def test_an_output_that_is_not_utf8_gets_everything(trained: Path, monkeypatch) -> None:
     bytes_ = io.BytesIO()
     for words in (["zoo", "show", "mnist-mim"], ["attack", str(trained), "--suite", "quick", "--steps", "1", "--images",
-                  "2", "--no-progress"], ["evaluate", str(trained), "--suite", "none", "--blackbox-images", "2",
-                  "--no-progress"]):  # fmt: skip
+                  "2", "--no-progress"], ["evaluate", str(trained), *SHORT]):  # fmt: skip
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_, encoding="cp1252", errors="strict"))
         monkeypatch.setattr(sys, "argv", ["twinlatent", *words])
         with pytest.raises(SystemExit) as stopped:
@@ -81,7 +82,7 @@ def test_without_any_output_the_work_is_done(training: list[str], monkeypatch) -
 
 def test_the_page_is_written_before_anything_is_printed(trained: Path, program: Callable, monkeypatch) -> None:
     monkeypatch.setattr(console, "print_run", raising(BrokenPipeError()))
-    program("evaluate", trained, "--suite", "none", "--blackbox-images", 2, "--no-progress")
+    program("evaluate", trained, *SHORT)
     assert Path("evaluation/report.html").exists()
 
 
@@ -118,5 +119,5 @@ def test_names_of_files_that_are_no_text_do_no_harm(trained: Path, images: Tenso
     np.save(place / name, images[:1].numpy())
     assert json.loads(ok("detect", place, place / name, "--json").out)["image"] == r"caf\udce9/x\udce9\n.npy[0]"
     assert r"caf\udce9/x\udce9\n.npy[0]" in ok("detect", place, place / name).out
-    ok("evaluate", place, "--suite", "none", "--blackbox-images", 2, "--no-progress", "--out", place / "e")
+    ok("evaluate", place, *SHORT, "--out", place / "e")
     assert (place / "e" / "report.html").exists()

@@ -17,7 +17,7 @@ def test_the_file_says_how_it_is_judged_and_is(ok: Callable) -> None:
     assert done.text.endswith(f"judge it as it stands: {command}")
     words = shlex.split(command)[1:]
     assert words[:5] == ["evaluate", "my_detectors.py:build", "digits", "--suite", "quick"]
-    few = ("--steps", 2, "--images", 6, "--subset", 3, "--blackbox-images", 6, "--no-progress")
+    few = ("--steps", 2, "--images", 6, "--subset", 3, "--blackbox-images", 6, "--shift-images", 8, "--no-progress")
     ok(*words, *few)
     run = read_run("evaluation")
     assert {record.method for record in run.records} == {"my_detectors:build"}

@@ -3,17 +3,19 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import twinlatent as tl
 from twinlatent.claims import claimed, claimed_file
+from twinlatent.data import Split
 from twinlatent.demo import _is_demo
 from twinlatent.evaluation.results.records import read_records
 from twinlatent.method.training import training_folder
 
-SHORT = ["--suite", "none", "--blackbox-images", 2, "--no-progress"]
+SHORT = ["--suite", "none", "--blackbox-images", 2, "--shift-images", 0, "--substitute", "f_p", "--no-progress"]
 QUICK = ["--suite", "quick", "--steps", 1, "--images", 2, "--no-progress"]
 
 
@@ -156,8 +158,11 @@ def test_scraps_of_a_killed_training_go_with_the_next(trained: Path, training: l
 
 
 def test_a_demo_writes_over_nothing_but_a_demo(
-    trained: Path, contents: Callable, ok: Callable, program: Callable
+    trained: Path, contents: Callable, ok: Callable, program: Callable, digits: Split, fewer_rounds, monkeypatch
 ) -> None:
+    fewer_rounds(monkeypatch, 5)
+    few = replace(digits, test=digits.test.subset(slice(20)))
+    monkeypatch.setattr("twinlatent.demo.load", lambda *_, **__: few)
     demo = ["demo", "--preset", "smoke", "--no-progress", "--out"]
     shutil.copytree(trained, "mine/training")
     refusal = program(*demo, "mine").refusal

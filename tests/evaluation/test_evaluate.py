@@ -43,7 +43,7 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
     trained_detector: Detector, digits: Split, tmp_path, monkeypatch, fewer_steps
 ):
     """Whatever is attacked, checked or shown holds several classes, though all test images are asked for."""
-    rows = digits.test.labels.argsort(stable=True)[::8]
+    rows = digits.test.labels.argsort(stable=True)[::9]
     sorted_set = replace(digits, test=digits.test.subset(rows))
     assert len(sorted_set.test.labels[:8].unique()) <= 2, "the first few images would be of one class or two"
     seen: dict[str, list[Tensor]] = {}
@@ -63,8 +63,10 @@ def test_a_set_sorted_by_class_is_drawn_from_all_over(
     note(checks, "checks_of", lambda probe, labels, result: probe.labels)
     note(pictures, "pair_grid", lambda detector, benign, columns, fpr: benign.labels)
     fewer_steps(monkeypatch, 3)
-    settings = EvaluationSettings(suite="quick", steps=1, subset=8, radii=(1.0,), condition_radii=(0.3,),
-                                  substitutes=("f_p",), judges=JudgeSettings(steps=3))  # fmt: skip
+    monkeypatch.setattr(whole, "BLACK_BOX", whole.BLACK_BOX[:1])
+    settings = EvaluationSettings(suite="quick", steps=1, subset=8, shift_images=20, certified_images=20, radii=(1.0,),
+                                  condition_radii=(0.3,), substitutes=("f_p",),
+                                  judges=JudgeSettings(steps=3))  # fmt: skip
     evaluate_all(trained_detector, sorted_set, settings, progress=False)
     assert seen.keys() == {"run_suite_by", "run_suite", "checks_of", "pair_grid"}
     for name, drawn in seen.items():
@@ -111,12 +113,13 @@ class Answering(Attack):
 
 
 @pytest.fixture(scope="module")
-def folder(digits: Split, tmp_path_factory, fewer_steps) -> Path:
+def folder(digits: Split, tmp_path_factory, fewer_steps, without_figures) -> Path:
     """An evaluation of a user's function with attacks of theirs."""
     folder = tmp_path_factory.mktemp("foreign") / "evaluation"
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         fewer_steps(patch, 3)
+        without_figures(patch)
         tl.evaluate(noisy, digits, name="my détector <1>", attacks={"inverted": Inverted, "fixed": Inverted(0.3)},
                     folder=folder, page=write_page, say=said.append, progress=False, **TINY)  # fmt: skip
     assert [line[:58] for line in said] == ["my détector <1>: it answers the same images differently ea"]
@@ -183,11 +186,12 @@ def test_nothing_is_proved_of_a_user_s_model_and_the_page_says_so(folder: Path) 
 
 
 def test_floors_have_ceilings_and_the_page_shows_both(
-    hardened: Callable[[str], Detector], digits: Split, tmp_path: Path, fewer_steps, monkeypatch
+    hardened: Callable[[str], Detector], digits: Split, tmp_path: Path, fewer_steps, without_figures, monkeypatch
 ) -> None:
     fewer_steps(monkeypatch, 3)
+    without_figures(monkeypatch)
     detector = hardened("c(3,8) z(4,4)")
-    asked = TINY | {"images": 20, "subset": 8, "certified_images": 60, "epsilon": 0.04, "steps": 4}
+    asked = TINY | {"images": 12, "subset": 6, "certified_images": 30, "epsilon": 0.04, "steps": 2}
     report = tl.evaluate(detector, digits, folder=tmp_path / "a", page=write_page, progress=False, **asked)
     assert report.records == read_run(tmp_path / "a").records
     records = [record for record in report.records if record.metric == "sr_certified"]
@@ -202,12 +206,12 @@ def test_floors_have_ceilings_and_the_page_shows_both(
             assert ceilings[point].n == floor.n
             assert ceilings[point].value >= floor.value
         more = {(r.epsilon, r.asked): r.n for r in mine if r.budget == beyond}
-        assert more == (dict.fromkeys(((0.04, fpr) for fpr in (0.01, 0.05, 0.1)), 60) if score == "ratio" else {})
-    drawn = draw(digits.test, 60, 0)
+        assert more == (dict.fromkeys(((0.04, fpr) for fpr in (0.01, 0.05, 0.1)), 30) if score == "ratio" else {})
+    drawn = draw(digits.test, 30, 0)
     proved = tl.certify(detector, drawn.images, drawn.labels, with_slack(0.04))
     assert 0 < proved.rate < 1
-    assert (report.certified().value, report.certified().n) == (pytest.approx(proved.rate), 60)
-    assert report.certified(epsilon=0.02).n == 8
+    assert (report.certified().value, report.certified().n) == (pytest.approx(proved.rate), 30)
+    assert report.certified(epsilon=0.02).n == 6
     assert next(check for check in report.checks if check.name == "certificate").status == "pass"
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     assert f"≤ {100 * proved.rate:.1f}" in page

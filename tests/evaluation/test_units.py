@@ -21,7 +21,8 @@ from twinlatent.loading import load_object
 from twinlatent.method.detector import Detector
 from twinlatent.running.units import Places, Runner, Told, Unit, nothing_told
 
-TINY: dict[str, Any] = {"suite": "quick", "steps": 1, "images": 60, "subset": 52, "blackbox_images": 8,
+BATCH = 6
+TINY: dict[str, Any] = {"suite": "quick", "steps": 1, "images": BATCH + 2, "subset": BATCH + 1, "blackbox_images": 8,
                         "shift_images": 4, "certified_images": 8, "epsilon": 0.1, "radii": (0.5, 1),
                         "condition_radii": (0.3,), "substitutes": ("f_p",),
                         "judges": {"steps": 3, "remembered": 50}}  # fmt: skip
@@ -121,25 +122,30 @@ def weak_substitute(monkeypatch, fewer_steps) -> None:
     fewer_steps(monkeypatch, 3)
 
 
+def with_small_batches(patch: pytest.MonkeyPatch) -> None:
+    """White boxes attack so few images at once that there are two batches of few images."""
+    usual = tl.EvaluationSettings.main
+    small = property(lambda settings: usual.__get__(settings).model_copy(update={"batch_size": BATCH}))
+    patch.setattr(tl.EvaluationSettings, "main", small)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_small_batches(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def alone(trained_detector: Detector, digits: Split, fewer_steps) -> Report:
     with pytest.MonkeyPatch.context() as patch:
         fewer_steps(patch, 3)
+        with_small_batches(patch)
         return tl.evaluate(trained_detector, digits, progress=False, **TINY)
 
 
-def test_units_may_be_done_in_any_order_each_with_what_it_needs_alone(alone, trained_detector, digits: Split, tmp_path):
-    runner = Scattered(1)
-    assert same(alone, tl.evaluate(trained_detector, digits, folder=tmp_path, workers=runner, progress=False, **TINY))
-    assert len(set(runner.done)) == len(runner.done), "no two units have one name"
-    assert {"substitute f_p", "judges", "points ratio, images 50 to 99", "blackbox f_p, images 0 to 249"} <= {
-        *runner.done
-    }
-    assert not list(tmp_path.rglob("*.npz.*")), "and no folder of a unit is left"
-
-
-def test_what_units_leave_is_all_that_is_attacked(alone, trained_detector, digits: Split, tmp_path, monkeypatch):
-    """Whoever puts it together attacks nothing: the suites find every batch."""
+def test_units_may_be_done_in_any_order_each_with_what_it_needs_alone_and_are_all_that_is_attacked(
+    alone, trained_detector, digits: Split, tmp_path, monkeypatch, small_batches
+):
+    """Whoever puts together what they leave attacks nothing: the suites find every batch."""
     from twinlatent.attacks import suite_runs
 
     inside: list[str] = []
@@ -156,13 +162,18 @@ def test_what_units_leave_is_all_that_is_attacked(alone, trained_detector, digit
             inside.pop()
 
     monkeypatch.setattr(suite_runs, "run", counted)
-    assert same(
-        alone, tl.evaluate(trained_detector, digits, folder=tmp_path, workers=Counting(2), progress=False, **TINY)
-    )
+    runner = Counting(1)
+    assert same(alone, tl.evaluate(trained_detector, digits, folder=tmp_path, workers=runner, progress=False, **TINY))
+    assert len(set(runner.done)) == len(runner.done), "no two units have one name"
+    batch = f"points ratio, images {BATCH} to {2 * BATCH - 1}"
+    assert {"substitute f_p", "judges", batch, "blackbox f_p, images 0 to 249"} <= {*runner.done}
+    assert not list(tmp_path.rglob("*.npz.*")), "and no folder of a unit is left"
 
 
-def test_the_longest_units_come_first_and_every_batch_is_in_one(trained_detector: Detector, digits: Split) -> None:
-    settings = tl.EvaluationSettings(**TINY | {"images": 120}).for_images(digits, trained_detector.card)
+def test_the_longest_units_come_first_and_every_batch_is_in_one(
+    trained_detector: Detector, digits: Split, small_batches: None
+) -> None:
+    settings = tl.EvaluationSettings(**TINY | {"images": 2 * BATCH + 1}).for_images(digits, trained_detector.card)
     given = EvaluationGiven(trained_detector, *prepared(trained_detector, digits, settings, {}))
     networks, work = evaluation_units(given)
     assert [unit.name for unit in networks] == ["substitute f_p"]
@@ -174,9 +185,10 @@ def test_the_longest_units_come_first_and_every_batch_is_in_one(trained_detector
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3])
-def test_worker_processes_find_the_same(alone, trained_detector, digits: Split, workers: int) -> None:
-    """With the settings in full: processes of their own know of no patch."""
-    asked = TINY | {"networks": {"f_p": tl.EvaluationSettings().for_images(digits, {}).networks["f_p"]}}
+def test_worker_processes_find_the_same(trained_detector, digits: Split, workers: int) -> None:
+    """With the settings in full, and batches of the usual size: processes of their own know of no patch."""
+    usual = tl.EvaluationSettings().for_images(digits, {}).networks["f_p"]
+    asked = TINY | {"images": 60, "subset": 52, "networks": {"f_p": usual}}
     one, many = (tl.evaluate(trained_detector, digits, workers=n, progress=False, **asked) for n in (1, workers))
     assert same(one, many)
 

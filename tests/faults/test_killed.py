@@ -116,8 +116,11 @@ def test_half_a_file_is_found_by_kills_at_operations(flaw: str, line: str, fault
     assert any(line in one for one in said)
 
 
-def test_memory_and_files_that_grow_are_found(faulty: Callable, tmp_path: Path) -> None:
+def test_memory_and_files_that_grow_are_found(
+    faulty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory, forked, held = faulty("memory"), faulty("forked").forked, []
+    monkeypatch.setattr(memory, "EVERY", 0.3)
 
     def grows(how: Callable[[], object]) -> Callable[[], None]:
         def call() -> None:
@@ -133,7 +136,7 @@ def test_memory_and_files_that_grow_are_found(faulty: Callable, tmp_path: Path) 
         process = forked(grows(how), tmp_path / name)
         try:
             memory._until(lambda process=process: process.said.exists() and process.text, process)
-            seen = memory.watched(process, 6.0, lambda _: time.sleep(0.05) is None)
+            seen = memory.watched(process, 1.8, lambda _: time.sleep(0.05) is None)
         finally:
             process.kill()
         assert seen.flat == (name == "flat"), (name, seen)

@@ -150,7 +150,7 @@ def small(**changes: object) -> BinarySettings:
 
 
 def test_it_tells_attacks_on_another_surrogate_and_bears_mild_changes(digits: Split) -> None:
-    binary = train_binary(digits.train, 10, small(rounds=400), Augmentation(), seed=0, device=CPU, progress=False)
+    binary = train_binary(digits.train, 10, small(rounds=250), Augmentation(), seed=0, device=CPU, progress=False)
     judge = build_classifier("c(5,8) mp(2) d(24) sm(10)", digits.image_shape)
     optimiser = torch.optim.Adam(judge.parameters(), 1e-2)
     for _ in range(60):
@@ -219,7 +219,7 @@ def test_several_surrogates_are_attacked_by_turns(digits: Split, monkeypatch) ->
     train_binary(digits.train, 10, settings, Augmentation(), seed=0, device=CPU, progress=False)
     first, second = attacked[0], attacked[3]
     assert attacked == 3 * [first] + 3 * [second] + 2 * [first]
-    assert [len(network.layers) for network in (first, second)] == [3, 2]
+    assert [len(network.layers) for network in (first, second)] == [6, 4]
     accuracies = [(n(digits.train.images).argmax(1) == digits.train.labels).double().mean() for n in (first, second)]
     assert min(accuracies) > 0.13  # of ten classes: both learn
 

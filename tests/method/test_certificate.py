@@ -27,7 +27,7 @@ ENCODERS = (
 RULES, SCORES = ("nearest_mean", "density", "ratio"), ("vulnerable", "joint", "ratio")
 ROUNDING = 5e-3
 """More than the rounding of most suspicions here."""
-FEW = slice(80)
+FEW = slice(40)
 RADII = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
 
 
@@ -42,13 +42,19 @@ def every_setting(detector: Detector) -> Iterator[Detector]:
             yield detector.using(label_rule=rule, score=score)
 
 
+def every_rule_and_score(detector: Detector) -> Iterator[Detector]:
+    """Each once, where what is asked is the same of every pair."""
+    for rule, score in zip(RULES, SCORES, strict=True):
+        yield detector.using(label_rule=rule, score=score)
+
+
 def broken(detector: Detector, points: Tensor, labels: Tensor, fpr: float = 0.05) -> Tensor:
     """Points that are misclassified and not flagged, bool (n,)."""
     verdict = detector.detect(points, fpr)
     return (verdict.label != labels) & ~verdict.adversarial
 
 
-def attacked(detector: Detector, images: Tensor, labels: Tensor, epsilon: float, steps: int = 25) -> Tensor:
+def attacked(detector: Detector, images: Tensor, labels: Tensor, epsilon: float, steps: int = 12) -> Tensor:
     """What PGD makes of each image for each wrong class, raising that class's log-ratio, (wrong classes · n, ...)."""
     found = []
     for shift in range(1, detector.classes):
@@ -81,7 +87,7 @@ def test_no_attack_succeeds_where_a_certificate_holds(detector: Detector, digits
 def test_no_random_point_succeeds_where_a_certificate_holds(
     detector: Detector, digits: Split, generator: torch.Generator
 ) -> None:
-    """10,000 points of a ball, half of them corners: of one for which it just holds, and of a smaller one."""
+    """2,000 points of a ball, half of them corners: of one for which it just holds, and of a smaller one."""
     images, labels = digits.test.images[FEW], digits.test.labels[FEW]
     held = torch.stack([certify(detector, images, labels, epsilon).holds for epsilon in RADII])
     last = int(held.any(1).sum()) - 1
@@ -89,7 +95,7 @@ def test_no_random_point_succeeds_where_a_certificate_holds(
     for number in (2, last):
         place = int(held[number].nonzero()[0, 0])
         image, label = images[place][None], labels[place][None]
-        noise = torch.rand(10_000, *image.shape[1:], generator=generator) * 2 - 1
+        noise = torch.rand(2_000, *image.shape[1:], generator=generator) * 2 - 1
         noise[::2] = noise[::2].sign()
         points = (image + RADII[number] * noise).clamp(0, 1)
         decided = 0
@@ -135,7 +141,7 @@ def test_a_detector_with_a_known_answer(digits: Split) -> None:
 
 
 def test_without_a_radius_it_says_what_detect_says(detector: Detector, digits: Split) -> None:
-    images, labels = digits.test.images, digits.test.labels
+    images, labels = digits.test.images[::3], digits.test.labels[::3]
     for one in every_setting(detector):
         found, lost = certify(one, images, labels, 0.0), broken(one, images, labels)
         clear = found.margin.abs() > ROUNDING
@@ -149,8 +155,8 @@ def test_without_a_radius_it_says_what_detect_says(detector: Detector, digits: S
 def test_it_never_holds_again_at_a_larger_radius(detector: Detector, digits: Split, monkeypatch) -> None:
     monkeypatch.setattr(module, "STEPS", (0,))  # more of them only move margins up, each by itself
     images, labels = digits.test.images[FEW], digits.test.labels[FEW]
-    for one in every_setting(detector):
-        margins = torch.stack([certify(one, images, labels, epsilon).margin for epsilon in RADII])
+    for one in every_rule_and_score(detector):
+        margins = torch.stack([certify(one, images, labels, epsilon).margin for epsilon in RADII[::2]])
         assert (margins.diff(dim=0) <= 0).all()
         assert (margins[0] > margins[-1]).any()
 
@@ -169,7 +175,7 @@ def test_thresholds_of_all_classes_together_are_those_that_count(detector: Detec
 
 def test_it_holds_more_often_where_more_is_flagged(detector: Detector, digits: Split) -> None:
     images, labels = digits.test.images[FEW], digits.test.labels[FEW]
-    for one in every_setting(detector):
+    for one in every_rule_and_score(detector):
         found = certify_rates(one, images, labels, 0.02, (0.01, 0.05, 0.2))
         holds = torch.stack([each.holds for each in found]).int()
         assert (holds.diff(dim=0) >= 0).all()

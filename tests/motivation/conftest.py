@@ -15,7 +15,7 @@ from twinlatent.recipes import recipe_of
 Make = Callable[..., MotivationSettings]
 
 
-STEPS = 150
+STEPS = 100
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +46,13 @@ def benign(digits: Split) -> LabelledImages:
     return digits.train.subset(slice(70))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def smoke(digits: Split) -> Make:
     """A function: the preset `smoke` for an attack, with changes."""
 
     def make(attack: str = "pgd", **changes: object) -> MotivationSettings:
-        small = {"discriminator": "c(3,8,2) sm(1)", "classifier": "c(3,8) mp(2) d(32) sm(10)"}
+        small = {"discriminator": "c(3,8,2) sm(1)", "classifier": "c(3,8) mp(2) d(32) sm(10)",
+                 "steps": 15}  # fmt: skip
         return recipe_of(digits, "smoke").motivation_settings(attack, **small | changes)
 
     return make

@@ -1,5 +1,6 @@
 """A whole cell of Table 1 in small: its records, its files, and that it is done once."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from twinlatent.motivation.accumulation import VulnerableImages
 from twinlatent.motivation.experiment import SHOWN, read_motivation, run_motivation
 from twinlatent.motivation.settings import MotivationSettings
 
+STEPS = 100
+"""Of F_p's training."""
 METRICS = {
     "substitute_accuracy", "attack_success", "test_attack_success", "test_xb_accuracy", "test_xv_accuracy",
     "control_relabelled_accuracy", "control_noise_accuracy", "control_unattacked_accuracy",
@@ -24,13 +27,23 @@ def numbers(records: tuple[Record, ...]) -> dict[str, tuple[float, int]]:
     return {r.metric: (r.value, r.n) for r in records}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(smoke) -> MotivationSettings:
     return smoke("pgd", images=70, test_images=50)
 
 
-def test_a_cell_leaves_its_numbers_with_their_origin(digits: Split, small, shared: Path, tmp_path: Path) -> None:
-    found = run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+@pytest.fixture(scope="module")
+def cell(digits: Split, small, shared: Path, tmp_path_factory, fewer_steps) -> Path:
+    """The folder of a whole cell; to be copied where it is changed."""
+    folder = tmp_path_factory.mktemp("motivation") / "cell"
+    with pytest.MonkeyPatch.context() as patched:
+        fewer_steps(patched, STEPS)
+        run_motivation(digits, small, folder, shared=shared, progress=False)
+    return folder
+
+
+def test_a_cell_leaves_its_numbers_with_their_origin(cell: Path, digits: Split) -> None:
+    found = read_motivation(cell)
     by = numbers(found.records)
     assert set(by) == METRICS
     kept = round(by["attack_success"][0] * by["attack_success"][1])
@@ -43,13 +56,10 @@ def test_a_cell_leaves_its_numbers_with_their_origin(digits: Split, small, share
     assert {(r.data, r.attack, r.epsilon, r.budget) for r in found.records} == {
         ("digits", "pgd", 0.3, "section3, 70 images, 2 iterations, random targets")
     }
-    assert read_motivation(tmp_path).records == found.records
 
 
-def test_pictures_are_of_each_label_and_never_of_its_own_class(
-    digits: Split, small, shared: Path, tmp_path: Path
-) -> None:
-    found = run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+def test_pictures_are_of_each_label_and_never_of_its_own_class(cell: Path) -> None:
+    found = read_motivation(cell)
     assert len(found.images) == len(found.labels) == len(found.true) > 0
     assert (found.labels != found.true).all()
     assert max(found.labels.tolist().count(name) for name in set(found.labels.tolist())) <= SHOWN
@@ -69,10 +79,10 @@ def test_features_of_f_p_are_learnt_where_controls_learn_nothing(
 
 
 def test_interrupted_anywhere_it_ends_in_the_same_numbers(
-    digits: Split, small, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Split, small, shared: Path, cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C comes while F_v learns; what is finished is not done again."""
-    whole = run_motivation(digits, small, tmp_path / "whole", shared=shared, progress=False)
+    whole = read_motivation(cell)
 
     def interrupting(round_: int, rounds: int, schedule: Schedule) -> float:
         if round_ == 17:
@@ -92,18 +102,18 @@ def test_interrupted_anywhere_it_ends_in_the_same_numbers(
 
 
 def test_what_is_done_is_read_and_what_differs_is_refused(
-    digits: Split, small, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Split, small, shared: Path, cell: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+    found = read_motivation(cell)
     monkeypatch.setattr(experiment, "train_substitute", None)
-    assert run_motivation(digits, small, tmp_path, shared=shared, progress=False).records == found.records
+    assert run_motivation(digits, small, cell, shared=shared, progress=False).records == found.records
     with pytest.raises(
         TwinlatentError, match="holds an experiment with other data, settings or code; give another folder"
     ):
-        run_motivation(digits, small.model_copy(update={"iterations": 3}), tmp_path, shared=shared, progress=False)
+        run_motivation(digits, small.model_copy(update={"iterations": 3}), cell, shared=shared, progress=False)
     monkeypatch.setattr(experiment, "code_identity", lambda parts: {"code": "other"})
     with pytest.raises(TwinlatentError, match="holds an experiment with other data, settings or code"):
-        run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+        run_motivation(digits, small, cell, shared=shared, progress=False)
 
 
 def test_more_images_than_there_are_are_refused(digits: Split, small, tmp_path: Path) -> None:
@@ -136,8 +146,9 @@ def test_test_images_that_fool_nobody_cost_one_number_alone(
     assert by["test_attack_success"] == (0, 50)
 
 
-def test_a_damaged_folder_is_named_and_mended(digits: Split, small, shared: Path, tmp_path: Path) -> None:
-    found = run_motivation(digits, small, tmp_path, shared=shared, progress=False)
+def test_a_damaged_folder_is_named_and_mended(digits: Split, small, shared: Path, cell: Path, tmp_path: Path) -> None:
+    shutil.copytree(cell, tmp_path, dirs_exist_ok=True)
+    found = read_motivation(tmp_path)
     (tmp_path / "figure2.npz").write_bytes(b"half")
     with pytest.raises(TwinlatentError, match=r"figure2\.npz is missing or damaged; remove results\.json"):
         run_motivation(digits, small, tmp_path, shared=shared, progress=False)

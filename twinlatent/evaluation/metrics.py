@@ -6,6 +6,7 @@ import, so the functions that use them do it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import Any
 
@@ -50,6 +51,12 @@ def rate(successes: int, n: int) -> Rate:
     successes, n = int(successes), int(n)
     if n < 1 or not 0 <= successes <= n:
         raise TwinlatentError(f"{successes} successes in {n} trials is not a rate: give 0 <= successes <= n and n >= 1")
+    return _wilson(successes, n)
+
+
+@lru_cache(maxsize=4096)
+def _wilson(successes: int, n: int) -> Rate:
+    """Kept, since an evaluation asks hundreds of times, and mostly for the same few counts."""
     from scipy.stats import binomtest
 
     interval = binomtest(successes, n).proportion_ci(method="wilson")

@@ -18,7 +18,7 @@ from twinlatent.evaluation.learners import JudgeSettings
 from twinlatent.evaluation.metrics import Rate
 from twinlatent.recipes import recipe_of
 
-QUICK = JudgeSettings(steps=250, remembered=700, epsilon=0.2)
+QUICK = JudgeSettings(steps=100, remembered=700, epsilon=0.2)
 
 
 @pytest.fixture(scope="module")
