@@ -23,6 +23,7 @@ def script() -> ModuleType:
         return importlib.import_module("break_detector")
 
 
+@pytest.mark.slow
 def test_what_it_adds_wins_outside_of_the_radius_and_never_inside(script: ModuleType) -> None:
     model = GaussianDetector.random()
     images, labels = model.samples(2)

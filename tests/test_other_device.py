@@ -277,6 +277,7 @@ def test_verdicts_there_are_those_of_the_cpu(cuda: None, digits: Split, trained_
         assert all(torch.equal(getattr(mine, part), getattr(its, part)) for part in PARTS)
 
 
+@pytest.mark.slow
 def test_attacks_there_are_those_of_the_cpu(
     cuda: None, digits: Split, trained_detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def weak(fewer_steps: Callable, fewer_rounds: Callable, without_figures: Callabl
         yield
 
 
+@pytest.mark.slow
 def test_an_evaluation_in_the_black_box_is_kept_and_extended(tmp_path: Path, weak: None, monkeypatch) -> None:
     """Two detectors in the black box first, then one of them in the white box too: trained once, evaluated again."""
     ours, gong = Cell("twinlatent", "mim"), Cell("gong", "mim")

@@ -11,6 +11,7 @@ from twinlatent.evaluation.results.records import read_records
 from twinlatent.reproduce_motivation import reproduce_motivation
 
 
+@pytest.mark.slow
 def test_figure_2_is_made_once_and_is_part_of_table_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer_steps, without_figures
 ) -> None:

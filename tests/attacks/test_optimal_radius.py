@@ -111,7 +111,7 @@ def test_carlini_wagner_is_nearly_least(shape, classes: int, n: int) -> None:
     assert (result.l2 <= 1.25 * radius).all()
 
 
-@pytest.mark.parametrize("initial_c", [1e-3, 1e3])
+@pytest.mark.parametrize("initial_c", [1e-3, pytest.param(1e3, marks=pytest.mark.slow)])
 def test_carlini_wagner_finds_its_c(initial_c: float) -> None:
     model = LinearClassifier.random(classes=3)
     images, labels = model.samples(3)
@@ -167,7 +167,7 @@ def test_guides_share_an_l2_ball_between_two_aims(attack) -> None:
 
 
 @pytest.mark.parametrize("n", SLOW_SIZES)
-@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("classes", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_carlini_wagner_is_nearly_least_past_a_detector(classes: int, n: int) -> None:
     model = GaussianDetector.random(classes=classes, seed=n)
     images, labels = model.samples(n)

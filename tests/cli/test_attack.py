@@ -205,6 +205,7 @@ def interrupted_attack(trained: Path, tmp_path: Path, interrupt: Callable) -> In
     return InterruptedAttack(path, words, done, frozenset(file.name for file in unfinished.iterdir()))
 
 
+@pytest.mark.slow  # within one process it is quick: attacks/test_suite_runs.py
 def test_an_interrupted_attack_goes_on_to_the_same_images(interrupted_attack: InterruptedAttack, ok: Callable) -> None:
     stopped = interrupted_attack
     assert (stopped.done.status, stopped.done.out) == (130, "")

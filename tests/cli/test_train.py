@@ -177,6 +177,7 @@ def interrupted(tmp_path_factory, interrupt: Callable, read_log: Callable) -> In
     return Interrupted(folder, done, len(read_log(folder)))
 
 
+@pytest.mark.slow  # within one process it is quick: method/test_game.py
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     interrupted: Interrupted, tmp_path: Path, read_log: Callable, ok: Callable
 ) -> None:

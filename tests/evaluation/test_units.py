@@ -142,6 +142,7 @@ def alone(trained_detector: Detector, digits: Split, fewer_steps) -> Report:
         return tl.evaluate(trained_detector, digits, progress=False, **TINY)
 
 
+@pytest.mark.slow  # shards merged are quick: tests/cli/test_merge.py
 def test_units_may_be_done_in_any_order_each_with_what_it_needs_alone_and_are_all_that_is_attacked(
     alone, trained_detector, digits: Split, tmp_path, monkeypatch, small_batches
 ):

@@ -20,9 +20,8 @@ from twinlatent.method.plans import plan
 
 ENCODERS = (
     "c(3,8) z(4,4)",
-    "c(3,8) | z(4,4)",
-    "c(3,8)-bn-relu z(4,4)",
     "c(3,8) mp(2) | z(3,2)",
+    *(pytest.param(layers, marks=pytest.mark.slow) for layers in ("c(3,8) | z(4,4)", "c(3,8)-bn-relu z(4,4)")),
 )
 RULES, SCORES = ("nearest_mean", "density", "ratio"), ("vulnerable", "joint", "ratio")
 ROUNDING = 5e-3

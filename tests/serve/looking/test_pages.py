@@ -124,7 +124,9 @@ def attacked(page: Any, attack: str, epsilon: float) -> str:
 # --- what a visitor does ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("desktop", "light")])
+@pytest.mark.parametrize(
+    ("size", "scheme"), [pytest.param("phone", "dark", marks=pytest.mark.slow), ("desktop", "light")]
+)
 def test_a_drawn_digit_is_read_and_an_attack_changes_the_verdict(visit, looked, size: str, scheme: str) -> None:
     page = ready(visit(looked.address, size, color_scheme=scheme, has_touch=size == "phone"), "mnist-mim")
     assert page.is_hidden("#verdict")
@@ -267,6 +269,7 @@ def test_a_token_is_asked_for(visit, serve_looking, trained_detector: Detector) 
         judged(page)
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_seen_live(visit, looked) -> None:
     folder = looked.watched
     page = visit(looked.address + "evaluation", "phone")
