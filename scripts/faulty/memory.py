@@ -27,6 +27,8 @@ FEWEST = 3
 """Evaluations that there are in any case."""
 PAUSE = 0.02
 """Seconds between two requests, so that others can work beside."""
+REST = 2.0
+"""Between two evaluations, as a multiple of what one takes, for the same reason."""
 EVERY = 1.0
 """Seconds between two looks at a process."""
 
@@ -88,10 +90,12 @@ def _evaluations(detector: Path, folder: Path, done: Path) -> None:
     split, model = tl.data.load("digits", progress=False), tl.load(detector)
     with done.open("a", buffering=1) as noted:
         while True:
+            began = time.monotonic()
             tl.evaluate(model, split, suite="quick", steps=1, images=4, subset=2, blackbox_images=4, certified_images=2,
                         shift_images=10, substitutes=["cnn5"], recipe=folder / "tiny.toml",
                         folder=folder / "evaluation", overwrite=True, progress=False)  # fmt: skip
             noted.write(f"{json.dumps(_at_rest())}\n")
+            time.sleep(REST * (time.monotonic() - began))
 
 
 def _at_rest() -> tuple[float, int, int]:
