@@ -144,7 +144,10 @@ class Check:
 
     def _take(self, task: Task, process: Process, place: Path, seconds: float) -> None:
         """Add what a task found, and what is wrong."""
-        process.kill()  # and what it may have left running
+        try:
+            process.kill()  # and what it may have left running
+        except AssertionError as error:
+            self.failed.setdefault(f"{task.step}: {task.name}", []).append(str(error))
         found = (
             json.loads((place / "found.json").read_text()) if not process.status else {"wrong": [process.text[-300:]]}
         )

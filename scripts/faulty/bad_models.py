@@ -28,7 +28,7 @@ def cases(detector: Detector, folder: Path) -> Iterator[Case]:
     for name, content in {**hostile(), **damaged(detector, folder)}.items():
         path = folder / f"{name}.safetensors"
         path.write_bytes(content)
-        yield Case("models", f"{name}, header", partial(_header, path))
+        yield Case("headers", name, partial(_header, path))
         yield Case("models", f"{name}, loaded", partial(of_call, partial(tl.load, path)))
     for name, change in CHANGES.items():
         path = folder / f"{name}.safetensors"

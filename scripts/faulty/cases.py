@@ -15,7 +15,7 @@ from twinlatent import cli
 from twinlatent.errors import TwinlatentError
 from twinlatent.failures import DEBUG
 
-Kind = Literal["files", "settings", "models", "tensors", "bodies"]
+Kind = Literal["files", "settings", "models", "tensors", "bodies", "headers"]
 LINE = re.compile(r"twinlatent: (.+)\n")
 ADDRESS = "/v1/models/digits/detect"
 LONGEST = 1000

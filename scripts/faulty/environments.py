@@ -32,11 +32,13 @@ def _program(words: list[object], variables: dict[str, str], **options: object) 
 
 def _complaint(done: "subprocess.CompletedProcess[bytes]", status: int = 0) -> str:
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    return "" if done.returncode == status and "Traceback" not in said else f"status {done.returncode}: {said[-300:]}"
+    ours = [line for line in said.splitlines() if line.startswith("twinlatent: ")]
+    fine = done.returncode == status and "Traceback" not in said and (not status or len(ours) == 1)
+    return "" if fine else f"status {done.returncode}: {said[-300:]}"
 
 
 def no_home(detector: Path, folder: Path) -> Tried:
-    """Commands of somebody without a home, who may write nothing but one folder."""
+    """Commands of somebody without a home; where it can be had, of one who may write nothing but one folder."""
     found, place = Tried("HOME unset; HOME=/dev/null, where nothing can be made"), folder / "nobody"
     place.mkdir()
     np.save(place / "a.npy", np.full((2, 8, 8), 0.5, np.float32))
@@ -47,6 +49,8 @@ def no_home(detector: Path, folder: Path) -> Tried:
         found.how += "; by a user who has no entry and owns nothing"
         os.chown(place, NOBODY, NOBODY)
         options |= nobody
+    else:
+        found.how += "; not by a user who has no entry, since none may run this Python here"
     for variables in ({}, {"HOME": "/dev/null"}):
         for words, status in (
             (["detect", "digits.safetensors", "a.npy"], 0),

@@ -32,7 +32,8 @@ class Killed:
     Attributes:
         kills: how often.
         finished: how many runs came to an end, in spite of these; of a server, how often it was started again.
-        identical: how many of them left the same as one that was never killed.
+        identical: how many of them left the same as one that was never killed; of a server, after how many kills its
+            log had every verdict that went out.
         wrong: what was lost, or how a run failed.
         pieces: rounds, batches, photographs or files of one run; None where that is not counted.
         again: how many pieces were begun again, in all runs: at most one for each kill.

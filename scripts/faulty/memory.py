@@ -21,13 +21,13 @@ import numpy as np
 from faulty.forked import Process, command, forked
 from faulty.works import RECIPE, free_port
 
-FLAT = 1.02
-"""By so much memory may be more in the end."""
-FEWEST = 3
+FLAT, STEADY = 1.02, 0.01
+"""By so much the most may be more in the end, and by such a share memory may grow along the line of least squares."""
+FEWEST = 4
 """Evaluations that there are in any case."""
 PAUSE = 0.02
 """Seconds between two requests, so that others can work beside."""
-REST = 2.0
+REST = 1.0
 """Between two evaluations, as a multiple of what one takes, for the same reason."""
 EVERY = 1.0
 """Seconds between two looks at a process."""
@@ -41,14 +41,17 @@ class Watched:
         seconds: it worked.
         units: requests, or evaluations.
         memory: the most in the first third of what was seen, but for its first tenth, and in the last third.
+        grown: by how much from the first look to the last, in MB along the line of least squares.
         files: open ones, the median of each.
         threads: likewise.
-        flat: whether memory grew by at most a fiftieth, and the others by at most one.
+        flat: whether the most grew by at most a fiftieth, memory along the line by at most a hundredth, and the others
+            by at most one.
     """
 
     seconds: float
     units: int
     memory: tuple[float, float]
+    grown: float
     files: tuple[int, int]
     threads: tuple[int, int]
     flat: bool
@@ -123,8 +126,11 @@ def compared(seen: list[tuple[float, int, int]], units: int, seconds: float) -> 
     third = len(seen) // 3 + 1
     memory, files, threads = ((column[:third], column[-third:]) for column in zip(*seen, strict=True))
     most, files, threads = (max(memory[0]), max(memory[1])), _mostly(*files), _mostly(*threads)
-    flat = most[1] <= FLAT * most[0] and files[1] <= files[0] + 1 and threads[1] <= threads[0] + 1
-    return Watched(round(seconds, 1), units, most, files, threads, flat)
+    line = np.polynomial.Polynomial.fit(range(len(seen)), [size for size, *_ in seen], 1)
+    grown = round(float(line(len(seen) - 1) - line(0)), 2)
+    flat = most[1] <= FLAT * most[0] and grown <= STEADY * most[0]
+    flat = flat and files[1] <= files[0] + 1 and threads[1] <= threads[0] + 1
+    return Watched(round(seconds, 1), units, most, grown, files, threads, flat)
 
 
 def _mostly(first: Sequence[float], last: Sequence[float]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faulty.forked import command, forked
+from faulty.forked import FAILED, command, forked
 from faulty.killing import Killed
 from faulty.works import free_port
 from twinlatent.errors import TwinlatentError
@@ -34,7 +34,8 @@ def killed_serving(detector: Path, kills: int, draw: random.Random, folder: Path
             to_answer = time.monotonic() - began
         running = server.wait(0) is None
         server.kill()
-        client.wait(1.0)
+        if client.wait(1.0) == FAILED:
+            found.wrong.append(f"it is answered otherwise than with a verdict: {client.text[-300:]}")
         client.kill()
         if not running:
             found.wrong.append(f"the server ended: {server.text[-300:]}")
@@ -42,6 +43,7 @@ def killed_serving(detector: Path, kills: int, draw: random.Random, folder: Path
         found.kills += number > 0
         found.while_writing += not log.read_bytes().endswith(b"\n") and log.stat().st_size > seen
         sent, (seen, rows) = answered.stat().st_size, _rows_after(log, seen)
+        found.identical += number > 0 and sent <= rows <= sent + 1
         if not sent <= rows <= sent + 1:
             found.wrong.append(f"{sent} verdicts went out before kill {number}, and the log has {rows} of them")
         found.verdicts = (found.verdicts or 0) + sent
@@ -49,7 +51,7 @@ def killed_serving(detector: Path, kills: int, draw: random.Random, folder: Path
         list(read_log(log, lambda _: None))
     except TwinlatentError as error:
         found.wrong.append(str(error))
-    found.finished, found.identical = found.kills, found.kills if not found.wrong else 0
+    found.finished = found.kills
     if not found.verdicts:
         found.wrong.append("no verdict went out")
     return found

@@ -81,6 +81,8 @@ class Alone:
         """What is wrong with a work that was stopped so often, and went on to its end."""
         if work.result(place) != self.left:
             return f"is other afterwards: {process.text[-200:]}"
+        if process.status and not (process.status == 1 and "already" in process.text):
+            return f"ends with status {process.status}: {process.text[-200:]}"
         again = _begun(work, place) - self.pieces
         return "" if again <= stops else f"stopped {stops} times, it begins {again} of {self.pieces} pieces again"
 

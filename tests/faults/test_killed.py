@@ -143,6 +143,15 @@ def test_memory_and_files_that_grow_are_found(
         assert (seen.files[1] > seen.files[0]) == (name == "files")
 
 
+@pytest.mark.parametrize(("a_unit", "flat"), [(0.5, False), (0.1, False), (0.01, True), (-0.5, True)])
+def test_a_slow_leak_is_found_in_spite_of_noise(faulty: Callable, a_unit: float, flat: bool) -> None:
+    draw = random.Random(0)
+    seen = [(430 + a_unit * unit + draw.uniform(-0.2, 0.2), 8, 1) for unit in range(60)]
+    found = faulty("memory").compared(seen, 60, 3600.0)
+    assert found.flat == flat
+    assert found.grown == pytest.approx(53 * a_unit, abs=0.3)
+
+
 def test_a_process_that_refuses_otherwise_than_in_a_line_is_found(faulty: Callable, tmp_path: Path) -> None:
     forked = faulty("forked")
 

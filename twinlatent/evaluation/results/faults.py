@@ -16,7 +16,8 @@ class KilledCommand(BaseModel):
     Attributes:
         kills: how often it was killed.
         finished: runs that came to an end; of a server, how often it was started again.
-        identical: how many of them left what a run leaves that is never killed.
+        identical: how many of them left what a run leaves that is never killed; of a server, after how many kills its
+            log had every verdict that went out.
         pieces: rounds, batches, photographs or files of one run; None where that is not counted.
         again: how many pieces were begun again, in all runs; at most one for each kill.
         while_writing: kills that left half a file behind, which nobody reads and the next run removes.
@@ -59,9 +60,11 @@ class MemoryOverTime(BaseModel):
         seconds: it worked.
         units: requests or evaluations.
         memory: the most in the first third of what was seen, but for its first tenth, and in the last third.
+        grown: by how much from the first look to the last, in MB along the line of least squares.
         files: open ones, the median of each.
         threads: likewise.
-        flat: whether memory grew by at most a fiftieth, and the others by at most one.
+        flat: whether the most grew by at most a fiftieth, memory along the line by at most a hundredth, and the others
+            by at most one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +72,7 @@ class MemoryOverTime(BaseModel):
     seconds: Positive
     units: Count
     memory: tuple[Positive, Positive]
+    grown: FiniteFloat
     files: tuple[Count, Count]
     threads: tuple[Count, Count]
     flat: bool
@@ -100,7 +104,7 @@ class FaultsCheck(BaseModel):
         stopped: by SIGTERM and Ctrl-C, by command; each ended in one line, with 130.
         surroundings: by name.
         inputs: how many bad ones of each kind were given; each was refused in one line or with a 4xx, but for those in
-            `failed`.
+            `failed`. Of these the `headers` alone need not be refused: they are read or refused, nothing else.
         memory: by command.
         provenance: of the last step that was made.
     """
