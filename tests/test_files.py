@@ -137,3 +137,22 @@ def test_a_long_name_is_written_too(tmp_path) -> None:
 def test_names_of_files_that_are_no_text_are_escaped(tmp_path) -> None:
     write_text(tmp_path / "t.txt", "caf\udce9")
     assert (tmp_path / "t.txt").read_text(encoding="utf-8") == "caf\\udce9"
+
+
+def test_where_nothing_may_be_written_the_line_names_the_target_and_what_to_do(tmp_path) -> None:
+    with pytest.raises(PermissionError) as caught, replacing(tmp_path / "out.txt") as temporary:
+        raise PermissionError(errno.EACCES, "Permission denied", str(temporary))
+    assert str(caught.value) == f"[Errno 13] Permission denied; give another place: '{tmp_path / 'out.txt'}'"
+    with pytest.raises(PermissionError) as caught, replacing(tmp_path / "out.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied", "another")  # which the block reads
+    assert str(caught.value) == "[Errno 13] Permission denied: 'another'"
+
+
+def test_a_temporary_file_that_cannot_be_made_is_not_named(tmp_path, monkeypatch) -> None:
+    def refuse(dir, prefix, suffix):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}abcdefgh{suffix}")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(PermissionError, match="give another place") as caught:
+        write_text(tmp_path / "out.txt", "new")
+    assert caught.value.filename == str(tmp_path / "out.txt")

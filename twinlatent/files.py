@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one."""
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 SCRAP = re.compile(r"\..+\.twinlatent-(?P<process>\d+)-[a-z0-9_]{8}(\.[^.]+)?", re.DOTALL)
 """Name of a temporary file: the target's, whose process writes it, eight letters, the target's suffix."""
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 LONGEST = 40
 """Letters of the target's name in it, at most."""
 
@@ -25,11 +27,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     one, names `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     start = f".{path.name[:LONGEST]}.twinlatent-"
-    sweep(path.parent, start)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{start}{os.getpid()}-", suffix=path.suffix)
-    os.close(handle)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, start)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{start}{os.getpid()}-", suffix=path.suffix)
+        os.close(handle)
     temporary = Path(name)
     try:
         with naming(path):
@@ -44,11 +47,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an `OSError` out of the block name `path` if it names nothing that a user knows: a full disk names none."""
+    """Let an `OSError` out of the block name `path` if it names nothing that a user knows: a full disk names none.
+
+    Where nothing may be written it says what to do.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is not None and (error.filename is None or SCRAP.fullmatch(Path(str(error.filename)).name)):
+        named = None if error.filename is None else Path(str(error.filename))
+        hidden = named is None or SCRAP.fullmatch(named.name)
+        if error.errno in DENIED and (hidden or named in path.parents):
+            raise OSError(error.errno, f"{error.strerror}; give another place", str(path)) from error
+        if error.errno is not None and hidden:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from twinlatent import cli
 from twinlatent.errors import TwinlatentError
 from twinlatent.failures import DEBUG
+from twinlatent.files import SCRAP
 
 Kind = Literal["files", "settings", "models", "tensors", "bodies", "headers"]
 LINE = re.compile(r"twinlatent: (.+)\n")
@@ -134,6 +135,8 @@ def ask(
 
 def _of_line(line: str) -> str:
     """What is wrong with a line that refuses."""
+    if SCRAP.search(line):
+        return f"names a temporary file: {line}"
     if not line.isprintable():
         return f"says more than one line: {line!r}"
     if f"run again with {DEBUG}" in line:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinlatent.files import SCRAP
+
 DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux."""
 FAILED = 99
@@ -137,5 +139,7 @@ def one_line(process: Process) -> str:
     lines = [line for line in process.text.splitlines() if line]
     ours = [line for line in lines if line.startswith("twinlatent: ")]
     if process.status == 1 and len(ours) == 1 and lines[-1] == ours[0] and "run again with --debug" not in ours[0]:
+        if SCRAP.search(ours[0]):
+            return f"names a temporary file: {ours[0]}"
         return "" if "Traceback" not in process.text else "shows a traceback"
     return f"ends with status {process.status} and says {process.text[-300:]!r}"

@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from faulty.forked import Process, command, ended, forked, one_line
 from faulty.works import Work, free_port
 
 KIBIBYTE = 1024
+ATTEMPTS = 20
+"""To have two processes in one folder."""
 ROOM = 64 * KIBIBYTE * KIBIBYTE
 """Bytes of a disk that is large."""
 
@@ -202,18 +205,14 @@ def two_at_a_time(detector: Path, works: Mapping[Work, tuple[int, ...]], folder:
     """A second run into a folder that another one writes is refused, and the first one ends as if alone."""
     found = Tried("two processes, the second begun while the first runs")
     for work in works:
-        whole, place = folder / f"{work.name}-alone", folder / f"{work.name}-two"
+        whole = folder / f"{work.name}-alone"
         ended(work.call(whole), folder / "one.txt")
-        first = forked(work.call(place), folder / "one.txt")
-        until = time.monotonic() + 300
-        while not _locked(place) and first.wait(0) is None and time.monotonic() < until:
-            time.sleep(0.001)
-        os.kill(first.number, 19)  # SIGSTOP: it keeps its folder
-        second = ended(work.call(place), folder / "two.txt")
-        os.kill(first.number, 18)  # SIGCONT
-        if first.wait() is None:
-            first.kill()
-        if first.status == 0 and second.status == 0:
+        for attempt in range(ATTEMPTS):  # until the first is not done before it can be stopped
+            place = folder / f"{work.name}-two-{attempt}"
+            first, second = _both(work, place, folder)
+            if first.status or second.status:
+                break
+        else:
             found.met(work.name, "the first was done before the second began: nothing was tried")
             continue
         # the first may have been stopped before it had the lock whose file is there: then it is the one to be refused
@@ -229,6 +228,22 @@ def two_at_a_time(detector: Path, works: Mapping[Work, tuple[int, ...]], folder:
     found.met("serve at one port", one_line(second), refused=True)
     first.kill()
     return found
+
+
+def _both(work: Work, place: Path, folder: Path) -> tuple[Process, Process]:
+    """Two processes of a work in one folder: the first is stopped while the second runs, and goes on afterwards."""
+    first = forked(work.call(place), folder / "one.txt")
+    until = time.monotonic() + 300
+    while not _locked(place) and first.wait(0) is None and time.monotonic() < until:
+        time.sleep(0.001)
+    if first.status is None:
+        os.kill(first.number, signal.SIGSTOP)  # it keeps its folder
+    second = ended(work.call(place), folder / "two.txt")
+    if first.status is None:
+        os.kill(first.number, signal.SIGCONT)
+    if first.wait() is None:
+        first.kill()
+    return first, second
 
 
 def _locked(place: Path) -> bool:
