@@ -74,6 +74,14 @@ def faults_of_versions(said: Mapping[str, str]) -> list[str]:
             if version != (wanted if " of " in version else wanted.partition(" of ")[0])]  # fmt: skip
 
 
+def faults_of_changelog(text: str) -> list[str]:
+    """Changes that have no version yet: they would ship unnoticed."""
+    unreleased = re.search(r"^## \[Unreleased\]$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    if unreleased is None or not unreleased[1].strip():
+        return []
+    return ["CHANGELOG.md has unreleased changes; give them a version"]
+
+
 def faults_of_wheel(held: Mapping[str, int], wanted: set[str], size: int) -> list[str]:
     """What is wrong with a wheel.
 
@@ -282,6 +290,7 @@ def check(release: Release) -> dict[str, Any]:
     """All steps, and what is found, as `ReleaseCheck` has it."""
     project, origin = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")), provenance()
     wrong = faults_of_versions(versions(ROOT))
+    wrong += faults_of_changelog((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     if wrong:
         raise Fault(*wrong)
     with release.step("build"):

@@ -247,3 +247,12 @@ def test_figures_of_a_bad_release_are_refused(change: Any) -> None:
     change(found)
     with pytest.raises(ValidationError):
         ReleaseCheck.model_validate(found)
+
+
+def test_changes_without_a_version_are_found(check: ModuleType) -> None:
+    text = "# Changelog\n\n## [Unreleased]\n{}\n## [0.2.0] - 2026-11-29\n\n- a\n"
+    assert check.faults_of_changelog(text.format("")) == []
+    assert check.faults_of_changelog(text.format("\n- b\n")) == [
+        "CHANGELOG.md has unreleased changes; give them a version"
+    ]
+    assert check.faults_of_changelog("# Changelog\n\n## [0.2.0] - 2026-11-29\n\n- a\n") == []
