@@ -46,21 +46,31 @@ def read(path: Path) -> Page:
     return page
 
 
+def pages_of(site: Path) -> dict[Path, Page]:
+    """All pages of a site, in its folder."""
+    return {path.resolve(): read(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
+
+
+def within(page: Page) -> list[str]:
+    """What a page loads and links that is no other host's."""
+    return [address for address in (*page.loads, *page.links) if not any(urlsplit(address)[:2])]
+
+
 def faults(site: Path) -> list[str]:
     """What is wrong with a site, a line each.
 
     Args:
         site: its folder.
     """
-    pages = {path.resolve(): read(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
+    pages = pages_of(site)
     if not pages:
         return [f"{site}: no page"]
     found = []
     for path, page in pages.items():
         name = path.relative_to(site.resolve())
         found += [f"{name} loads {address}" for address in page.loads if is_elsewhere(address)]
-        there = [address for address in (*page.loads, *page.links) if not any(urlsplit(address)[:2])]
-        found += [f"{name} links {address}, which is not there" for address in there if not leads(address, path, pages)]
+        found += [f"{name} links {address}, which is not there" for address in within(page)
+                  if not leads(address, path, pages)]  # fmt: skip
     for path in sorted(site.rglob("*.css")):
         text = path.read_text(encoding="utf-8")
         found += [f"{path.relative_to(site)} loads {address}" for address in IN_STYLES.findall(text)
@@ -85,9 +95,14 @@ def leads(address: str, page: Path, pages: dict[Path, Page]) -> bool:
 
 
 def main() -> int:
-    found = faults(Path(sys.argv[1]))
+    site = Path(sys.argv[1])
+    found, pages = faults(site), pages_of(site)
     for line in found:
         print(f"site: {line}", file=sys.stderr)
+    if not found:
+        print(
+            f"site: {len(pages)} pages, {sum(len(within(page)) for page in pages.values())} links, each leads somewhere"
+        )
     return int(bool(found))
 
 

@@ -16,7 +16,7 @@ from twinlatent.evaluation.results.benchmarks import (
 from twinlatent.evaluation.results.commands import ClockBenchmark, ClusterCheck, CommandBenchmark
 from twinlatent.evaluation.results.faults import FaultsCheck
 from twinlatent.evaluation.results.parts import JudgeReport, ModelCard
-from twinlatent.evaluation.results.release import ReleaseCheck
+from twinlatent.evaluation.results.release import FreshCheck, ReleaseCheck
 
 FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "gpu": ("a check of a GPU", DeviceCheck),
@@ -31,6 +31,7 @@ FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "clock_seconds": ("a benchmark", ClockBenchmark),
     "kept_at": ("a check of a cluster", ClusterCheck),
     "wheel": ("a check of a release", ReleaseCheck),
+    "fresh_seconds": ("a check of an empty clone", FreshCheck),
     "label_rule": ("a model card", ModelCard),
     "cases": ("what judges say", JudgeReport),
 }

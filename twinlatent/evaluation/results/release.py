@@ -1,4 +1,4 @@
-"""The form of what scripts/release_check leaves in results/."""
+"""The forms of what scripts/release_check and scripts/fresh_check leave in results/."""
 
 from typing import Annotated, Literal
 
@@ -60,4 +60,26 @@ class ReleaseCheck(BaseModel):
     installed: Annotated[dict[str, str], Field(min_length=1)]
     pythons: Annotated[dict[str, Extent], Field(min_length=1)]
     seconds: Annotated[dict[str, Annotated[FiniteFloat, Field(ge=0)]], Field(min_length=1)]
+    provenance: Provenance
+
+
+class FreshCheck(BaseModel):
+    """What a newcomer's commands do in an empty clone, where nothing is installed and no data set is at hand.
+
+    Attributes:
+        fresh_seconds: of each command, with the installation that it makes.
+        passed: tests.
+        skipped: tests, most for want of data sets.
+        pages: of the site.
+        links: within it; each leads somewhere.
+        provenance: where the numbers come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fresh_seconds: Annotated[dict[str, Annotated[FiniteFloat, Field(gt=0)]], Field(min_length=1)]
+    passed: Count
+    skipped: Annotated[int, Field(ge=0)]
+    pages: Count
+    links: Count
     provenance: Provenance
