@@ -18,8 +18,8 @@ from mkdocs.structure.files import File, Files
 from site_commands import page as commands
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"results": ".json", "examples": ".py", "experiments": ".toml"}
-"""Beside docs/: what pages point into, and the files of it that go along."""
+FOLDERS = {"results": (".json",), "examples": (".py", ".ipynb"), "experiments": (".toml",)}
+"""Beside docs/: what pages point into, and the endings of the files of it that go along."""
 MODULES = tuple(
     f"twinlatent{name}" for name in ("", ".attacks", ".criteria", ".data", ".bridges", ".monitor", ".testing")
 )
@@ -36,8 +36,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {"changelog.md": re.sub(r"\]\(docs/", "](", changes)}
     made["reference/commands.md"] = commands()
     made |= {f"reference/{module}.md": reference(module) for module in MODULES}
-    for folder, ending in FOLDERS.items():
-        paths = sorted((ROOT / folder).rglob(f"*{ending}"))
+    for folder, endings in FOLDERS.items():
+        paths = sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in endings)
         names = [path.relative_to(ROOT).as_posix() for path in paths]
         made[f"files/{folder}.md"] = listing(folder, names)
         for path, name in zip(paths, names, strict=True):
@@ -88,13 +88,20 @@ def title(page: Path) -> str:
 def place(name: str) -> str:
     """Where the site has a file or folder beside docs/.
 
+    Raises:
+        PluginError: a file that does not go along.
+
     Example:
         >>> place("results/serve.json"), place("results"), place("CHANGELOG.md")
         ('files/results/serve.json', 'files/results.md', 'changelog.md')
     """
-    folder, _, rest = name.partition("/")
+    folder = name.partition("/")[0]
     if folder in FOLDERS:
-        return f"files/{name}" if rest.endswith(FOLDERS[folder]) else f"files/{folder}.md"
+        if Path(name).suffix in FOLDERS[folder]:
+            return f"files/{name}"
+        if not (ROOT / name).is_dir():
+            raise PluginError(f"a page links ../{name}; of {folder}/ the site has {', '.join(FOLDERS[folder])}")
+        return f"files/{folder}.md"
     return name.lower()
 
 

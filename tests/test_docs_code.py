@@ -207,6 +207,29 @@ def test_commands_of_detect_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             assert out.count(".png") == 2
 
 
+# --- how to install ---------------------------------------------------------------------------------------------------
+
+
+def by_name(text: str) -> list[str]:
+    """Lines that have pip install twinlatent by its name: no release of it is on an index, so another's may come."""
+    return re.findall(r"^.*\bpip install\b[^`\n]*?[ '\"]twinlatent\b(?!\.)(?!-[\d.]+-py3).*$", text, re.MULTILINE)
+
+
+def test_nothing_is_installed_from_an_index_by_our_name() -> None:
+    folders = [ROOT / name for name in ("twinlatent", "examples", "experiments", "scripts", "docs", "results")]
+    kinds = {".py", ".md", ".ipynb", ".toml", ".j2", ".html"}
+    files = [*ROOT.glob("*.md"), *(path for folder in folders for path in folder.rglob("*") if path.suffix in kinds)]
+    found = {path.name: lines for path in files if (lines := by_name(path.read_text(encoding="utf-8")))}
+    assert len(files) > 300
+    assert found == {}
+    wheels = re.findall(r"twinlatent-([\w.]+)-py3-none-any\.whl", PAGES["index.md"])
+    assert set(wheels) == {tl.__version__}
+    bad = ["pip install twinlatent", "pip install 'twinlatent[serve]'", 'pip install -U "twinlatent"',
+           "pip install jupyterlab twinlatent"]  # fmt: skip
+    assert [by_name(line) for line in bad] == [[line] for line in bad]
+    assert by_name("pip install . jupyterlab\npip install 'dist/twinlatent-0.2.0-py3-none-any.whl[serve]'") == []
+
+
 # --- links ------------------------------------------------------------------------------------------------------------
 
 

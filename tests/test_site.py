@@ -175,6 +175,16 @@ def test_lists_and_links_are_mended_outside_of_code_alone(hooks: ModuleType) -> 
     assert hooks.on_page_markdown(given) == f"{wanted}- [Detect attacked images](detect.md#a)\n[y](files/results.md)"
 
 
+def test_linked_files_are_on_the_site_and_folders_are_lists(hooks: ModuleType) -> None:
+    """All that pages link beside docs/ is found, notebooks too; of files that do not go along none is passed over."""
+    text = "".join(hooks.on_page_markdown(path.read_text(encoding="utf-8")) for path in PAGES)
+    places = re.findall(r"\]\(files/([^)]+)\)", text)
+    assert {"examples/detect_and_attack.ipynb", "examples/break_this_detector.ipynb", "results.md"} <= set(places)
+    assert [name for name in places if not (name.endswith(".md") or (ROOT / name).is_file())] == []
+    with pytest.raises(Exception, match=r"links \.\./examples/a\.txt; of examples/ the site has \.py, \.ipynb"):
+        hooks.place("examples/a.txt")
+
+
 def test_what_is_no_equation_ends_the_build(hooks: ModuleType) -> None:
     assert "<math" in hooks.on_page_content(r'<span class="arithmatex">\(x &lt; \tau\)</span>')
     with pytest.raises(Exception, match=r"equation '\\\\lentgh"):

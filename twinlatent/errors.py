@@ -13,6 +13,16 @@ class TwinlatentError(ValueError):
         super().__init__(one_line(message))
 
 
+def extra(name: str) -> str:
+    """What to type for an optional part of the package: pip finds no release of it on an index.
+
+    Example:
+        >>> print(extra("ray"))
+        pip install '.[ray]' in a copy of the project, or 'FILE.whl[ray]' where you have its wheel
+    """
+    return f"pip install '.[{name}]' in a copy of the project, or 'FILE.whl[{name}]' where you have its wheel"
+
+
 def one_line(text: str) -> str:
     r"""`text` with all that cannot be printed, as line breaks or bytes in a file's name that are no text, escaped.
 

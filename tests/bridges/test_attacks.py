@@ -125,9 +125,9 @@ def test_random_numbers_of_all_kinds_come_from_the_images(known) -> None:
     [
         (
             lambda: bridges.foolbox("LinfPGD"),
-            r"^foolbox: foolbox is not installed; pip install 'twinlatent\[bridges\]'$",
+            r"^foolbox: foolbox is not installed; pip install '\.\[bridges\]' in a copy",
         ),
-        (lambda: bridges.art("ProjectedGradientDescent"), r"^art: art is not installed; pip install 'twinlatent\[br"),
+        (lambda: bridges.art("ProjectedGradientDescent"), r"^art: art is not installed; pip install '\.\[br"),
         (
             lambda: bridges.torchattacks("PGD"),
             "^torchattacks: torchattacks is not installed; pip install 'torchattacks'",

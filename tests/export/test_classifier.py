@@ -133,5 +133,5 @@ def test_onnxscript_is_asked_for_where_it_is_missing(
 ) -> None:
     guarded = tl.rejecting(network, digits)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(TwinlatentError, match=r"need the library onnxscript; install twinlatent\[export\]"):
+    with pytest.raises(TwinlatentError, match=r"need the library onnxscript; install it: pip install '\.\[export\]'"):
         tl.to_onnx(guarded, tmp_path / "a.onnx")

@@ -36,5 +36,5 @@ def test_a_model_within_keeps_its_names_apart_and_can_raise_the_opset(run) -> No
 
 def test_the_extra_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(TwinlatentError, match=r"need the library onnx; install twinlatent\[export\]"):
+    with pytest.raises(TwinlatentError, match=r"need the library onnx; install it: pip install '\.\[export\]'"):
         Graph()

@@ -121,7 +121,7 @@ def test_files_that_are_no_detector_are_refused(file: Path, tmp_path: Path) -> N
 
 def test_the_extra_is_asked_for_where_it_is_missing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(TwinlatentError, match=r"need the library onnxruntime; install twinlatent\[export\]"):
+    with pytest.raises(TwinlatentError, match=r"need the library onnxruntime; install it: pip install '\.\[export\]'"):
         tl.OnnxDetector(file)
 
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(exported, written: Callable[..
 def test_the_extra_is_asked_for_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.onnx").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(TwinlatentError, match=r"a\.onnx needs the library onnx; install twinlatent\[onnx\]"):
+    with pytest.raises(TwinlatentError, match=r"a\.onnx needs the library onnx; install it: pip install '\.\[onnx\]'"):
         from_onnx(tmp_path / "a.onnx")
 
 

@@ -253,7 +253,7 @@ def numbers(report: Report) -> list[dict[str, Any]]:
 
 def test_without_ray_a_line_names_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TwinlatentError, match=r"^a cluster needs ray; install it: pip install 'twinlatent\[ray\]'$"):
+    with pytest.raises(TwinlatentError, match=r"^a cluster needs ray; install it: pip install '\.\[ray\]' in a copy"):
         Ray("local")
 
 

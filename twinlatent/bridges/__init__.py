@@ -1,7 +1,7 @@
 """To and from other people's libraries: their attacks on our detectors, our detectors in their toolboxes.
 
-None of them is needed for anything else; each is imported when its function is called (`pip install
-'twinlatent[bridges]'` brings foolbox and ART).
+None of them is needed for anything else; each is imported when its function is called (the extra
+`bridges` brings foolbox and ART).
 """
 
 from typing import TYPE_CHECKING

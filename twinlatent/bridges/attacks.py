@@ -25,7 +25,7 @@ from twinlatent.attacks.attack import Attack, Found
 from twinlatent.attacks.balls import Norm, ball_of
 from twinlatent.bridges.views import Passing, level_of
 from twinlatent.criteria import Aim, Criterion
-from twinlatent.errors import TwinlatentError, brief
+from twinlatent.errors import TwinlatentError, brief, extra
 from twinlatent.outputs import Model
 from twinlatent.torch_state import own_random_state
 
@@ -187,14 +187,14 @@ HOMES = {
     "adv_lib": "adv_lib.attacks",
 }
 """Where each library has its attacks."""
-PACKAGES = {
-    "foolbox": "twinlatent[bridges]",
-    "art": "twinlatent[bridges]",
-    "torchattacks": "torchattacks",
-    "secml": "secml-torch",
-    "adv_lib": "adv-lib",
+INSTALLS = {
+    "foolbox": extra("bridges"),
+    "art": extra("bridges"),
+    "torchattacks": "pip install 'torchattacks'",
+    "secml": "pip install 'secml-torch'",
+    "adv_lib": "pip install 'adv-lib'",
 }
-"""What to install for each; those that require torchvision are in no extra of ours."""
+"""How to install each; those that require torchvision are in no extra of ours."""
 
 
 def imported(library: str, module: str | None = None) -> Any:
@@ -210,8 +210,8 @@ def imported(library: str, module: str | None = None) -> Any:
             return import_module(home)
     except ModuleNotFoundError as error:
         missing = (error.name or home).partition(".")[0]
-        package = PACKAGES[library] if missing == home.partition(".")[0] else missing
-        raise TwinlatentError(f"{library}: {missing} is not installed; pip install '{package}'") from error
+        install = INSTALLS[library] if missing == home.partition(".")[0] else f"pip install '{missing}'"
+        raise TwinlatentError(f"{library}: {missing} is not installed; {install}") from error
 
 
 def _bridge(

@@ -12,6 +12,7 @@ from twinlatent.cli.options import (
     Force,
     LabelRule,
     Model,
+    Norm,
     Progress,
     Score,
     Seed,
@@ -33,7 +34,7 @@ def certify(
         list[float] | None,
         typer.Option("--epsilon", help="Radius; may be repeated; default: the recipe's for attacks, else 0.3."),
     ] = None,
-    norm: Annotated[str, typer.Option(help="Norm of the radius: linf or l2.")] = "linf",
+    norm: Norm = "linf",
     fprs: Annotated[
         list[float] | None,
         typer.Option("--fpr", help="Share of benign images that may be flagged; may be repeated; default: 0.05."),

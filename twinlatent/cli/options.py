@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twinlatent.method.calibrated import CalibratedDetector
 
 Progress = Annotated[bool, typer.Option(help="Show progress.")]
+Norm = Annotated[str, typer.Option(help="linf bounds each pixel's change, l2 the root of the summed squares.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: PyTorch's.", min=1)]
 Model = Annotated[str, typer.Argument(help="Name in the zoo (or zoo:NAME), detector file, or training folder.")]

@@ -12,8 +12,14 @@ from twinlatent.cli.workers import OnRay, Workers, WorkerThreads, workers_of
 from twinlatent.errors import TwinlatentError
 
 
+def _place(name: str) -> tuple[int, int]:
+    """Tables come first, then figures, then all, by their numbers."""
+    kind = name.rstrip("0123456789")
+    return ["table", "fig", "all"].index(kind), int(name.removeprefix(kind) or 0)
+
+
 def reproduce(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join([*MOTIVATION_CELLS, *CELLS])}.")],
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(sorted([*MOTIVATION_CELLS, *CELLS], key=_place))}.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for trainings, evaluations and pages.")] = Path("paper"),
     preset: Annotated[
         str, typer.Option(help="standard (hours), or smoke (minutes; shows that all runs); table1 has paper, too.")

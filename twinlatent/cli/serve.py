@@ -18,6 +18,11 @@ Served = Annotated[
     ),
 ]
 
+Pixels = Annotated[
+    int | None, typer.Option(help="Most pixels of a picture, before it is decoded; default: 16.8 million.", min=1)
+]
+Requests = Annotated[int | None, typer.Option(help="Most requests under way; others get 503; default: 64.", min=1)]
+
 
 def serve(
     models: Served,
@@ -30,10 +35,10 @@ def serve(
         str | None, typer.Option(envvar=TOKEN, help="What requests must show: Authorization: Bearer TOKEN.")
     ] = None,
     log: Annotated[Path | None, typer.Option(help="Append a JSON line a verdict to this file; no images.")] = None,
-    max_bytes: Annotated[int | None, typer.Option(help="Bytes of a request.", min=1)] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Pixels of one picture.", min=1)] = None,
-    max_images: Annotated[int | None, typer.Option(help="Images of a request.", min=1)] = None,
-    max_requests: Annotated[int | None, typer.Option(help="Requests under way at a time.", min=1)] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Most bytes of a request; default: 16 MiB.", min=1)] = None,
+    max_pixels: Pixels = None,
+    max_images: Annotated[int | None, typer.Option(help="Most images of a request; default: 256.", min=1)] = None,
+    max_requests: Requests = None,
     attacks: Annotated[bool, typer.Option(help="Let the page attack images.")] = True,
     examples: Annotated[
         str | None, typer.Option(help="Data set, of which the page shows benign images.", metavar="DATA")

@@ -38,6 +38,9 @@ Score = Annotated[str | None, typer.Option(help="Suspicion score: vulnerable, jo
 Thresholds = Annotated[
     str | None, typer.Option(help="One threshold for each_class, or for all together; default: the recipe's.")
 ]
+Method = Annotated[
+    str, typer.Option(help=f"{OURS}, or a baseline: {', '.join(METHODS)}; docs/results.md says who they are.")
+]
 
 
 def train(
@@ -50,7 +53,7 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="Name (see `recipe list`) or TOML file; default: that of the data set, or rules.")
     ] = None,
-    method: Annotated[str, typer.Option(help=f"{OURS}, or a baseline: {', '.join(METHODS)}.")] = OURS,
+    method: Method = OURS,
     attack: Annotated[
         str | None, typer.Option(help="Training attack: mim, cw or pgd; default: mim, or the baseline's.")
     ] = None,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, extra
 
 OPSET = 18
 """Version of the operators, 2022: ONNX Runtime knows them from 1.14 on, and PyTorch's own exporter begins there."""
@@ -32,7 +32,7 @@ def needed(library: str) -> Any:
         return import_module(library)
     except ImportError as error:
         raise TwinlatentError(f"ONNX files of detectors need the library {library.partition('.')[0]}; install "
-                              "twinlatent[export]") from error  # fmt: skip
+                              f"it: {extra('export')}") from error  # fmt: skip
 
 
 class Graph:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlatent.arguments import file_path
-from twinlatent.errors import TwinlatentError, brief, listed
+from twinlatent.errors import TwinlatentError, brief, extra, listed
 from twinlatent.guards.onnx_operators import OPERATORS
 
 ONNX = ".onnx"
@@ -105,7 +105,7 @@ def from_onnx(path: str | Path) -> OnnxClassifier:
     try:
         import onnx
     except ImportError as error:
-        raise TwinlatentError(f"{path} needs the library onnx; install twinlatent[onnx]") from error
+        raise TwinlatentError(f"{path} needs the library onnx; install it: {extra('onnx')}") from error
     try:
         model = onnx.load(str(path))
         graph, domains = model.graph, {one.domain: one.version for one in model.opset_import}

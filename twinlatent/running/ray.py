@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from twinlatent.code_digest import code_identity
-from twinlatent.errors import TwinlatentError, brief
+from twinlatent.errors import TwinlatentError, brief, extra
 from twinlatent.loading import sources_run
 from twinlatent.provenance import provenance
 from twinlatent.running.carried import File, Packed, files_of
@@ -59,7 +59,7 @@ class Ray(Runner):
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("ray") is None:
-            raise TwinlatentError("a cluster needs ray; install it: pip install 'twinlatent[ray]'")
+            raise TwinlatentError(f"a cluster needs ray; install it: {extra('ray')}")
         if self.address not in (LOCAL, AUTO):
             _host_and_port(self.address)
 

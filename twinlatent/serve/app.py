@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from twinlatent.errors import TwinlatentError, listed
+from twinlatent.errors import TwinlatentError, extra, listed
 from twinlatent.serve.answers import version
 from twinlatent.serve.api_page import ADDRESS, add_api_page
 from twinlatent.serve.detecting import REFUSALS, add_detecting
@@ -78,7 +78,7 @@ def needs_extra() -> None:
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise TwinlatentError(f"serving needs {error.name}; install it: pip install 'twinlatent[serve]'") from None
+        raise TwinlatentError(f"serving needs {error.name}; install it: {extra('serve')}") from None
 
 
 def _only_known_parameters() -> "Callable[[Request], Awaitable[None]]":
