@@ -2,8 +2,7 @@
 
 python scripts/pages.py [--check]
 
-Prose is in scripts/templates/, numbers come from results/ by scripts/tables.py, colour_tables.py, robust_tables.py and
-shift_tables.py.
+Prose is in scripts/templates/, numbers come from results/ by the files of tables, such as scripts/tables.py.
 With --check nothing is written: it says which page does not show what results/ holds.
 """
 
@@ -14,6 +13,7 @@ from pathlib import Path
 import colour_tables
 import robust_tables
 import shift_tables
+import survival_tables
 import tables
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -29,7 +29,7 @@ def rendered(name: str) -> str:
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)  # of Markdown
     environment.filters["lines"] = "\n".join
-    files = (tables, colour_tables, robust_tables, shift_tables)
+    files = (tables, colour_tables, robust_tables, shift_tables, survival_tables)
     return environment.get_template(f"{name}.j2").render({k: v for file in files for k, v in vars(file).items()})
 
 
