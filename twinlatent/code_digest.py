@@ -3,8 +3,9 @@
 import ast
 import hashlib
 from functools import cache
-from importlib import metadata
 from pathlib import Path
+
+from twinlatent.provenance import version_of
 
 PACKAGE = Path(__file__).parent
 LEARNING = ("arguments", "attacks", "baselines", "criteria", "data", "method", "motivation", "outputs", "torch_state")
@@ -16,7 +17,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 
 def code_identity(parts: tuple[str, ...] = MEASURING) -> dict[str, str]:
     """The code that runs: `code`, see `code_digest`, and the version of each library that computes."""
-    return {"code": code_digest(parts), **{name: _version(name) for name in LIBRARIES}}
+    return {"code": code_digest(parts), **{name: version_of(name) for name in LIBRARIES}}
 
 
 @cache
@@ -26,7 +27,7 @@ def code_digest(parts: tuple[str, ...] = MEASURING, package: Path = PACKAGE) -> 
     Comments, docstrings and layout do not count: they change no number. Where the sources are no plain files, only the
     version tells.
     """
-    content = hashlib.sha256(_version("twinlatent").encode())
+    content = hashlib.sha256(version_of("twinlatent").encode())
     for part in sorted(parts):
         for path in sorted([package / f"{part}.py", *(package / part).rglob("*.py")]):
             if path.exists():
@@ -50,12 +51,3 @@ def _statements(source: str) -> str:
 
 def _is_text(line: ast.stmt) -> bool:
     return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
-
-
-@cache
-def _version(name: str) -> str:
-    """Looked up once: it is a file of its own, and every state of a training and every suite names it."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "unknown"

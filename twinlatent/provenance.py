@@ -135,12 +135,12 @@ def _machine() -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: _version(name) for name in LIBRARIES}
+    return {name: version_of(name) for name in LIBRARIES}
 
 
 @cache
-def _version(name: str) -> str:
-    """Looked up once: an evaluation asks dozens of times, and each takes milliseconds."""
+def version_of(name: str) -> str:
+    """The version of an installed package, `"unknown"` if it is none; looked up once, as that takes milliseconds."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
