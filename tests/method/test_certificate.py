@@ -86,7 +86,7 @@ def test_no_attack_succeeds_where_a_certificate_holds(detector: Detector, digits
 def test_no_random_point_succeeds_where_a_certificate_holds(
     detector: Detector, digits: Split, generator: torch.Generator
 ) -> None:
-    """2,000 points of a ball, half of them corners: of one for which it just holds, and of a smaller one."""
+    """10,000 points of a ball, half of them corners: of one for which it just holds, and of a smaller one."""
     images, labels = digits.test.images[FEW], digits.test.labels[FEW]
     held = torch.stack([certify(detector, images, labels, epsilon).holds for epsilon in RADII])
     last = int(held.any(1).sum()) - 1
@@ -94,7 +94,7 @@ def test_no_random_point_succeeds_where_a_certificate_holds(
     for number in (2, last):
         place = int(held[number].nonzero()[0, 0])
         image, label = images[place][None], labels[place][None]
-        noise = torch.rand(2_000, *image.shape[1:], generator=generator) * 2 - 1
+        noise = torch.rand(10_000, *image.shape[1:], generator=generator) * 2 - 1
         noise[::2] = noise[::2].sign()
         points = (image + RADII[number] * noise).clamp(0, 1)
         decided = 0
