@@ -1,9 +1,12 @@
 """What the tests share: real images, and one small detector that was trained on them."""
 
+import importlib
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -24,10 +27,23 @@ from twinlatent.method.losses import LossSettings
 from twinlatent.method.plans import plan
 from twinlatent.recipes.recipe import EvaluationRecipe, Recipe
 
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 STEPS = 200
 """Of the training of `hardened`."""
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, which tests press
+
+
+@pytest.fixture(scope="session")
+def script_of() -> Callable[[str], ModuleType]:
+    """A function: a module of scripts/, by its name."""
+
+    def imported(name: str) -> ModuleType:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(SCRIPTS))
+            return importlib.import_module(name)
+
+    return imported
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """scripts/break_detector.py: what it runs beyond the suite can win, and stays in its ball."""
 
-import importlib
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -13,14 +12,10 @@ from twinlatent.criteria import Misclassified, Undetected
 from twinlatent.evaluation.protocol.own_attacks import checked_attacks
 from twinlatent.testing import FPR, GaussianDetector
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        return importlib.import_module("break_detector")
+def script(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("break_detector")
 
 
 @pytest.mark.slow

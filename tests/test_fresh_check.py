@@ -1,20 +1,16 @@
 """scripts/fresh_check.py: what commands say is read, what fails is shown, and nothing of ours reaches them."""
 
-import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="module")
-def check() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        return importlib.import_module("fresh_check")
+def check(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("fresh_check")
 
 
 @pytest.mark.parametrize(
@@ -28,10 +24,8 @@ def test_the_last_line_of_the_tests_is_read(line: str, numbers: list[int], check
     assert check.found(f"...\n{line}\n", check.TESTS, "tests") == numbers
 
 
-def test_what_the_site_says_is_read(check: ModuleType, tmp_path: Path, capsys, monkeypatch) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        site = importlib.import_module("site_check")
+def test_what_the_site_says_is_read(check: ModuleType, script_of, tmp_path: Path, capsys, monkeypatch) -> None:
+    site = script_of("site_check")
     (tmp_path / "index.html").write_text('<a href="other.html">a</a><a href="https://example.org">b</a>')
     monkeypatch.setattr(sys, "argv", ["site_check", str(tmp_path)])
     assert site.main() == 1

@@ -1,7 +1,7 @@
 """The ladders of experiments/ladders: every rung is a game that can be played, and what was measured is of a rung."""
 
-import importlib
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -18,10 +18,8 @@ LADDERS = sorted((ROOT / "experiments" / "ladders").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
-def ladder() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        return importlib.import_module("ladder")
+def ladder(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("ladder")
 
 
 @pytest.mark.parametrize("path", LADDERS, ids=lambda path: path.stem)

@@ -63,13 +63,17 @@ def shown(value: object) -> tuple[str, Any]:
     return "text", repr(value)
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)
-def test_a_notebook_runs_and_shows_what_it_should(path: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """In this process, where all that is slow to import is there already; warnings are errors here, too.
+WEAKER = {"steps": 2, "images": 10, "subset": 10, "blackbox_images": 10, "judges": {"steps": 5}}
+"""Of an evaluation, than the notebook asks for."""
 
-    An evaluation is weaker than the notebook asks for.
-    """
-    usual, weaker = tl.evaluate, {"steps": 2, "images": 10, "subset": 10, "blackbox_images": 10, "judges": {"steps": 5}}
+
+@pytest.mark.parametrize("weaker", [WEAKER, pytest.param({}, marks=pytest.mark.slow)], ids=["weaker", "as it stands"])
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_runs_and_shows_what_it_should(
+    path: Path, weaker: dict[str, Any], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """In this process, where all that is slow to import is there already; warnings are errors here, too."""
+    usual = tl.evaluate
     monkeypatch.setattr(tl, "evaluate", lambda *given, **named: usual(*given, **named | weaker))
     monkeypatch.chdir(tmp_path)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

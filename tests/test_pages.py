@@ -1,8 +1,8 @@
 """scripts/pages.py: every page shows what results/ holds, and a page that does not is named."""
 
-import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,10 +15,8 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
 @pytest.fixture(scope="module")
-def pages() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        return importlib.import_module("pages")
+def pages(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("pages")
 
 
 @pytest.fixture

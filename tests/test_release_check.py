@@ -1,6 +1,5 @@
 """scripts/release_check.py: every fault that it looks for is found; what its last run said still holds."""
 
-import importlib
 import json
 import os
 import re
@@ -8,6 +7,7 @@ import shutil
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import date
 from fnmatch import fnmatch
@@ -28,20 +28,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MEASURED = json.loads((ROOT / "results" / "release.json").read_text(encoding="utf-8"))
 
 
-def script(name: str) -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        return importlib.import_module(name)
+@pytest.fixture(scope="module")
+def check(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("release_check")
 
 
 @pytest.fixture(scope="module")
-def check() -> ModuleType:
-    return script("release_check")
-
-
-@pytest.fixture(scope="module")
-def probe() -> ModuleType:
-    return script("release_probe")
+def probe(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("release_probe")
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """scripts/shift.py and its tables: what is measured, kept and shown."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,10 +16,8 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
 @pytest.fixture(scope="module")
-def shift() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        return importlib.import_module("shift")
+def shift(script_of: Callable[[str], ModuleType]) -> ModuleType:
+    return script_of("shift")
 
 
 @pytest.fixture(scope="module")
