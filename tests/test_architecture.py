@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -181,10 +182,15 @@ def absolute(path: str, node: ast.ImportFrom) -> str:
     return ".".join([*above, node.module] if node.module else above)
 
 
+@cache
+def parsed_once(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def import_graph(tree: Tree, nodes: Callable[[ast.AST], Iterable[ast.AST]] = ast.walk) -> dict[str, set[str]]:
     """Module -> what it imports: anywhere, in functions and for type checking too, or in some `nodes` alone."""
     modules = {module_of(path) for path in tree}
-    return {module_of(path): imported(path, nodes(ast.parse(source)), modules) for path, source in tree.items()}
+    return {module_of(path): imported(path, nodes(parsed_once(source)), modules) for path, source in tree.items()}
 
 
 def unplaced(tree: Tree) -> list[str]:
@@ -276,7 +282,7 @@ def at_import(node: ast.AST) -> Iterator[ast.AST]:
 def foreign_roots(source: str, allowed: set[str]) -> list[tuple[int, str]]:
     """Line and name of what a module imports at its top beyond the standard library and what is allowed."""
     found = []
-    for node in at_import(ast.parse(source)):
+    for node in at_import(parsed_once(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -319,7 +325,7 @@ def lazy_tables(tree: Tree) -> list[str]:
     """Lazy packages whose table for `lazily` is not what they import for type checkers."""
     wrong = []
     for path, source in tree.items():
-        for node in ast.parse(source).body:
+        for node in parsed_once(source).body:
             calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and called(call) == "lazily"]
             if calls and isinstance(node, ast.If):
                 shown = {i.module: {a.name for a in i.names} for i in node.body if isinstance(i, ast.ImportFrom)}
@@ -333,7 +339,7 @@ def side_effects(tree: Tree) -> list[str]:
     """Calls and assignments at import that change something outside the module."""
     wrong = []
     for path, source in tree.items():
-        parsed = list(at_import(ast.parse(source)))
+        parsed = list(at_import(parsed_once(source)))
         imports = [node for node in parsed if isinstance(node, ast.Import | ast.ImportFrom)]
         others = {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
         for node in parsed:

@@ -25,6 +25,7 @@ def of(records: list[Record], name: str, metric: str) -> list[Record]:
     return [r for r in records if r.metric == metric and r.budget.startswith(f"compared: {name} by: ")]
 
 
+@pytest.mark.slow
 def test_it_measures_each_once_and_anew_when_its_file_is_another(
     script: ModuleType,
     digits: Split,

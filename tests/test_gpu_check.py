@@ -49,6 +49,7 @@ def words(trained_detector: Detector, tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_it_measures_all_but_the_commands(script: ModuleType, words: list[str], tmp_path: Path, digits: Split,
                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setattr(script, "PILOT", 2)

@@ -210,7 +210,7 @@ def two_at_a_time(detector: Path, works: Mapping[Work, tuple[int, ...]], folder:
         for attempt in range(ATTEMPTS):  # until the first is not done before it can be stopped
             place = folder / f"{work.name}-two-{attempt}"
             first, second = _both(work, place, folder)
-            # the first may have been stopped before it had the lock whose file is there: then it is the one to be refused
+            # the first may have been stopped before it had the lock whose file is there: then it is the refused one
             late, ran = (second, first) if second.status else (first, second)
             if "is being written by" in late.text:
                 break

@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import check_estimator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -41,6 +40,8 @@ CANNOT_PASS = {
 
 @pytest.mark.slow
 def test_scikit_learn_has_nothing_to_find_fault_with(trained_detector) -> None:
+    from sklearn.utils.estimator_checks import check_estimator  # slow to import
+
     checked = OutlierDetector(AnyLength(trained_detector), fpr=0.2, value_range=None)
     done = check_estimator(checked, on_fail=None, on_skip=None, expected_failed_checks=CANNOT_PASS)
     assert {check["check_name"]: repr(check["exception"]) for check in done if check["status"] == "failed"} == {}

@@ -48,6 +48,7 @@ def test_the_shards_of_an_attack_are_the_attack(trained: Path, shards: Callable,
     assert not (tmp_path / "run.npz.unfinished").exists()
 
 
+@pytest.mark.slow
 def test_the_shards_of_an_evaluation_are_the_evaluation(trained: Path, ok: Callable, tmp_path: Path) -> None:
     ok("evaluate", trained, *EVALUATE, "--out", "whole")
     for number in range(1, OF + 1):

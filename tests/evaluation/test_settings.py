@@ -94,7 +94,7 @@ def test_the_recipe_a_detector_was_trained_with_decides_its_evaluation(digits: S
     assert asked.for_images(digits, load(tmp_path / "detector.safetensors").card) == found
     usual = asked.for_images(digits, made.card, recipe="digits")
     assert usual.networks is not None
-    assert (usual.epsilon, usual.judges and usual.judges.steps, usual.networks["cnn5"].steps) == (0.3, 1200, 600)
+    assert (usual.epsilon, usual.judges and usual.judges.steps, usual.networks["cnn5"].steps) == (0.3, 1200, 300)
     assert asked.for_images(digits, {}) == usual  # as of a file of version 0.1.0
     assert EvaluationSettings(epsilon=0.2).for_images(digits, made.card).epsilon == 0.2
     one = SubstituteSettings(layers="d(9) sm(10)")

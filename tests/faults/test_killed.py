@@ -86,7 +86,7 @@ def test_a_work_that_keeps_what_it_does_is_found_sound(faulty: Callable, tmp_pat
     ("flaw", "line"),
     [
         pytest.param("begins anew", "lost ", marks=pytest.mark.slow),
-        ("does it all again", "pieces again"),
+        pytest.param("does it all again", "pieces again", marks=pytest.mark.slow),
         ("goes on otherwise", "it ends otherwise"),
         ("fails", "it ends with status 3"),
         ("cannot be read", "what is kept cannot be read: ValueError: half a file"),
@@ -116,6 +116,7 @@ def test_half_a_file_is_found_by_kills_at_operations(flaw: str, line: str, fault
     assert any(line in one for one in said)
 
 
+@pytest.mark.slow
 def test_memory_and_files_that_grow_are_found(
     faulty: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

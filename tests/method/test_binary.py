@@ -149,6 +149,7 @@ def small(**changes: object) -> BinarySettings:
     return BinarySettings(layers=LAYERS, surrogate="c(3,8) mp(2) d(32)", epsilon=0.4, **changes)
 
 
+@pytest.mark.slow
 def test_it_tells_attacks_on_another_surrogate_and_bears_mild_changes(digits: Split) -> None:
     binary = train_binary(digits.train, 10, small(rounds=250), Augmentation(), seed=0, device=CPU, progress=False)
     judge = build_classifier("c(5,8) mp(2) d(24) sm(10)", digits.image_shape)

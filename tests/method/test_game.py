@@ -583,6 +583,7 @@ play(data, 3, settings, folder=Path(sys.argv[1]), progress=False, fingerprint="f
 """
 
 
+@pytest.mark.slow  # tests/cli/test_train.py presses it, too
 def test_a_real_ctrl_c(three_digits, tmp_path: Path, monkeypatch) -> None:
     settings = tiny(rounds=100_000, checkpoint_every=100_000)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "a"), settings.model_dump_json()]

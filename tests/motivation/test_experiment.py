@@ -66,6 +66,7 @@ def test_pictures_are_of_each_label_and_never_of_its_own_class(cell: Path) -> No
     assert found.images.shape[1:] == (8, 8)
 
 
+@pytest.mark.slow
 def test_features_of_f_p_are_learnt_where_controls_learn_nothing(
     digits: Split, smoke, shared: Path, tmp_path: Path
 ) -> None:

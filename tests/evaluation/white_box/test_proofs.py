@@ -67,6 +67,7 @@ def test_the_whole_box_may_be_asked(detector: Detector, digits: Split) -> None:
     assert not found[Point(1.0, 0.05)].any()
 
 
+@pytest.mark.slow
 def test_the_same_images_are_certified_as_attacked_and_more_at_the_main_radius(
     detector: Detector, digits: Split, points: OperatingPoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
