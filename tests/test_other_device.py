@@ -235,7 +235,7 @@ def test_a_certified_training_there_is_that_of_the_cpu(cuda: None, digits: Split
     assert torch.equal(proofs[0].margin, proofs[1].margin)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param(m, marks=pytest.mark.slow) if m == "gong" else m for m in METHODS])
 def test_a_baseline_there_is_that_of_the_cpu(cuda: None, digits: Split, method: str) -> None:
     few = {"rounds": 2} | ({"attacked_images": 10} if method == "gong" else {})
     settings = recipe_of(digits, "smoke").baseline_settings(method).model_copy(update=few)

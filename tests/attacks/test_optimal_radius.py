@@ -99,7 +99,7 @@ def test_noise_needs_far_more_than_the_radius() -> None:
     assert not uniform_noise(model, images, labels, epsilon=1.5 * radius).success.any()
 
 
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", SLOW_SIZES)
 @pytest.mark.parametrize(("shape", "classes"), [((1, 8, 8), 2), ((3, 4, 6), 4)])
 def test_carlini_wagner_is_nearly_least(shape, classes: int, n: int) -> None:
     model = LinearClassifier.random(shape, classes, seed=n)

@@ -18,6 +18,8 @@ from twinlatent.method.detector import Detector
 from twinlatent.outputs import Bounds
 
 STRICT, LOOSE, LOOSEST = 0.10, 0.05, 0.01
+LONG = {"probing-targets", "square"}
+"""A second or more."""
 RUN_AGAIN = {"fgsm_w", "pgd_w", "mim_w", "bypass-targets", "robust-targets", "square"}
 """Of the suite those that know the threshold."""
 
@@ -52,7 +54,13 @@ def suite(bounds: Bounds, fpr: float) -> dict[str, Attack]:
     return Suite(epsilon=0.3, steps=6, level=bounds.thresholds[fpr], robust=True).attacks()
 
 
-@pytest.mark.parametrize("name", list(Suite(level=torch.zeros(10), robust=True).attacks()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+        for name in Suite(level=torch.zeros(10), robust=True).attacks()
+    ],
+)
 def test_an_easier_criterion(
     name: str, detector: Detector, images: Tensor, labels: Tensor, bounds: Bounds, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

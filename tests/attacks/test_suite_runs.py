@@ -313,7 +313,9 @@ def test_finished_work_is_read_and_not_done_again(real: Go, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("remaining_only", [False, True])
-@pytest.mark.parametrize("stop", [0, 1, 4, 9, 14])
+@pytest.mark.parametrize(
+    "stop", [0, pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(9, marks=pytest.mark.slow), 14]
+)
 def test_an_interrupted_run_goes_on_to_the_same_outcome(stop: int, remaining_only: bool, real: Go, tmp_path: Path):
     whole, all_of_it = counted(real.attacks)
     uninterrupted = real(whole, remaining_only=remaining_only)

@@ -22,6 +22,12 @@ from twinlatent.method.verdicts import PARTS
 from twinlatent.recipes import recipe_of
 
 PAIRS = [(method, attack) for method in METHODS for attack in ATTACKS[method]]
+SLOW_METHODS = [
+    "plain",
+    "gong",
+    *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS if method not in ("plain", "gong")),
+]
+"""Adversarial training and GAT take longest; the others go through the same code."""
 SMALL = {"network": "c(3,32) mp(2) d(100) sm(10)"}
 LEAST = {"plain": 0.94, "rce": 0.94, "gong": 0.94, "adversarial-training": 0.86, "gat": 0.9}
 """Accuracy on the test digits with a fraction of the standard rounds and, but for gat, of the standard network."""
@@ -59,6 +65,7 @@ def test_digits_are_classified_and_few_benign_ones_flagged(
     assert verdict.adversarial.double().mean() < 0.12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "attack"), PAIRS)
 def test_every_training_attack_is_on_the_card(smoked: Callable[..., Baseline], method: str, attack: str) -> None:
     made = smoked(method, attack)
@@ -113,7 +120,7 @@ def test_an_image_has_the_same_verdict_in_any_company(trained: dict[str, Baselin
         assert torch.equal(together.suspicion[7:8], alone.suspicion)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SLOW_METHODS)
 def test_same_seed_same_baseline_and_another_seed_another(
     smoked: Callable[..., Baseline], digits: Split, method: str
 ) -> None:
@@ -134,7 +141,7 @@ def test_coarse_products_train_as_well_and_the_trained_classifier_computes_in_fl
     assert (outputs.labels == digits.test.labels).double().mean() >= LEAST["plain"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SLOW_METHODS)
 def test_interrupted_and_resumed_it_is_the_same(
     smoked: Callable[..., Baseline], digits: Split, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from twinlatent import reproduce_motivation
 from twinlatent.evaluation.results.records import read_records
 

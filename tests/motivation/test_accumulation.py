@@ -34,7 +34,9 @@ def same(one: VulnerableImages, other: VulnerableImages) -> bool:
 
 
 @pytest.mark.parametrize("targets", ["any", "random"])
-@pytest.mark.parametrize("attack", ["fgsm", "pgd", "mim", "cw"])
+@pytest.mark.parametrize(
+    "attack", [pytest.param("fgsm", marks=pytest.mark.slow), "pgd", "mim", pytest.param("cw", marks=pytest.mark.slow)]
+)
 def test_what_is_kept_fools_and_bears_the_label_it_is_mistaken_for(
     attack: str, targets: str, target, benign, smoke, answers
 ) -> None:
@@ -130,7 +132,7 @@ def test_d_stands_beside_every_class(precision, target, benign, smoke) -> None:
     assert ((outputs.suspicion > 0) & (outputs.suspicion < 1)).all()
 
 
-@pytest.mark.parametrize("attack", ["pgd", "cw"])
+@pytest.mark.parametrize("attack", ["pgd", pytest.param("cw", marks=pytest.mark.slow)])
 def test_interrupted_it_goes_on_to_the_same_images(
     attack: str, target, benign, smoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
