@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from twinlatent.errors import TwinlatentError, one_line
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 LONGEST = 300
 """Letters of a message that is not ours, at most."""
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory", re.IGNORECASE)

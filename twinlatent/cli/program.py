@@ -30,29 +30,36 @@ from twinlatent.cli.serve import serve
 from twinlatent.cli.train import train
 from twinlatent.cli.zoo import show as zoo_show
 from twinlatent.cli.zoo import zoo_list
-from twinlatent.failures import DEBUG, INTERRUPTED, fail
+from twinlatent.failures import DEBUG, INTERRUPTED, WRONG_USAGE, fail
 
 
 class _Commands(TyperGroup):
-    """All of them; Ctrl-C in any, or while the words are read, ends in a line, where typer would say nothing."""
+    """All of them; Ctrl-C, or words that make no sense, end in a line, where typer says nothing or draws a box."""
 
     def make_context(self, *given: Any, **options: Any) -> Any:
         """Read the words."""
-        with _stoppable():
+        with _in_one_line():
             return super().make_context(*given, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the words name."""
-        with _stoppable():
+        with _in_one_line():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _in_one_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stopped:
         fail(str(stopped) or "stopped", INTERRUPTED)
+    except Exception as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}  # typer has click's own, or its copies of them
+        if "UsageError" not in kinds or "NoArgsIsHelpError" in kinds:
+            raise
+        context = getattr(error, "ctx", None)
+        more = f" (see {context.command_path} --help)" if context else ""
+        fail(" ".join(error.format_message().split()).removesuffix(".") + more, WRONG_USAGE)  # type: ignore[attr-defined]
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
