@@ -31,7 +31,19 @@ POINTS = "points-"
 """Begins those of scripts/points.py."""
 COLOURED = "cifar10-", "gtsrb32"
 """Those of detectors of images in colour, which have a table of their own, by scripts/colour_tables.py."""
-OTHER_BENCHMARKS = "export", "one-core", "command", "clock", "cluster", "serve", "workers", "gpu", "faults", "release", "fresh"
+OTHER_BENCHMARKS = (
+    "export",
+    "one-core",
+    "command",
+    "clock",
+    "cluster",
+    "serve",
+    "workers",
+    "gpu",
+    "faults",
+    "release",
+    "fresh",
+)
 """Those of the other files of benchmarks/, of scripts/gpu_check and of scripts/release_check."""
 NO_DETECTOR = (
     BUDGETS,
