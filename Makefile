@@ -27,7 +27,7 @@ test: $(INSTALLED)  ## fast tests, and the examples in docstrings
 test-all: $(PEERS)  ## the slow tests too, those against other libraries included
 	@scripts/test -m ""
 
-check: $(INSTALLED)  ## lint, format and types; writes nothing
+check: $(INSTALLED)  ## lint, format, types, and numbers in the docs; writes nothing
 	@scripts/check
 
 fix: $(INSTALLED)  ## repair what lint and format can
