@@ -100,7 +100,8 @@ def by_the_clock(before: Path, words: list[str], folder: Path) -> dict[str, dict
     for side, checkout in (("before", before), ("now", HERE)):
         asked = [sys.executable, "-m", "twinlatent", *words, "--out", str(folder / f"{side}-clock")]
         began = time.perf_counter()
-        process = subprocess.Popen(asked, env=environment(checkout), stdout=subprocess.DEVNULL)
+        # in that folder, since `-m` looks for the package in the current one first
+        process = subprocess.Popen(asked, env=environment(checkout), stdout=subprocess.DEVNULL, cwd=checkout)
         _, status, used = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"{side}: the command ended with status {status}")
