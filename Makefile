@@ -18,7 +18,7 @@ help:  ## list the targets
 
 install: $(INSTALLED)  ## make .venv with the package and its development tools
 
-demo: $(CORE)  ## install, then show the whole method in a few minutes
+demo: $(CORE)  ## install, then show the whole method in about a minute
 	@"$(VENV)/bin/twinlatent" demo
 
 test: $(INSTALLED)  ## fast tests, and the examples in docstrings
@@ -27,7 +27,7 @@ test: $(INSTALLED)  ## fast tests, and the examples in docstrings
 test-all: $(PEERS)  ## the slow tests too, those against other libraries included
 	@scripts/test -m ""
 
-check: $(INSTALLED)  ## lint, format, types, and numbers in the docs; writes nothing
+check: $(INSTALLED)  ## lint, format, types, pages of results, numbers in the docs; changes nothing
 	@scripts/check
 
 fix: $(INSTALLED)  ## repair what lint and format can

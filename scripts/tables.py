@@ -44,7 +44,7 @@ OTHER_BENCHMARKS = (
     "release",
     "fresh",
 )
-"""Those of the other files of benchmarks/, of scripts/gpu_check and of scripts/release_check."""
+"""Those of the other files of benchmarks/ and of checks in scripts/."""
 NO_DETECTOR = (
     BUDGETS,
     TABLE_1,

@@ -86,7 +86,7 @@ def test_a_work_that_keeps_what_it_does_is_found_sound(faulty: Callable, tmp_pat
     ("flaw", "line"),
     [
         pytest.param("begins anew", "lost ", marks=pytest.mark.slow),
-        pytest.param("does it all again", "pieces again", marks=pytest.mark.slow),
+        ("does it all again", "pieces again"),
         ("goes on otherwise", "it ends otherwise"),
         ("fails", "it ends with status 3"),
         ("cannot be read", "what is kept cannot be read: ValueError: half a file"),

@@ -15,7 +15,8 @@ DEBUG_VARIABLE = "TWINLATENT_DEBUG"
 def main() -> None:
     """Run the command line; whatever goes wrong ends in one line and exit status 1, Ctrl-C and SIGTERM with 130.
 
-    `--debug` among the words, or 1 in $TWINLATENT_DEBUG, shows the traceback, too.
+    Words that make no sense end with 2. `--debug` among them, or 1 in $TWINLATENT_DEBUG, shows the traceback of all
+    else that goes wrong, too.
     """
     safe_streams()
     words = [word for word in sys.argv[1:] if word != DEBUG]

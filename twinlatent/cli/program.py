@@ -32,6 +32,9 @@ from twinlatent.cli.zoo import show as zoo_show
 from twinlatent.cli.zoo import zoo_list
 from twinlatent.failures import DEBUG, INTERRUPTED, WRONG_USAGE, fail
 
+USAGE: Any = typer.BadParameter.__mro__[1]
+"""What typer raises where words make no sense: click's class, or typer's copy of it, which has no public name."""
+
 
 class _Commands(TyperGroup):
     """All of them; Ctrl-C, or words that make no sense, end in a line, where typer says nothing or draws a box."""
@@ -53,13 +56,11 @@ def _in_one_line() -> Iterator[None]:
         yield
     except KeyboardInterrupt as stopped:
         fail(str(stopped) or "stopped", INTERRUPTED)
-    except Exception as error:
-        kinds = {kind.__name__ for kind in type(error).__mro__}  # typer has click's own, or its copies of them
-        if "UsageError" not in kinds or "NoArgsIsHelpError" in kinds:
+    except USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
             raise
-        context = getattr(error, "ctx", None)
-        more = f" (see {context.command_path} --help)" if context else ""
-        fail(" ".join(error.format_message().split()).removesuffix(".") + more, WRONG_USAGE)  # type: ignore[attr-defined]
+        more = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        fail(" ".join(error.format_message().split()).removesuffix(".") + more, WRONG_USAGE)
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
