@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import twinlatent as tl
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LONGEST = 60  # lines
 SHARE = r"\d+%"
@@ -29,7 +31,7 @@ def judged(name: str) -> list[str]:
 
 
 LONG = ("03_attack_a_detector.py", "05_judge_your_own_detector.py", "06_feature_squeezing.py", "07_mahalanobis.py")
-"""The slow test runs them; what they call, the notebooks and the docs' code call here as well."""
+"""The slow test runs them; what the first two call, the notebooks and the docs' code call here as well."""
 SAID = {  # file -> what its output must match, line by line
     "01_detect_digits.py": [
         rf"297 benign images: {SHARE} classified correctly, {SHARE} flagged",
@@ -106,6 +108,17 @@ def test_an_example_says_what_it_should(name: str, nowhere: Path, capsys) -> Non
     done = capsys.readouterr()
     assert done.err == ""
     check(name, done.out.splitlines(), nowhere)
+
+
+@pytest.mark.parametrize("name", LONG[2:])
+def test_a_detector_of_a_paper_is_built_and_tells_attacked_images(name: str) -> None:
+    with torch.random.fork_rng():
+        detector = runpy.run_path(str(EXAMPLES / name))["build"]()
+    test = tl.data.load("digits", progress=False).test.subset(slice(100))
+    benign = detector(test.images)
+    assert (benign.logits.argmax(1) == test.labels).double().mean() > 0.9
+    attacked = tl.attacks.fgsm(lambda images: detector(images).logits, test.images, test.labels, epsilon=0.2).images
+    assert detector(attacked).suspicion.mean() > benign.suspicion.mean()
 
 
 @pytest.mark.slow
