@@ -43,6 +43,7 @@ OTHER_BENCHMARKS = (
     "faults",
     "release",
     "fresh",
+    "breaking",
 )
 """Those of the other files of benchmarks/ and of checks in scripts/."""
 NO_DETECTOR = (
