@@ -18,6 +18,7 @@ from twinlatent.attacks.gradient_free import Noise, Square, Unchanged
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.objectives import latent_matching
 from twinlatent.attacks.probing import Probing
+from twinlatent.attacks.search import EveryTarget, Restarts
 from twinlatent.attacks.suites import ADAPTIVE, BLIND, KINDS, PLAIN, PROBES, QUERIES, STEPS, Suite, SuiteName
 from twinlatent.criteria import Misclassified, Undetected
 from twinlatent.errors import TwinlatentError
@@ -78,6 +79,25 @@ def test_every_kind_of_attack_is_in_some_suite(knowing: Suite) -> None:
     assert {attack for suite in made for attack in suite.attacks()} == set(KINDS)
 
 
+def test_the_thorough_suite_has_the_standard_one_and_more(knowing: Suite) -> None:
+    """The same attacks under the same names, then restarts and three times the queries, for every wrong class."""
+    usual, thorough = knowing.attacks(), named(knowing, "thorough").attacks()
+    assert list(thorough)[: len(usual)] == list(usual)
+    assert [str(thorough[name]) for name in usual] == [str(attack) for attack in usual.values()]
+    assert list(thorough)[len(usual) :] == ["selective-restarts", "square-targets"]
+    (restarts,), (square,) = (
+        list(inside(thorough[name], kind))
+        for name, kind in (("selective-restarts", Restarts), ("square-targets", Square))
+    )
+    assert restarts.count == suites.RESTARTS
+    assert square.queries == 3 * max(each.queries for each in inside(usual["square"], Square))
+    assert all(
+        each.count is None
+        for name in ("selective-restarts", "square-targets")
+        for each in inside(thorough[name], EveryTarget)
+    )
+
+
 @pytest.mark.parametrize(
     ("without", "gone"),
     [
@@ -92,14 +112,14 @@ def test_an_attack_is_left_out_where_what_it_needs_is_missing(without: dict, gon
     assert set(whole) - set(part) == {gone}
 
 
-@pytest.mark.parametrize("name", ["quick", "standard"])
+@pytest.mark.parametrize("name", ["quick", "standard", "thorough"])
 def test_steps_are_those_that_are_asked_for(name: SuiteName, knowing: Suite) -> None:
     asked, own = (replace(knowing, name=name, steps=steps).attacks() for steps in (7, None))
     assert {steps for attack in asked.values() for steps in gradient_steps(attack)} == {1, 7}
     assert 7 not in {steps for attack in own.values() for steps in gradient_steps(attack)}
     probing = {each.steps * each.probes for attack in own.values() for each in inside(attack, Probing)}
     assert max(probing) in range(STEPS[name] - PROBES + 1, STEPS[name] + 1)
-    assert {each.queries for attack in asked.values() for each in inside(attack, Square)} <= {70, 8}
+    assert {each.queries for attack in asked.values() for each in inside(attack, Square)} <= {70, 8, 210}
 
 
 def test_the_paper_s_suite_has_the_paper_s_steps(knowing: Suite) -> None:
@@ -124,7 +144,7 @@ def test_the_paper_s_suite_runs(has_detector: bool, knowing: Suite, gaussian: Ga
         assert (found.steps > 0).all() == (name != "none")
 
 
-@pytest.mark.parametrize("name", ["quick", "standard"])
+@pytest.mark.parametrize("name", ["quick", "standard", "thorough"])
 @by_norm
 def test_every_attack_runs_and_stays_in_its_ball(name, norm, knowing: Suite, gaussian: GaussianDetector) -> None:
     images, labels = gaussian.samples(6)
@@ -190,7 +210,7 @@ def test_attacks_that_are_blind_or_query_need_no_gradient(knowing: Suite, gaussi
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"name": "huge"}, "suite 'huge' is unknown; choose from quick, standard, paper"),
+        ({"name": "huge"}, "suite 'huge' is unknown; choose from quick, standard, thorough, paper"),
         ({"norm": "l1"}, "norm 'l1' is unknown; choose linf or l2"),
         ({"epsilon": -0.1}, "epsilon is -0.1"),
         ({"epsilon": float("nan")}, "epsilon is nan"),

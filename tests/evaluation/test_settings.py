@@ -35,7 +35,7 @@ def test_keywords_are_the_fields() -> None:
         (None, {"imags": 3}, r"'imags' is unknown; did you mean images\?"),
         (None, {"judges": {"stps": 3}}, r"'judges\.stps' is unknown; did you mean judges\.steps\?"),
         (None, {"networks": {"f_p": {"stps": 3}}}, r"did you mean networks\.f_p\.steps\?"),
-        (None, {"suite": "quik"}, "^setting suite = 'quik': choose from none, quick, standard, paper$"),
+        (None, {"suite": "quik"}, "^setting suite = 'quik': choose from none, quick, standard, thorough, paper$"),
         (None, {"substitutes": ["cnn5", "f_p", "cnn5"]}, "substitutes = .*: cnn5 is named twice; name each once"),
         (None, {"condition_radii": [0.1, 0.2, 0.1]}, "condition_radii = .*: 0.1 is named twice"),
         ({"suite": "none"}, {"images": 3}, "images given beside settings"),
@@ -58,7 +58,8 @@ def test_what_the_main_point_cannot_be_is_refused_at_once() -> None:
 
 
 def test_no_suite_has_no_main_point() -> None:
-    with pytest.raises(TwinlatentError, match="suite none has no main point; choose quick, standard or paper"):
+    line = "suite none has no main point; choose quick, standard, thorough or paper"
+    with pytest.raises(TwinlatentError, match=line):
         _ = EvaluationSettings(suite="none").main
 
 

@@ -17,13 +17,21 @@ from twinlatent.attacks.gradient_free import Noise, Square, Transfer, Unchanged
 from twinlatent.attacks.guides import Ascent, Guide, Orthogonal, Selective
 from twinlatent.attacks.iterative import Iterative
 from twinlatent.attacks.models import Attackable
-from twinlatent.attacks.objectives import Bypass, LatentMatching, LogOdds, Margin, RobustDensity, Suspicion
+from twinlatent.attacks.objectives import (
+    Bypass,
+    LatentMatching,
+    LogOdds,
+    Margin,
+    Objective,
+    RobustDensity,
+    Suspicion,
+)
 from twinlatent.attacks.probing import Probing
 from twinlatent.attacks.search import EveryTarget, GammaSearch, Restarts
 from twinlatent.attacks.steps import step_in
 from twinlatent.errors import TwinlatentError
 
-SuiteName = Literal["quick", "standard", "paper"]
+SuiteName = Literal["quick", "standard", "thorough", "paper"]
 PLAIN, ADAPTIVE, QUERIES, BLIND = "plain", "adaptive", "queries", "blind"
 """What attacks use: gradients of the classifier alone; of classifier and detector; answers of both; neither."""
 KINDS = {
@@ -31,15 +39,20 @@ KINDS = {
     **dict.fromkeys(("fgsm_w", "pgd_w", "mim_w", "cw_w"), ADAPTIVE),
     **dict.fromkeys(("selective", "orthogonal", "selective-targets", "bypass-targets"), ADAPTIVE),
     **dict.fromkeys(("robust-targets", "latent-targets", "probing", "probing-targets"), ADAPTIVE),
-    "square": QUERIES,
+    "selective-restarts": ADAPTIVE,
+    **dict.fromkeys(("square", "square-targets"), QUERIES),
     **dict.fromkeys(("none", "noise", "transfer"), BLIND),
 }
 """The kind of each attack of a suite, by its name. `_w` is the paper's: a bypass term whose weight γ is searched."""
-STEPS = {"quick": 30, "standard": 100, "paper": 100}
+STEPS = {"quick": 30, "standard": 100, "thorough": 100, "paper": 100}
 """Steps of gradient attacks where nothing is said; `paper` has its own, these are for what accompanies it."""
 LIKELIEST = 3
 """Classes a targeted attack goes for with all its steps; the attacks on the detector's answers first try every wrong
 class with a quarter of them."""
+SUBSTITUTED = ("standard", "thorough")
+"""Suites that have attacks with a substitute, and with latents to match."""
+RESTARTS = 5
+"""Starts of what only the suite `thorough` has; of queries it has three times as many as `standard`."""
 PROBES = 4
 """Gradients of a step of the attacks that probe."""
 
@@ -52,7 +65,7 @@ class Suite:
         name: of the suite.
         epsilon: radius of the ball; CW-L2, which has none, counts where it stays inside.
         norm: of the ball.
-        steps: of gradient attacks, and a tenth of the queries of Square; None: the suite's own.
+        steps: of gradient attacks, and a tenth of the queries of `square`; None: the suite's own.
         level: (C,), suspicion up to which an image of each predicted class passes: a detector's threshold
             (`Bounds.thresholds`) or, as in the paper, its benign mean; None for a classifier without detector.
         robust: whether the model has a robust log-density.
@@ -84,7 +97,7 @@ class Suite:
 
     def attacks(self) -> dict[str, Attack]:
         """The attacks by name, the quickest first; `none` is no attack at all."""
-        builders = {"quick": self._quick, "standard": self._standard, "paper": self._paper}
+        builders = {"quick": self._quick, "standard": self._standard, "thorough": self._thorough, "paper": self._paper}
         return {"none": Unchanged(), **builders[self.name]()}
 
     def _quick(self) -> dict[str, Attack]:
@@ -108,6 +121,19 @@ class Suite:
         )
         if self.norm == "linf":
             found["square"] = self._square(10 * steps)
+        return found
+
+    def _thorough(self) -> dict[str, Attack]:
+        """The standard suite, and towards every wrong class what won images of ours that nothing else had won."""
+        steps, found = self.steps or STEPS["thorough"], self._standard()
+        shortfall: Objective = Margin(0.0)
+        if self.level is not None:
+            shortfall = shortfall + Bypass(self.level, at="target")
+            quieter = Selective(-1.0 * Suspicion("target"))
+            towards = EveryTarget(self._iterative(quieter, steps, decay=0.75, random_start=True))
+            found["selective-restarts"] = Restarts(towards, RESTARTS)
+        if self.norm == "linf":
+            found["square-targets"] = EveryTarget(Square(self.epsilon, 30 * steps, shortfall))
         return found
 
     def _square(self, queries: int) -> Attack:

@@ -69,7 +69,7 @@ def attack(
     named: Data = None,
     path: Annotated[Path, typer.Option("--save", help="File for the attacked images.")] = Path("adversarial.npz"),
     records: Annotated[Path | None, typer.Option(help="JSON file for the success rates.")] = None,
-    suite: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard",
+    suite: Annotated[str, typer.Option(help="quick, standard, thorough or paper.")] = "standard",
     epsilon: Annotated[float, typer.Option(help="Radius of the attacks.", min=0)] = 0.3,
     norm: Norm = "linf",
     goal: Goal = "undetected",

@@ -66,7 +66,7 @@ def evaluate(
     data: DataName = None,
     named: Data = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results and the page.")] = Path("evaluation"),
-    suite: Annotated[str, typer.Option(help="White-box attacks: none, quick, standard or paper.")] = "standard",
+    suite: Annotated[str, typer.Option(help="White box: none, quick, standard, thorough or paper.")] = "standard",
     images: Images = None,
     blackbox_images: BlackBoxImages = None,
     subset: Subset = None,

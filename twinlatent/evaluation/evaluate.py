@@ -196,7 +196,7 @@ def _begun(
     settings = settings.for_images(split, model.card if isinstance(model, CalibratedDetector) else {}, recipe)
     made = at_radius(own, settings.epsilon or EPSILON)
     if own and settings.suite == "none":
-        raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard or paper")
+        raise TwinlatentError(f"attacks {', '.join(own)} join a suite; choose suite quick, standard, thorough or paper")
     with detector_of(model, split, name, attacked=settings.suite != "none", say=say) as detector:
         whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
                  "attacks": digest(made)}  # fmt: skip

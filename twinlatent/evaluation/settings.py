@@ -104,7 +104,7 @@ class EvaluationSettings(BaseModel):
     def main(self) -> WhiteBoxSettings:
         """Of the main point; `TwinlatentError` where the suite is `none`."""
         if self.suite == "none":
-            raise TwinlatentError("suite none has no main point; choose quick, standard or paper")
+            raise TwinlatentError("suite none has no main point; choose quick, standard, thorough or paper")
         return WhiteBoxSettings(suite=self.suite, epsilon=self.epsilon or EPSILON, steps=self.steps, fpr=self.fpr,
                                 images=self.images, seed=self.seed)  # fmt: skip
 

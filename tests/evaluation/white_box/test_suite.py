@@ -264,7 +264,7 @@ def test_a_detector_that_misclassifies_a_whole_class_is_attacked_too(trained_det
     sevens = few.calibration.labels == 7
     poor = replace(few, calibration=few.calibration.subset((~sevens).nonzero()[:, 0]))
     detector = build_detector(trained_detector.encoders, poor.train, poor.calibration, poor.class_names)
-    for suite in ("quick", "standard"):
+    for suite in ("quick", "standard", "thorough"):
         asked = FEW.model_copy(update={"suite": suite, "steps": 1, "images": 2})
         run = attack_detector(detector, poor, asked, progress=False)
         assert "latent-targets" not in run.wins

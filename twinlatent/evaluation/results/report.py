@@ -134,7 +134,7 @@ class Report:
         """
         if not any(record.metric.startswith("sr@") for record in self.records):
             raise TwinlatentError(f"SR@{100 * fpr:g} % was not measured, since no white box was run; evaluate with "
-                                  "suite quick, standard or paper")  # fmt: skip
+                                  "suite quick, standard, thorough or paper")  # fmt: skip
         found = [r for r in self._records(f"sr@{round(100 * fpr)}") if r.score == self.model.score]
         wanted = self._main_radius if epsilon is None else epsilon
         there = [r for r in found if r.epsilon is not None and math.isclose(r.epsilon, wanted, abs_tol=1e-6)]

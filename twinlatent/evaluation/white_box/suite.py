@@ -18,7 +18,7 @@ from twinlatent.attacks.objectives import LatentMatching, latent_matching
 from twinlatent.attacks.remembered import Memory
 from twinlatent.attacks.suite_runs import SuiteResult
 from twinlatent.attacks.suite_units import SuiteGiven, run_suite_by
-from twinlatent.attacks.suites import Suite
+from twinlatent.attacks.suites import SUBSTITUTED, Suite
 from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
@@ -187,11 +187,11 @@ def _attacks(
 ) -> dict[str, Attack]:
     """Those of the suite, or `only` some of them, with what they need."""
     wanted = {"transfer", "latent-targets"} & set(("transfer", "latent-targets") if only is None else only)
-    standard, references = settings.suite == "standard", None
-    if substitute is None and standard and "transfer" in wanted:
+    substituted, references = settings.suite in SUBSTITUTED, None
+    if substitute is None and substituted and "transfer" in wanted:
         network = train_substitute(split, seed=settings.seed, progress=progress).network
         substitute = network.to(detector.device)
-    if standard and "latent-targets" in wanted:
+    if substituted and "latent-targets" in wanted:
         references = _references(detector, split, settings.seed)
     attacks = _suite(detector, settings, substitute, references).attacks()
     return attacks if only is None else {name: attacks[name] for name in only}
@@ -199,7 +199,7 @@ def _attacks(
 
 def suite_size(detector: CalibratedDetector, settings: WhiteBoxSettings) -> int:
     """How many attacks the suite has, beside those of the user's."""
-    needy = ("transfer", "latent-targets") if settings.suite == "standard" else ()
+    needy = ("transfer", "latent-targets") if settings.suite in SUBSTITUTED else ()
     return len(_suite(detector, settings, None, None).attacks()) + len(needy)
 
 
