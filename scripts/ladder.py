@@ -4,7 +4,8 @@ python scripts/ladder.py experiments/ladders/mnist.toml [--only "3 ramps"] [--fo
 
 The file says what changes, and what was expected; results/ladder-NAME.json gets what was measured after each rung,
 by thresholds from the calibration images: accuracy, flagged, the certified SR@5 and that of the attacks of a suite at
-each radius. A rung that is there already is left alone; one that was interrupted is resumed.
+each radius, of L∞ balls or of those of the norm that the file names. A rung that is there already is left alone; one
+that was interrupted is resumed.
 """
 
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from robust_tables import L2_RADIUS
 
 import twinlatent as tl
 from twinlatent.data import Split
@@ -74,14 +76,22 @@ def measured(rung: Rung, plan: dict[str, Any], split: Split, folder: Path) -> li
     settings = override(recipe.game_settings(), rung.changes)
     detector = tl.fit_split(split, recipe=plan["recipe"], settings=settings, seed=rung.seed, folder=own,
                             resume=(own / STATE_FILE).exists(), overwrite=not (own / STATE_FILE).exists())  # fmt: skip
-    asked = CertifySettings(epsilons=tuple(plan["epsilons"]), images=plan["certified"], part="selection")
+    norm = plan.get("norm", "linf")
+    asked = CertifySettings(epsilons=tuple(plan["epsilons"]), norm=norm, images=plan["certified"], part="selection")
     records = list(certify_split(detector, split, asked).records)
     drawn, substitute = draw(split.selection, plan["attacked"], 0), train_substitute(split, folder=folder).network
     for epsilon in plan["epsilons"]:
-        suite = WhiteBoxSettings(suite="quick", epsilon=epsilon, images=plan["attacked"], remaining_only=True)
+        suite = WhiteBoxSettings(suite="quick", norm=norm, epsilon=epsilon, images=plan["attacked"],
+                                 remaining_only=True)  # fmt: skip
         run = attack_detector(detector, split, suite, drawn=drawn, substitute=substitute)
         records += [record for record in run.records if record.attack == WORST]
-    return [record.model_copy(update={"budget": rung.budget}) for record in records]
+    return [record.model_copy(update={"budget": f"{rung.budget}{_radius(record)}"}) for record in records]
+
+
+def _radius(record: Record) -> str:
+    """That of a ball in L2, which only the name of a budget tells."""
+    _, said, radius = record.budget.partition(L2_RADIUS)
+    return f", {said}{radius}" if said else ""
 
 
 def main(

@@ -105,16 +105,25 @@ def rungs(name: str) -> Iterator[str]:
                     *(f"proved, ε {e:g}" for e in radii), "expected", "found")  # fmt: skip
     for rung in plan["rung"]:
         seed = rung.get("seed", plan["seed"])
-        own = [r for r in records if r.budget == f"ladder: {rung['name']}, training seed {seed}"]
+        budget, norm = f"ladder: {rung['name']}, training seed {seed}", plan.get("norm", "linf")
+        own = [r for r in records if r.budget == budget]
+        at = {epsilon: [r for r in records if _there(r, budget, epsilon, norm)] for epsilon in radii}
         if not own:
             continue
         numbers = [find(own, metric="accuracy"), find(own, metric="fpr")]
         for metric in ("sr@5", CERTIFIED):
-            numbers += [find(own, metric=metric, epsilon=epsilon) for epsilon in radii]
+            numbers += [find(at[epsilon], metric=metric) for epsilon in radii]
         change = ", ".join(f"`{line}`" for line in rung["change"]).replace("|", "\\|") or "none"
         after = f"{rung['after']}: " if "after" in rung else ""
         called = rung["name"] if seed == plan["seed"] else f"{rung['name']}, seed {seed}"
         yield row(called, after + change, *map(short, numbers), rung["expected"], rung.get("found", ""))
+
+
+def _there(record: Record, budget: str, epsilon: float, norm: str) -> bool:
+    """Whether a record of a budget is of that radius; in L2 the budget tells it."""
+    if norm == "l2":
+        return record.budget == f"{budget}, {L2_RADIUS}{epsilon:g}"
+    return (record.budget, record.epsilon) == (budget, epsilon)
 
 
 def compared(data: str) -> Iterator[str]:
