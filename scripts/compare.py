@@ -23,6 +23,7 @@ from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.protocol import Point, WhiteBoxSettings, draw, fitted
 from twinlatent.evaluation.results import UNCHANGED, WORST, Record, Row, Rows, read_records, records_of, write_records
 from twinlatent.evaluation.white_box import attack_detector
+from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.evaluation.white_box.proofs import certified_rows, holds_at
 from twinlatent.loading import built, load_object
 from twinlatent.method.calibrated import CalibratedDetector
@@ -62,7 +63,8 @@ def attacked(
     found = [record.model_copy(update={"budget": budget}) for record in run.records if record.attack == WORST]
     if isinstance(detector, tl.Detector):
         origin, began = provenance(), time.monotonic()
-        proved = certified_rows(holds_at(detector, drawn, [Point(settings.epsilon, FPR)]), detector.score, budget)
+        held = holds_at(detector, drawn, [Point(settings.epsilon, FPR)], kept=KeptProofs(kept))
+        proved = certified_rows(held, detector.score, budget)
         found += records_of(proved, detector, split, 0, time.monotonic() - began, origin)
     return found
 

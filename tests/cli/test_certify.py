@@ -12,6 +12,7 @@ from twinlatent.attacks.suite_runs import with_slack
 from twinlatent.baselines import fit_baseline
 from twinlatent.data import Split
 from twinlatent.evaluation.results.records import read_records
+from twinlatent.evaluation.white_box import proofs
 from twinlatent.method.detector import Detector
 from twinlatent.recipes import recipe_of
 from twinlatent.report import select
@@ -125,3 +126,29 @@ def test_radii_in_l2_are_said_with_the_budget(model: Path, digits: Split, ok: Ca
     )
     assert record.value == pytest.approx(found.rate)
     assert "L2 0.05" in done.out
+
+
+def test_an_interrupted_certificate_resumes(model: Path, ok: Callable, program: Callable, monkeypatch) -> None:
+    words = ("certify", model, "--epsilon", 0.02, "--images", 60, "--no-progress", "--records")
+    ok(*words, "whole.json")
+    real, left = proofs.certify_rates, [2]
+
+    def stopping(*asked, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(*asked, **options)
+
+    monkeypatch.setattr(proofs, "CERTIFIED_AT_ONCE", 20)
+    monkeypatch.setattr(proofs, "certify_rates", stopping)
+    stopped = program(*words, "a.json")
+    assert stopped.status == 130
+    assert "stopped; finished images are kept; the same command resumes" in stopped.err
+    assert len(list(Path("a.json.unfinished").glob("proof-*.npz"))) == 2
+    assert not Path("a.json").exists()
+    left[0] = 1  # what is kept is not proved again
+    ok(*words, "a.json")
+    assert not Path("a.json.unfinished").exists()
+    assert [(r.metric, r.value) for r in read_records("a.json")] == [
+        (r.metric, r.value) for r in read_records("whole.json")
+    ]

@@ -1,19 +1,23 @@
 """Floors and ceilings: what is proved at each point, and that an attack never wins where it is proved that none can."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from twinlatent.attacks.suite_runs import with_slack
 from twinlatent.baselines import fit_baseline
+from twinlatent.claims import clear
 from twinlatent.data import Split
 from twinlatent.evaluation.checks import check_certificate
 from twinlatent.evaluation.protocol.points import RATES, Point, draw
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.white_box import proofs as module
 from twinlatent.evaluation.white_box.at_points import OperatingPoints, operating_points
+from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.evaluation.white_box.proofs import BOUNDS, OF_ATTACKED, Proofs, holds_at, prove
 from twinlatent.method import certificate
 from twinlatent.method.bounds import ball
@@ -59,6 +63,46 @@ def test_at_each_point_it_is_what_the_certificate_says(detector: Detector, digit
     shares = [held.double().mean().item() for held in found.values()]
     assert 0 < min(shares[:6]) < max(shares) < 1
     assert counted[0] == 30 > sum(counted[1:]) / 2, "what failed in a small ball is asked again in larger ones"
+
+
+def test_an_interrupted_proof_resumes_to_the_same(
+    detector: Detector, digits: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, asked = draw(digits.test, 30, 0), [Point(0.05, 0.05), Point(0.15, 0.05)]
+    whole, real, counted = holds_at(detector, images, asked, progress=False), module.certify_rates, [0]
+    monkeypatch.setattr(module, "CERTIFIED_AT_ONCE", 10)
+
+    def counting(*asked, **options):
+        counted[0] += 1
+        if counted[0] == 3:
+            raise KeyboardInterrupt
+        return real(*asked, **options)
+
+    def again(kept: KeptProofs, images=images, asked=asked) -> tuple[bool, int]:
+        """Whether it is the same as without a folder, and how often something had to be proved."""
+        counted[0] = 100
+        found = holds_at(detector, images, asked, kept=kept, progress=False)
+        return all(torch.equal(found[point], whole[point][: len(images)]) for point in asked), counted[0] - 100
+
+    monkeypatch.setattr(module, "certify_rates", counting)
+    with pytest.raises(KeyboardInterrupt):
+        holds_at(detector, images, asked, kept=KeptProofs(tmp_path), progress=False)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 2
+    files[0].write_bytes(b"half a file")
+    rest = 2 + math.ceil(int(whole[asked[0]].sum()) / 10)
+    resumed = KeptProofs(tmp_path)
+    assert again(resumed) == (True, rest)
+    assert resumed.seconds > 0
+    assert again(KeptProofs(tmp_path)) == (True, 0)
+    few, point = images.subset(slice(10)), Point(0.05, 0.1)
+    other, fresh = (
+        holds_at(detector, few, [point], kept=kept, progress=False) for kept in (KeptProofs(tmp_path), None)
+    )
+    assert torch.equal(other[point], fresh[point])
+    assert len(list(tmp_path.iterdir())) == 2 + rest, "another rate is another question"
+    clear(tmp_path)
+    assert not tmp_path.exists()
 
 
 def test_the_whole_box_may_be_asked(detector: Detector, digits: Split) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
@@ -16,6 +17,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.protocol import Point, draw, fitted
 from twinlatent.evaluation.results import BESIDE, BOUNDS, UNCHANGED, Record, Row, Rows, records_of
+from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.evaluation.white_box.proofs import certified_rows, holds_at
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.method.certificate import bounded
@@ -77,7 +79,12 @@ class Certified:
 
 @fresh_torch()
 def certify_split(
-    detector: CalibratedDetector, split: Split, settings: CertifySettings, *, progress: bool = True
+    detector: CalibratedDetector,
+    split: Split,
+    settings: CertifySettings,
+    *,
+    folder: Path | None = None,
+    progress: bool = True,
 ) -> Certified:
     """Certify a detector on images that it was not made with.
 
@@ -85,6 +92,7 @@ def certify_split(
         detector: ours.
         split: its data set, or another of the same classes.
         settings: what is asked.
+        folder: keeps what is proved of every hundred images; called again after an interruption, it resumes.
         progress: whether to show a bar.
 
     Raises:
@@ -98,7 +106,8 @@ def certify_split(
         detector.calibration.check(fpr)
     images = draw(_part(detector, split, settings.part), settings.images, settings.seed)
     points = [Point(epsilon, fpr) for epsilon in settings.epsilons for fpr in settings.fprs]
-    holds = holds_at(detector, images, points, norm=settings.norm, progress=progress)
+    kept = KeptProofs(folder) if folder is not None else None
+    holds = holds_at(detector, images, points, norm=settings.norm, kept=kept, progress=progress)
     verdicts = {fpr: detector.detect(images.images, fpr) for fpr in settings.fprs}
     right = next(iter(verdicts.values())).label == images.labels
     accuracy = rate(int(right.sum()), len(right))
@@ -108,7 +117,8 @@ def certify_split(
     parts += [Rows((Row("fpr", UNCHANGED, None, detector.score, share),), budget, asked=fpr)
               for fpr, share in flagged.items()]  # fmt: skip
     parts += certified_rows(holds, detector.score, budget, settings.norm)
-    records = records_of(parts, detector, split, settings.seed, time.monotonic() - began, origin)
+    seconds = time.monotonic() - began + (kept.seconds if kept else 0.0)
+    records = records_of(parts, detector, split, settings.seed, seconds, origin)
     return Certified(accuracy, flagged, holds, tuple(records))
 
 

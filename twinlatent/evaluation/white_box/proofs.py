@@ -6,6 +6,7 @@ ball holds in every smaller one, so an image for which a certificate fails is no
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from twinlatent.data import LabelledImages
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.protocol import Point
 from twinlatent.evaluation.results import ANY, BOUNDS, CERTIFIED, OF_ATTACKED, Row, Rows
+from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.method.calibrated import CalibratedDetector
-from twinlatent.method.certificate import CERTIFIED_AT_ONCE, Undecided, certify_rates
+from twinlatent.method.certificate import CERTIFIED_AT_ONCE, Undecided, bounded, certify_rates
 from twinlatent.progress import bar
 
 
@@ -63,6 +65,7 @@ def prove(
     more: LabelledImages | None = None,
     epsilon: float = 0.0,
     *,
+    kept: KeptProofs | None = None,
     progress: bool = True,
 ) -> Proofs:
     """Certify at every point the images that were attacked there, and at one radius more images.
@@ -74,6 +77,7 @@ def prove(
         more: images to certify at `epsilon`, at each of its rates; left out if they are no more than the attacked ones,
             or if nothing is proved of these.
         epsilon: radius of the main point.
+        kept: see `holds_at`.
         progress: whether to show bars.
     """
     counts = {len(won) for won in wins.values()}
@@ -82,10 +86,10 @@ def prove(
         holds: dict[Point, Tensor] = {}
         for count in sorted(counts):
             there = [point for point, won in wins.items() if len(won) == count]
-            holds |= holds_at(detector, attacked.subset(slice(count)), there, progress=progress)
+            holds |= holds_at(detector, attacked.subset(slice(count)), there, kept=kept, progress=progress)
         beyond = {}
         if more is not None and len(more) > len(attacked) and any(bool(holds[point].any()) for point in main):
-            beyond = holds_at(detector, more, main, progress=progress)
+            beyond = holds_at(detector, more, main, kept=kept, progress=progress)
     except Undecided as error:
         return Proofs(undecided=str(error))
     return Proofs(holds, beyond)
@@ -97,6 +101,7 @@ def holds_at(
     points: Iterable[Point],
     *,
     norm: Norm = "linf",
+    kept: KeptProofs | None = None,
     progress: bool = True,
 ) -> dict[Point, Tensor]:
     """Radius and rate → bool (n,): images of which it is proved that no attack there succeeds.
@@ -108,6 +113,7 @@ def holds_at(
         images: with their true labels.
         points: radii, in L∞ at most 1, and rates that the calibration can tell.
         norm: of the radii.
+        kept: has what was proved before an interruption, and gets the rest.
         progress: whether to show a bar.
 
     Raises:
@@ -117,14 +123,22 @@ def holds_at(
     radii, rates = sorted({point.epsilon for point in points}), sorted({point.fpr for point in points})
     found: dict[Point, Tensor] = {}
     left = torch.arange(len(images))
+    levels = [bounded(detector).bounds(fpr).thresholds[fpr] for fpr in rates] if kept else []
+
+    def proved(epsilon: float, some: LabelledImages) -> Tensor:
+        """bool (rates, n)."""
+        reach = min(1.0, with_slack(epsilon)) if norm == "linf" else with_slack(epsilon)
+        made = certify_rates(detector, some.images, some.labels, reach, rates, norm=norm)
+        return torch.stack([certificate.holds for certificate in made])
+
     with bar("certificate", len(radii) * len(images), show=progress) as shown:
         for epsilon in radii:
             held = torch.zeros(len(rates), len(images), dtype=torch.bool)
             for rows in left.split(CERTIFIED_AT_ONCE) if len(left) else ():
-                some, reach = images.subset(rows), with_slack(epsilon)
-                reach = min(1.0, reach) if norm == "linf" else reach
-                made = certify_rates(detector, some.images, some.labels, reach, rates, norm=norm)
-                held[:, rows] = torch.stack([certificate.holds for certificate in made])
+                some = images.subset(rows)
+                make = partial(proved, epsilon, some)
+                asked = (detector.fingerprint, detector.score, levels, norm, epsilon, some.images, some.labels)
+                held[:, rows] = kept.of(asked, make) if kept else make()
                 shown.advance(len(rows))
             shown.advance(len(images) - len(left))
             found |= {Point(epsilon, fpr): row for fpr, row in zip(rates, held, strict=True)}

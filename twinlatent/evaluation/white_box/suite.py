@@ -26,6 +26,7 @@ from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import rate
 from twinlatent.evaluation.protocol import OwnAttack, Point, WhiteBoxSettings, at_radius, draw, fitted, with_attacks
 from twinlatent.evaluation.results import WORST, Record, Row, Rows, records_of
+from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.evaluation.white_box.proofs import holds_at
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.outputs import Bounds
@@ -108,7 +109,7 @@ def attack_detector(
     if drawn is not None:
         drawn = replace(split, test=drawn).with_classes(detector.class_names).test
     split = fitted(detector, split)
-    asked = _asked(detector, split, settings, drawn, only, own, substitute, among, progress)
+    asked = _asked(detector, split, settings, drawn, only, own, substitute, among, folder, progress)
     if memory is not None:
         easier = [_criterion(detector, settings.model_copy(update={"fpr": fpr})) for fpr in looser]
         suite = {name: attack for name, attack in asked.attacks.items() if name not in own}
@@ -143,7 +144,7 @@ def attack_shard(
     """The part of `attack_detector` that is a shard's; what is done is kept in the folder, for `twinlatent merge`."""
     with fresh_torch():
         split = fitted(detector, split)
-        asked = _asked(detector, split, settings, None, None, own, None, None, progress)
+        asked = _asked(detector, split, settings, None, None, own, None, None, folder, progress)
         asked.do(runner_of(workers), folder, shard, overwrite=overwrite, progress=progress)
 
 
@@ -156,6 +157,7 @@ def _asked(
     own: Mapping[str, OwnAttack],
     substitute: Attackable | None,
     among: Tensor | None,
+    folder: Path | None,
     progress: bool,
 ) -> SuiteGiven:
     """What `run_suite` is called with; arguments as `attack_detector`, the images being fitted to the detector."""
@@ -168,7 +170,8 @@ def _asked(
         if detector.device.type != "cpu":
             raise TwinlatentError("proofs are of the detector on a CPU; attack there, or leave unproved_only out")
         here = Point(settings.epsilon, settings.fpr)
-        unproved = ~holds_at(detector, drawn, [here], norm=settings.norm, progress=progress)[here]
+        kept = KeptProofs(folder) if folder is not None else None
+        unproved = ~holds_at(detector, drawn, [here], norm=settings.norm, kept=kept, progress=progress)[here]
         among = unproved if among is None else among & unproved
         batch_size *= len(drawn) // max(1, int(among.sum()))  # batches are of all images, proved ones included
     options = {"criterion": _criterion(detector, settings), "norm": settings.norm, "epsilon": settings.epsilon,
