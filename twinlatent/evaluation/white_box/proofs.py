@@ -7,6 +7,7 @@ ball holds in every smaller one, so an image for which a certificate fails is no
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ def prove(
     more: LabelledImages | None = None,
     epsilon: float = 0.0,
     *,
-    kept: KeptProofs | None = None,
+    folder: Path | None = None,
     progress: bool = True,
 ) -> Proofs:
     """Certify at every point the images that were attacked there, and at one radius more images.
@@ -77,11 +78,11 @@ def prove(
         more: images to certify at `epsilon`, at each of its rates; left out if they are no more than the attacked ones,
             or if nothing is proved of these.
         epsilon: radius of the main point.
-        kept: see `holds_at`.
+        folder: keeps what is proved.
         progress: whether to show bars.
     """
     counts = {len(won) for won in wins.values()}
-    main = [point for point in wins if point.epsilon == epsilon]
+    main, kept = [point for point in wins if point.epsilon == epsilon], KeptProofs(folder) if folder else None
     try:
         holds: dict[Point, Tensor] = {}
         for count in sorted(counts):

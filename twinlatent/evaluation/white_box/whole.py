@@ -24,7 +24,6 @@ from twinlatent.evaluation.white_box.conditions import (
     benign_pass,
     rows_of,
 )
-from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.evaluation.white_box.proofs import Proofs, prove
 from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import Provenance
@@ -233,9 +232,9 @@ def attack_white_box(
     conditions = work.conditions(folder, shows_true=lambda images: shows_true(images, subset.labels), progress=progress)
     published = work.points(as_published, folder, progress=progress) if work.is_published_otherwise else None
     more = draw(split.test, min(plan.certified, len(split.test)), plan.main.seed)
-    kept = KeptProofs(folder / PROOFS) if folder is not None else None
-    proofs = [prove(detector, drawn, points.wins, more, plan.main.epsilon, kept=kept, progress=progress)]
+    place = folder and folder / PROOFS
+    proofs = [prove(detector, drawn, points.wins, more, plan.main.epsilon, folder=place, progress=progress)]
     if published is not None:
-        proofs.append(prove(as_published, subset, published.wins, kept=kept, progress=progress))
+        proofs.append(prove(as_published, subset, published.wins, folder=place, progress=progress))
     return WhiteBox(drawn, subset, as_published, points, published, tuple(conditions),
                     benign_pass(as_published, split.test.images), tuple(proofs))  # fmt: skip
