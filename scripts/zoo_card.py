@@ -30,14 +30,16 @@ BEFORE_SELECTION = (
 SEEN = (
     "",
     "The binary detector flags FGSM, PGD and MIM from a substitute, of the radii that it learnt. CW-L2, which it did",
-    "not learn and which is fainter, it does not see: most such images keep their right label. CW-L2 has no radius, so",
-    "the proof does not cover it. Beyond the radii that it was trained for most or all images are lost: last rows.",
+    "not learn and which is fainter, it does not see: most such images keep their right label. The proof covers",
+    "those of its images that stay within ε, as any others. Beyond the radii that it was trained for most or all",
+    "images are lost: last rows.",
 )
 LOW_AUC = (
     "",
     "A low AUC above does not mean that attacks succeed: within ε most attacked images keep their right label, so that",
-    "there is nothing to flag, and what such an attack can gain at most is proved here. CW-L2 has no radius, so the",
-    "proof does not cover it. Beyond the radii that it was trained for most or all images are lost: see the last rows.",
+    "there is nothing to flag, and what such an attack can gain at most is proved here. CW-L2 has no radius: the",
+    "proof covers those of its images that stay within ε. Beyond the radii that it was trained for most or all images",
+    "are lost: see the last rows.",
 )
 
 

@@ -16,7 +16,7 @@ from twinlatent.attacks.budgets import preset
 from twinlatent.attacks.carlini_wagner import CarliniWagner
 from twinlatent.attacks.gradient_free import Noise, Square, Unchanged
 from twinlatent.attacks.iterative import Iterative
-from twinlatent.attacks.objectives import latent_matching
+from twinlatent.attacks.objectives import Bypass, Margin, latent_matching
 from twinlatent.attacks.probing import Probing
 from twinlatent.attacks.search import EveryTarget, Restarts
 from twinlatent.attacks.suites import ADAPTIVE, BLIND, KINDS, PLAIN, PROBES, QUERIES, STEPS, Suite, SuiteName
@@ -90,6 +90,8 @@ def test_the_thorough_suite_has_the_standard_one_and_more(knowing: Suite) -> Non
         for name, kind in (("selective-restarts", Restarts), ("square-targets", Square))
     )
     assert restarts.count == suites.RESTARTS
+    assert all(each.random_start for each in inside(thorough["selective-restarts"], Iterative))
+    assert str(square.objective) == str(Margin(0.0) + Bypass(knowing.level, at="target"))
     assert square.queries == 3 * max(each.queries for each in inside(usual["square"], Square))
     assert all(
         each.count is None

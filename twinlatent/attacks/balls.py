@@ -94,7 +94,7 @@ def ball_of(norm: Norm, epsilon: float) -> LInf | L2:
         TwinlatentError: the name is unknown or the radius no radius.
     """
     balls: dict[str, type[LInf] | type[L2]] = {"linf": LInf, "l2": L2}
-    if norm not in balls:
+    if not isinstance(norm, str) or norm not in balls:
         raise TwinlatentError(f"norm {norm!r} is unknown; choose linf or l2")
     return balls[norm](epsilon)
 

@@ -65,7 +65,7 @@ class Suite:
         name: of the suite.
         epsilon: radius of the ball; CW-L2, which has none, counts where it stays inside.
         norm: of the ball.
-        steps: of gradient attacks, and a tenth of the queries of `square`; None: the suite's own.
+        steps: of gradient attacks; `square` has ten queries a step, `square-targets` thirty. None: the suite's own.
         level: (C,), suspicion up to which an image of each predicted class passes: a detector's threshold
             (`Bounds.thresholds`) or, as in the paper, its benign mean; None for a classifier without detector.
         robust: whether the model has a robust log-density.
