@@ -214,6 +214,7 @@ def test_attacks_that_are_blind_or_query_need_no_gradient(knowing: Suite, gaussi
     [
         ({"name": "huge"}, "suite 'huge' is unknown; choose from quick, standard, thorough, paper"),
         ({"norm": "l1"}, "norm 'l1' is unknown; choose linf or l2"),
+        ({"norm": ["l2"]}, r"norm \['l2'\] is unknown; choose linf or l2"),
         ({"epsilon": -0.1}, "epsilon is -0.1"),
         ({"epsilon": float("nan")}, "epsilon is nan"),
         ({"steps": 0}, "steps is 0; give a whole number of at least 1"),
