@@ -171,8 +171,9 @@ def _reach(record: Record) -> str:
 def _print_proved(found: Sequence[Record]) -> None:
     """A row a radius with what no attack can exceed; a line where nothing is proved of any image."""
     if found and all(r.value == 1 for r in found):
-        in_l2 = "" if found[0].epsilon is not None else "; of encoders that begin with ramps little is ever proved in L2"
-        print("Nothing is proved: the detector was not trained with bounds, or the radius is too large; attack it" + in_l2)
+        print("Nothing is proved: the detector was not trained with bounds, or the radius is too large; attack it")
+        if found[0].epsilon is None:
+            print("In L2 little is ever proved of encoders that begin with ramps")
     if all(r.value == 1 for r in found):
         return
     print("Proved: at most this share of the images can be misclassified and not flagged at k % false positives by any "
