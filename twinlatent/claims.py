@@ -15,8 +15,8 @@ from twinlatent.files import sweep
 LOCK = ".twinlatent.lock"
 """Of a folder, while somebody writes into it; it says who."""
 OURS = re.compile(
-    r"(state|judge|detector|substitute-.+)\.safetensors|log\.jsonl|(identity|evaluation|seconds|training)\.json"
-    rf"|.+-\d{{6,}}\.npz|proof-[0-9a-f]{{32}}\.npz|{re.escape(LOCK)}"
+    r"(state|judge|detector|substitute-.+|proof-[0-9a-f]{32})\.safetensors|log\.jsonl|(identity|evaluation|seconds|training)\.json"
+    rf"|.+-\d{{6,}}\.npz|{re.escape(LOCK)}"
 )
 """Names of the files that the package keeps of unfinished work: of trainings, networks, batches of an attack."""
 _TAKEN = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})

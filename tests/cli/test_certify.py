@@ -144,7 +144,7 @@ def test_an_interrupted_certificate_resumes(model: Path, ok: Callable, program: 
     stopped = program(*words, "a.json")
     assert stopped.status == 130
     assert "stopped; finished images are kept; the same command resumes" in stopped.err
-    assert len(list(Path("a.json.unfinished").glob("proof-*.npz"))) == 2
+    assert len(list(Path("a.json.unfinished").glob("proof-*.safetensors"))) == 2
     assert not Path("a.json").exists()
     left[0] = 1  # what is kept is not proved again
     ok(*words, "a.json")

@@ -40,9 +40,13 @@ def shards(trained: Path, ok: Callable, tmp_path: Path) -> Callable[..., list[Pa
     return made
 
 
-def test_the_shards_of_an_attack_are_the_attack(trained: Path, shards: Callable, ok: Callable, tmp_path: Path) -> None:
-    ok("attack", trained, *ATTACK, "--save", "whole.npz")
-    done = ok("merge", "run.npz", *shards(2, 1, 3), "--no-progress")
+@pytest.mark.parametrize("words", [(), ("--unproved-only",)])
+def test_the_shards_of_an_attack_are_the_attack(
+    words: tuple[str, ...], trained: Path, shards: Callable, ok: Callable, tmp_path: Path
+) -> None:
+    """Shards that leave out what is proved prove it each for itself, in other times."""
+    ok("attack", trained, *ATTACK, *words, "--save", "whole.npz")
+    done = ok("merge", "run.npz", *shards(2, 1, 3, words=words), "--no-progress")
     assert "Images: run.npz" in done.text
     assert arrays(tmp_path / "run.npz") == arrays(tmp_path / "whole.npz")
     assert not (tmp_path / "run.npz.unfinished").exists()

@@ -91,7 +91,7 @@ def certify(
     kept = None if records is None else unfinished_of(records)
     with resumable("finished images are kept", places=(kept,)) if kept else nullcontext():
         found = certify_split(detector, split, settings, folder=kept, progress=progress)
-    if records is not None and kept is not None:
+    if records and kept:
         about = settings.model_dump(mode="json")
         write_records(records, found.records, detector=detector.fingerprint, settings=about)
         clear(kept)

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from twinlatent.code_digest import code_identity
 from twinlatent.digest import digest
 from twinlatent.files import replacing
+
+HELD, SECONDS = "held", "seconds"
+"""What a file holds, and what is said about it: shards that prove the same have the same tensors, not the same time."""
 
 
 @dataclass
@@ -35,7 +39,7 @@ class KeptProofs:
             asked: all that the answer hangs on, for `digest`.
             make: makes it.
         """
-        path = self.folder / f"proof-{digest((asked, code_identity()))[:32]}.npz"
+        path = self.folder / f"proof-{digest((asked, code_identity()))[:32]}.safetensors"
         found = _read(path)
         if found is not None:
             held, seconds = found
@@ -44,15 +48,15 @@ class KeptProofs:
         began = time.monotonic()
         held = make()
         with replacing(path) as temporary:
-            np.savez(temporary, held=held.numpy(), seconds=np.array(time.monotonic() - began))
+            save_file({HELD: held.contiguous()}, temporary, metadata={SECONDS: repr(time.monotonic() - began)})
         return held
 
 
 def _read(path: Path) -> tuple[Tensor, float] | None:
     """What a file holds; None where there is none, or none whole."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            held, seconds = torch.from_numpy(archive["held"]), float(archive["seconds"])
-    except Exception:  # NumPy's and zip's readers raise nearly every type on damaged files
+        with safe_open(path, "pt") as file:
+            held, seconds = file.get_tensor(HELD).clone(), float(file.metadata()[SECONDS])
+    except Exception:  # whatever is damaged or missing is made anew
         return None
     return (held, seconds) if held.dtype == torch.bool and held.ndim == 2 else None
