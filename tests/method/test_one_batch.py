@@ -13,6 +13,7 @@ from twinlatent.data import LabelledImages
 from twinlatent.data.augmentation import Augmentation
 from twinlatent.errors import TwinlatentError
 from twinlatent.method.adversaries.bound import bounded_in_box, bounded_ratio
+from twinlatent.method.adversaries.search import attack_batch
 from twinlatent.method.batches import Epochs
 from twinlatent.method.bounds import ball, bound_latents, bound_log_ratio
 from twinlatent.method.game import play
@@ -107,6 +108,15 @@ def test_a_bound_is_above_every_search(start, changes: list[str]) -> None:
     assert terms.bound is not None
     assert terms.benign.item() > 0
     assert terms.search.item() <= terms.bound.item() * (1 + 1e-5)
+
+
+def test_the_search_passes_the_ends_of_ramps(start) -> None:
+    """Dark pixels are all the same to ramps; an attack must find the way to where they begin, all the same."""
+    settings = tiny("encoder=ramp(2) c(3,4) d(8) | z(2,2)", "adversary.attack=mim", "adversary.epsilon=0.3")
+    state, batch = start(settings)
+    dark = batch.images.clamp_max(0.05)
+    attacked = attack_batch(state.vaes.encoders, dark, batch.labels, 0.3, settings.adversary, state.generator)
+    assert ((attacked - dark).abs().amax((1, 2, 3)) > 0.2).all()
 
 
 def test_a_small_box_lies_in_the_ball(start) -> None:

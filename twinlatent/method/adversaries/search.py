@@ -18,6 +18,7 @@ from twinlatent.attacks.models import frozen
 from twinlatent.method.class_vaes import ClassEncoders, ClassVAEs
 from twinlatent.method.densities import log_standard_normal
 from twinlatent.method.losses import log_ratio
+from twinlatent.method.networks import straight_through
 from twinlatent.method.radii import ascend_within, drawn_shares, within_the_box
 
 REFERENCE_MEMORY = 0.9
@@ -184,6 +185,8 @@ def attack_batch(
 ) -> Tensor:
     """Attack each image of one batch towards other classes than its own, by MIM_W or PGD_W, (B, channels, H, W).
 
+    Gradients go straight through ramps, as those of the attacks that judge a detector do.
+
     Args:
         encoders: attacked as they are used later; left as they are.
         images: (B, channels, H, W).
@@ -201,7 +204,7 @@ def attack_batch(
         ratio = log_ratio(encoders(x)).where(others, -torch.inf)
         return ratio.amax(0) if settings.target == "hardest" else ratio.logsumexp(0)
 
-    with frozen(encoders):
+    with frozen(encoders), straight_through():
         return _ascend(gain, images, epsilon, generator, settings)
 
 
