@@ -5,7 +5,7 @@ python scripts/ladder.py experiments/ladders/mnist.toml [--only "3 ramps"] [--fo
 The file says what changes, and what was expected; results/ladder-NAME.json gets what was measured after each rung,
 by thresholds from the calibration images: accuracy, flagged, the certified SR@5 and that of the attacks of a suite at
 each radius, of L∞ balls or of those of the norm that the file names. A rung that is there already is left alone; one
-that was interrupted is resumed.
+that was interrupted is resumed. A rung with `start` goes on from the detector of that rung and seed in the folder.
 """
 
 import tomllib
@@ -38,11 +38,13 @@ class Rung:
         name: of the rung.
         changes: all settings that are not the recipe's, as `train --set` takes them.
         seed: of the training.
+        start: name of the rung whose detector it goes on from; None: from scratch.
     """
 
     name: str
     changes: tuple[str, ...]
     seed: int
+    start: str | None = None
 
     @property
     def budget(self) -> str:
@@ -52,7 +54,11 @@ class Rung:
     @property
     def folder(self) -> str:
         """Name of its folder."""
-        return f"{self.name.replace(' ', '-').replace(',', '')}-{self.seed}"
+        return self.folder_of(self.name)
+
+    def folder_of(self, name: str) -> str:
+        """That of a rung with the same seed."""
+        return f"{name.replace(' ', '-').replace(',', '')}-{self.seed}"
 
 
 def rungs(plan: dict[str, Any]) -> list[Rung]:
@@ -66,7 +72,10 @@ def rungs(plan: dict[str, Any]) -> list[Rung]:
             raise SystemExit(f"rung {name!r} comes after {after!r}, which stands not before it")
         own = (base if after is None else changes[after]) + rung["change"]
         changes.setdefault(name, own)
-        found.append(Rung(name, tuple(own), rung.get("seed", plan["seed"])))
+        start = rung.get("start")
+        if start is not None and start not in changes:
+            raise SystemExit(f"rung {name!r} starts from {start!r}, which stands not before it")
+        found.append(Rung(name, tuple(own), rung.get("seed", plan["seed"]), start))
     return found
 
 
@@ -74,7 +83,8 @@ def measured(rung: Rung, plan: dict[str, Any], split: Split, folder: Path) -> li
     """Train the rung, and take its numbers."""
     recipe, own = recipe_of(split, asked=plan["recipe"]), folder / rung.folder
     settings = override(recipe.game_settings(), rung.changes)
-    detector = tl.fit_split(split, recipe=plan["recipe"], settings=settings, seed=rung.seed, folder=own,
+    begun = None if rung.start is None else tl.load(folder / rung.folder_of(rung.start))
+    detector = tl.fit_split(split, recipe=plan["recipe"], settings=settings, seed=rung.seed, folder=own, start=begun,
                             resume=(own / STATE_FILE).exists(), overwrite=not (own / STATE_FILE).exists())  # fmt: skip
     norm = plan.get("norm", "linf")
     asked = CertifySettings(epsilons=tuple(plan["epsilons"]), norm=norm, images=plan["certified"], part="selection")

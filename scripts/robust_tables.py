@@ -126,6 +126,7 @@ def rungs(name: str) -> Iterator[str]:
             numbers += [find(at[epsilon], metric=metric) for epsilon in radii]
         change = ", ".join(f"`{line}`" for line in rung["change"]).replace("|", "\\|") or "none"
         after = f"{rung['after']}: " if "after" in rung else ""
+        after += f"from the weights of `{rung['start']}`, " if "start" in rung else ""
         called = rung["name"] if seed == plan["seed"] else f"{rung['name']}, seed {seed}"
         yield row(called, after + change, *map(short, numbers), rung["expected"], rung.get("found", ""))
 

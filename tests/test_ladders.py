@@ -55,3 +55,6 @@ def test_a_rung_after_none_is_named(ladder: ModuleType) -> None:
     plan = {"seed": 0, "base": {"settings": [], "encoder": "d(3) z(1,1)"}, "rung": [{"name": "a", "after": "b"}]}
     with pytest.raises(SystemExit, match="rung 'a' comes after 'b', which stands not before it"):
         ladder.rungs(plan)
+    plan["rung"] = [{"name": "a", "change": [], "start": "b"}]
+    with pytest.raises(SystemExit, match="rung 'a' starts from 'b', which stands not before it"):
+        ladder.rungs(plan)

@@ -119,7 +119,7 @@ def test_radii_in_l2_are_said_with_the_budget(model: Path, digits: Split, ok: Ca
         "certify", model, "--norm", "l2", "--epsilon", 0.05, "--images", 40, "--records", "a.json", "--no-progress"
     )
     (record,) = [r for r in read_records("a.json") if r.metric == "sr_certified"]
-    assert (record.epsilon, record.budget) == (None, "interval and linear bounds, L2 radius 0.05")
+    assert (record.epsilon, record.budget) == (None, "interval bounds, L2 radius 0.05")
     drawn = torch.randperm(len(digits.test), generator=torch.Generator().manual_seed(0))[:40]
     found = tl.certify(
         tl.load(model), digits.test.images[drawn], digits.test.labels[drawn], with_slack(0.05), norm="l2"

@@ -15,7 +15,6 @@ from twinlatent.method.adversaries.search import AdversarySettings
 from twinlatent.method.detector import Detector, DetectorSettings
 from twinlatent.method.fit import DETECTOR_FILE, SETTINGS_FILE, fit, fit_split
 from twinlatent.method.game_state import GameSettings
-from twinlatent.recipes import shipped
 from twinlatent.zoo import load
 
 TINY = GameSettings(
@@ -209,17 +208,12 @@ def test_a_start_may_not_have_learnt_what_is_held_out(digits: Split) -> None:
     settings = GameSettings(encoder="c(3,4) d(8) | z(2,2)", decoder="", deal="one_batch", rounds=2, batch=8,
                             bound={"share": 1.0, "epsilon": 0.1}, ramp=0.5)  # fmt: skip
     begun = fit_split(digits, preset="certified", settings=settings, progress=False)
-    went_on = fit_split(digits, preset="robust", settings=settings, start=begun, progress=False)
+    went_on = fit_split(digits, preset="certified", settings=settings, start=begun, progress=False)
     assert went_on.card["start"]["fingerprint"] == begun.fingerprint
     assert (begun.trained_with, went_on.trained_with) == ("bound", "bound then bound")
     turned = Split(digits.name, digits.calibration, digits.train, digits.test, digits.class_names)
     with pytest.raises(TwinlatentError, match="the start was trained on calibration images of this division of digits"):
         fit_split(turned, preset="certified", settings=settings, start=begun, progress=False)
-    with pytest.raises(TwinlatentError, match="recipe digits-robust goes on from a trained detector"):
-        fit_split(digits, preset="robust", progress=False)
-    settings = shipped("digits-robust").game_settings()
-    gently = settings.model_copy(update={"rounds": 2, "warm": 0.5, "ramp": 0.5})
-    assert fit_split(digits, preset="robust", settings=gently, progress=False).card.get("start") is None
 
 
 def test_a_dataset_of_colours_trains_what_its_arrays_do(tmp_path: Path) -> None:

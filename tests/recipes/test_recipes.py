@@ -310,11 +310,16 @@ def test_every_rule_is_read() -> None:
 
 
 @pytest.mark.parametrize("data", [data for data, source in SOURCES.items() if source.channels == 1])
-def test_a_robust_detector_may_begin_with_a_certified_one(data: str) -> None:
-    certified, robust = shipped(f"{data}-certified"), shipped(f"{data}-robust")
-    assert certified.networks.encoder == robust.networks.encoder
-    assert certified.evaluation == robust.evaluation
-    asked = certified.evaluation.epsilon or 0.3
-    bound, search = certified.game_settings().bound, robust.game_settings().adversary
-    assert bound.epsilon >= asked <= search.epsilon
-    assert certified.augment == robust.augment
+def test_robust_is_another_name_of_certified(data: str) -> None:
+    certified = shipped(f"{data}-certified")
+    assert shipped(f"{data}-robust") == certified
+    shape, classes = certified.image_shape, certified.classes
+    for asked in ({"purpose": "robust"}, {"asked": f"{data}-robust"}, {"purpose": "robust", "asked": f"{data}-robust"}):
+        assert recipe_for(data, shape, classes, 5000, **asked) == certified
+
+
+def test_no_other_name_is_invented() -> None:
+    with pytest.raises(TwinlatentError, match="recipe 'letters-robust' is unknown"):
+        shipped("letters-robust")
+    with pytest.raises(TwinlatentError, match=r"preset 'sturdy' is unknown; choose from .*, certified, robust"):
+        recipe_for("digits", (1, 8, 8), 10, 100, "sturdy")

@@ -258,11 +258,20 @@ def _answers(model: Attackable, images: Tensor, seed: int) -> list[Tensor | None
     return [outputs.logits, outputs.suspicion, outputs.robust]
 
 
-def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:
-    """Make the folder, or check that it is of the same work; other work is removed if `overwrite`."""
+def check_folder(folder: Path, identity: Mapping[str, Any], overwrite: bool, *, whole: bool = False) -> None:
+    """Refuse a folder of other work, or clear it if `overwrite`.
+
+    Args:
+        folder: may be missing.
+        identity: of the work that is to be done, or what of it is known yet: before long work that comes first.
+        overwrite: see `run_suite`.
+        whole: whether that is all of it.
+
+    Raises:
+        TwinlatentError: the folder holds other work, or what says which work it holds is damaged.
+    """
     path = folder / IDENTITY
     if not path.exists():
-        write_json(path, identity)
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -271,14 +280,21 @@ def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:
     if not isinstance(before, dict) and not overwrite:
         raise TwinlatentError(f"{path} is damaged; remove the folder and begin again")
     now = json.loads(json.dumps(identity))
-    if before == now:
-        return
-    if not overwrite:
-        differs = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    known = before if isinstance(before, dict) else {}
+    told = now.keys() | known.keys() if whole else now.keys()
+    differs = [name for name in sorted(told) if known.get(name) != now.get(name)]
+    if differs and not overwrite:
         raise TwinlatentError(f"{folder} holds unfinished work with other {listed(differs)}; remove it to begin again "
                               "(attack --force, overwrite=True), or save elsewhere")  # fmt: skip
-    clear(folder)
-    write_json(path, identity)
+    if differs:
+        clear(folder)
+
+
+def _claim(folder: Path, identity: Mapping[str, Any], overwrite: bool) -> None:
+    """Make the folder, or check that it is of the same work; other work is removed if `overwrite`."""
+    check_folder(folder, identity, overwrite, whole=True)
+    if not (folder / IDENTITY).exists():
+        write_json(folder / IDENTITY, identity)
 
 
 def _store(path: Path, part: _Part, images: Tensor) -> None:

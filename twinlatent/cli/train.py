@@ -48,7 +48,7 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="Output folder: training state, log and detector file.")],
     preset: Annotated[
         str | None,
-        typer.Option(help="Purpose of the recipe: smoke, standard (the default), paper, certified or robust."),
+        typer.Option(help="Purpose of the recipe: smoke, standard (the default), paper, or certified (also: robust)."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Name (see `recipe list`) or TOML file; default: that of the data set, or rules.")

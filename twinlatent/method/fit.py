@@ -112,7 +112,7 @@ def fit_split(
     """
     asked = recipe_of(split, preset, recipe)
     settings, detector = settings or asked.game_settings(), detector or asked.detector
-    _check_start(asked.name, asked.purpose, settings, start, split)
+    _check_start(settings, start, split)
     place, seed = check_device(device), checked_seed(seed)
     origin = provenance()
     folder = file_path("folder", folder) if folder is not None else None
@@ -147,15 +147,12 @@ def _origin(start: Detector) -> dict[str, Any]:
     return {"fingerprint": start.fingerprint, **{name: start.card.get(name) for name in kept}}
 
 
-def _check_start(recipe: str, purpose: str, settings: GameSettings, start: Detector | None, split: Split) -> None:
-    """Refuse a start that learnt images held out here, and none where a recipe attacks in full at once."""
+def _check_start(settings: GameSettings, start: Detector | None, split: Split) -> None:
+    """Refuse a start that learnt images held out here, and none where there are no rounds."""
     if start is None and not settings.rounds:
         raise TwinlatentError("rounds is 0, and there is nothing to start from; give a detector (train --start, "
                               "start=), or at least 1 round")  # fmt: skip
     if start is None:
-        if purpose == "robust" and not settings.warm + settings.ramp:
-            raise TwinlatentError(f"recipe {recipe} goes on from a trained detector; give it (train --start, start=), "
-                                  "or choose the preset certified")  # fmt: skip
         return
     if start.seen is None:
         raise TwinlatentError("the start does not say which images it was made with: it may have learnt those held out "

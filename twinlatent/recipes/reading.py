@@ -15,6 +15,8 @@ from twinlatent.settings import check_names, checked, unknown
 SMALL, NARROW, LARGE = 12, 27, 48
 """Images whose shorter side has up to 12 pixels are small, below 27 narrow, from 48 on large; see docs/recipes.md."""
 GENERIC = "generic"
+ALSO = {"robust": "certified"}
+"""Another name of a purpose, that of the detectors that ship: `mnist-robust` is trained by `mnist-certified`."""
 
 
 def recipe_of(split: Split, purpose: str | None = None, asked: str | Path | None = None) -> Recipe:
@@ -22,7 +24,7 @@ def recipe_of(split: Split, purpose: str | None = None, asked: str | Path | None
 
     Args:
         split: its name, shape, classes and number of training images decide.
-        purpose: one of `PURPOSES`; None: that of the recipe asked for, or `standard`.
+        purpose: one of `PURPOSES` or of `ALSO`; None: that of the recipe asked for, or `standard`.
         asked: name of a shipped recipe, or file; None: that of the data set and purpose, else the generic one.
 
     Raises:
@@ -40,20 +42,22 @@ def recipe_for(
     asked: str | Path | None = None,
 ) -> Recipe:
     """`recipe_of` images (channels, H, W) of so many classes, so many of them for training."""
+    purpose = ALSO.get(purpose or "", purpose)
     if purpose is not None and purpose not in PURPOSES:
-        raise TwinlatentError(f"preset {purpose!r} is unknown; choose from {', '.join(PURPOSES)}")
+        raise TwinlatentError(f"preset {purpose!r} is unknown; choose from {', '.join((*PURPOSES, *ALSO))}")
     if classes < 2:
         raise TwinlatentError(f"{data} has {classes} classes; give images of at least 2 classes")
     room = {"image_shape": list(image_shape), "classes": classes}
     if asked is not None:
-        found = _extended(_path(asked))
+        path = _path(asked)
+        found = _extended(path)
         for name, own in room.items():
             if found.get(name, own) != own:
                 raise TwinlatentError(f"recipe {asked} is for {name} {found[name]}; {data} has {own}")
         own = found.get("purpose", purpose)
         if purpose not in (None, own):
             raise TwinlatentError(f"recipe {asked} is for the purpose {own}, not {purpose}; leave the preset out")
-        return _made({**found, "name": Path(asked).stem, "purpose": own or "standard", **room}, images)
+        return _made({**found, "name": path.stem, "purpose": own or "standard", **room}, images)
     purpose = purpose or "standard"
     for name in names():
         found = about(name)
@@ -75,8 +79,7 @@ def shipped(name: str) -> Recipe:
     Raises:
         TwinlatentError: there is none of that name.
     """
-    if name not in names():
-        raise _unknown_name(name)
+    name = _known(name)
     return _made({"name": name, **about(name)}, None)
 
 
@@ -88,19 +91,23 @@ def _extended(path: Path) -> dict[str, Any]:
     base = found.pop("extends", None)
     if base is None:
         return found
-    if base not in names():
-        raise _unknown_name(str(base))
+    base = _known(str(base))
     own = ("about", "data", "image_shape", "classes")
     return merged({name: value for name, value in about(base).items() if name not in own}, found)
 
 
 def _path(asked: str | Path) -> Path:
-    if str(asked) in names():
-        return FOLDER / f"{asked}.toml"
     path = Path(asked)
-    if not path.is_file():
-        raise _unknown_name(str(asked))
-    return path
+    return path if str(asked) not in names() and path.is_file() else FOLDER / f"{_known(str(asked))}.toml"
+
+
+def _known(name: str) -> str:
+    """The shipped recipe of that name, which may be its other one; `TwinlatentError` if there is none."""
+    data, _, purpose = name.rpartition("-")
+    for known in (name, f"{data}-{ALSO.get(purpose)}"):
+        if known in names():
+            return known
+    raise _unknown_name(name)
 
 
 def _unknown_name(name: str) -> TwinlatentError:

@@ -17,7 +17,7 @@ from twinlatent.method.plans import plan
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.settings import check_names, checked, unknown
 
-Purpose = Literal["smoke", "standard", "paper", "certified", "robust"]
+Purpose = Literal["smoke", "standard", "paper", "certified"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 ELSEWHERE = {"encoder": "networks.encoder", "decoder": "networks.decoder", "augment": "[augment]"}
 """Settings of the game that stand elsewhere in a recipe, since baselines share them or their place."""
@@ -87,7 +87,8 @@ class Recipe(EvaluationRecipe):
         name: of the file, or `generic`.
         about: what it is for, in a line.
         data: name of the data set that gets it unasked; None: it must be asked for.
-        purpose: `smoke` (seconds), `standard`, or `paper` (the literal budgets: very long on a CPU).
+        purpose: `smoke` (seconds), `standard`, `paper` (the literal budgets: very long on a CPU), or `certified`
+            (against a bound).
         image_shape: (channels, H, W).
         classes: C.
         networks: of everything.

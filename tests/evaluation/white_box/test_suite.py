@@ -19,6 +19,7 @@ from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol.points import Point, draw
 from twinlatent.evaluation.protocol.settings import WhiteBoxSettings
 from twinlatent.evaluation.results.records import WORST, read_records, write_records
+from twinlatent.evaluation.white_box import suite as module
 from twinlatent.evaluation.white_box.proofs import holds_at
 from twinlatent.evaluation.white_box.suite import WhiteBoxRun, attack_detector
 from twinlatent.evaluation.white_box.to_file import attack_to_file, save_run
@@ -375,7 +376,7 @@ def test_unfinished_work_of_another_kind_is_refused(trained_detector: Detector, 
         (trained_detector, FEW.model_copy(update={"epsilon": 0.3}), "asked"),
         (trained_detector, FEW.model_copy(update={"fpr": 0.1}), "asked"),
         (trained_detector, FEW.model_copy(update={"goal": "misclassified"}), "asked"),
-        (trained_detector, FEW.model_copy(update={"seed": 5}), r"asked, .* and \d more; .*--force"),
+        (trained_detector, FEW.model_copy(update={"seed": 5}), "asked; .*--force"),
         (trained_detector.using(score="joint"), FEW, "detector"),
         (trained_detector.using(label_rule="density"), FEW, "detector"),
     ):
@@ -419,6 +420,22 @@ def test_leaving_proved_images_out_changes_no_verdict(hardened: Callable[[str], 
         assert torch.equal(some.wins[name], won), name
         assert name == WORST or torch.equal(some.result.by_attack[name].tried.cpu(), ~proved)
     assert [(r.attack, r.value, r.n) for r in some.records] == [(r.attack, r.value, r.n) for r in every.records]
+
+
+def test_a_folder_of_other_work_is_refused_before_anything_is_proved(
+    trained_detector: Detector, few: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = FEW.model_copy(update={"unproved_only": True})
+    attack_detector(trained_detector, few, asked, folder=tmp_path, progress=False)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(module, "holds_at", lambda *_, **__: pytest.fail("proved at once"))
+    other = asked.model_copy(update={"seed": 1})
+    with pytest.raises(TwinlatentError, match="holds unfinished work with other asked; remove it"):
+        attack_detector(trained_detector, few, other, folder=tmp_path, progress=False)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    monkeypatch.undo()
+    attack_detector(trained_detector, few, other, folder=tmp_path, overwrite=True, progress=False)
+    assert any(path.read_bytes() != before for path, before in kept.items() if path.exists())
 
 
 def test_what_is_not_proved_is_only_known_of_the_goal_undetected() -> None:

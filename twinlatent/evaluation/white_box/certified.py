@@ -16,7 +16,7 @@ from twinlatent.data.split import SEED_LIMIT
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import Rate, rate
 from twinlatent.evaluation.protocol import Point, draw, fitted
-from twinlatent.evaluation.results import BESIDE, BOUNDS, UNCHANGED, Record, Row, Rows, records_of
+from twinlatent.evaluation.results import BESIDE, BOUNDS, OF_INTERVALS, UNCHANGED, Record, Row, Rows, records_of
 from twinlatent.evaluation.white_box.kept_proofs import KeptProofs
 from twinlatent.evaluation.white_box.proofs import certified_rows, holds_at
 from twinlatent.method.calibrated import CalibratedDetector
@@ -112,7 +112,8 @@ def certify_split(
     right = next(iter(verdicts.values())).label == images.labels
     accuracy = rate(int(right.sum()), len(right))
     flagged = {fpr: rate(int(said.adversarial.sum()), len(right)) for fpr, said in verdicts.items()}
-    budget = BOUNDS if settings.part == "test" else f"{BOUNDS}{BESIDE}{settings.part} images"
+    budget = BOUNDS if settings.norm == "linf" else OF_INTERVALS
+    budget += "" if settings.part == "test" else f"{BESIDE}{settings.part} images"
     parts = [Rows((Row("accuracy", UNCHANGED, None, None, accuracy),), budget)]
     parts += [Rows((Row("fpr", UNCHANGED, None, detector.score, share),), budget, asked=fpr)
               for fpr, share in flagged.items()]  # fmt: skip

@@ -16,9 +16,10 @@ from twinlatent.attacks.attack import Attack
 from twinlatent.attacks.models import Attackable
 from twinlatent.attacks.objectives import LatentMatching, latent_matching
 from twinlatent.attacks.remembered import Memory
-from twinlatent.attacks.suite_runs import SuiteResult
+from twinlatent.attacks.suite_runs import SuiteResult, check_folder
 from twinlatent.attacks.suite_units import SuiteGiven, run_suite_by
 from twinlatent.attacks.suites import SUBSTITUTED, Suite
+from twinlatent.code_digest import code_identity
 from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
@@ -109,7 +110,7 @@ def attack_detector(
     if drawn is not None:
         drawn = replace(split, test=drawn).with_classes(detector.class_names).test
     split = fitted(detector, split)
-    asked = _asked(detector, split, settings, drawn, only, own, substitute, among, folder, progress)
+    asked = _asked(detector, split, settings, drawn, only, own, substitute, among, folder, overwrite, progress)
     if memory is not None:
         easier = [_criterion(detector, settings.model_copy(update={"fpr": fpr})) for fpr in looser]
         suite = {name: attack for name, attack in asked.attacks.items() if name not in own}
@@ -144,7 +145,7 @@ def attack_shard(
     """The part of `attack_detector` that is a shard's; what is done is kept in the folder, for `twinlatent merge`."""
     with fresh_torch():
         split = fitted(detector, split)
-        asked = _asked(detector, split, settings, None, None, own, None, None, folder, progress)
+        asked = _asked(detector, split, settings, None, None, own, None, None, folder, overwrite, progress)
         asked.do(runner_of(workers), folder, shard, overwrite=overwrite, progress=progress)
 
 
@@ -158,13 +159,16 @@ def _asked(
     substitute: Attackable | None,
     among: Tensor | None,
     folder: Path | None,
+    overwrite: bool,
     progress: bool,
 ) -> SuiteGiven:
     """What `run_suite` is called with; arguments as `attack_detector`, the images being fitted to the detector."""
     detector.calibration.check(settings.fpr)
     drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
-    attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
     identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+    if folder is not None:
+        check_folder(folder, identity | code_identity(), overwrite)  # before substitutes and proofs, which take long
+    attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
     batch_size = settings.batch_for(detector)
     if settings.unproved_only:
         if detector.device.type != "cpu":
