@@ -1,14 +1,15 @@
 """Try to break a detector: many attacks on the selection images for which nothing is proved, and so can fall.
 
-python scripts/break_detector.py runs/mnist-certified --epsilon .3 --images 150 [--out runs/break]
+python scripts/break_detector.py runs/mnist-certified --epsilon .3 --images 150 [--attacks FILE.py:NAME] [--out runs/break]
 
-The suite `thorough`, then attacks with more starts, steps and queries, each on what is left. OUT gets a file of
+The suite `thorough`, then attacks with more starts, steps and queries, then those of ATTACKS, a dict as `twinlatent
+attack` takes, such as experiments/attacks/beyond_mnist.py has; each on what is left. OUT gets a file of
 records: SR@FPR of each attack over the images that it was run on, that of `worst`, and the ceiling over all selection
 images that were looked at. Finished batches are kept in OUT; the same command resumes. It takes up to an hour of one
 core for a small network, and looks at no test image.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,10 @@ from twinlatent.attacks import (
     Suspicion,
 )
 from twinlatent.evaluation.metrics import rate
-from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
+from twinlatent.evaluation.protocol import WhiteBoxSettings, checked_attacks, draw
 from twinlatent.evaluation.results import ANY, CERTIFIED, Row, Rows, records_of, write_records
 from twinlatent.evaluation.white_box import attack_detector
+from twinlatent.loading import built, load_object
 from twinlatent.method.certificate import certify
 from twinlatent.provenance import provenance
 
@@ -74,6 +76,7 @@ def main(
     of: Annotated[int, typer.Option(min=1, help="Selection images that are looked at.")] = 2000,
     fpr: float = 0.05,
     seed: int = 0,
+    attacks: Annotated[str | None, typer.Option(help="FILE.py:NAME of a dict of more attacks.")] = None,
     out: Annotated[Path, typer.Option(help="Folder.")] = Path("runs/break"),
 ) -> None:
     """Attack, say what won what, and write the records."""
@@ -93,7 +96,8 @@ def main(
     asked = WhiteBoxSettings(
         suite="thorough", epsilon=epsilon, fpr=fpr, images=len(drawn), seed=seed, remaining_only=True
     )
-    own: Mapping[str, Callable[[float], Attack]] = beyond(detector.bounds(fpr).thresholds[fpr])
+    more: dict[str, Callable[[float], Attack]] = built(load_object(attacks), attacks) if attacks else {}
+    own = checked_attacks(beyond(detector.bounds(fpr).thresholds[fpr]) | more)
     run = attack_detector(detector, split, asked, drawn=drawn, own=own, folder=out / f"attacks-{epsilon:g}")
     fell = torch.zeros(len(drawn), dtype=torch.bool)
     for name, tried in run.result.by_attack.items():
