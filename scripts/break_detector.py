@@ -1,9 +1,9 @@
 """Try to break a detector: many attacks on the selection images for which nothing is proved, and so can fall.
 
-python scripts/break_detector.py runs/mnist-certified --epsilon .3 --images 150 [--attacks FILE.py:NAME] [--out runs/break]
+python scripts/break_detector.py runs/mnist-certified --epsilon .3 --images 150 [--attacks FILE.py:NAME]
 
 The suite `thorough`, then attacks with more starts, steps and queries, then those of ATTACKS, a dict as `twinlatent
-attack` takes, such as experiments/attacks/beyond_mnist.py has; each on what is left. OUT gets a file of
+attack` takes, such as experiments/attacks/beyond_mnist.py has; each on what is left. OUT (runs/break) gets a file of
 records: SR@FPR of each attack over the images that it was run on, that of `worst`, and the ceiling over all selection
 images that were looked at. Finished batches are kept in OUT; the same command resumes. It takes up to an hour of one
 core for a small network, and looks at no test image.

@@ -1,6 +1,7 @@
 """Attacks on MNIST that no suite has: from other people's robust classifiers, and by decisions alone.
 
-TWINLATENT_DATA=/data python scripts/break_detector.py mnist-robust --attacks experiments/attacks/beyond_mnist.py:attacks
+TWINLATENT_DATA=/data python scripts/break_detector.py mnist-robust \\
+    --attacks experiments/attacks/beyond_mnist.py:attacks
 
 Transfer: images that fool `pgd_madry` or `trades` (examples/classifiers/strangers.py), towards every wrong class.
 HopSkipJump (Chen et al. 2020; of foolbox, the extra `bridges`) is told nothing but whether an image is misclassified
