@@ -3,13 +3,14 @@
 python scripts/ladder.py experiments/ladders/mnist.toml [--only "3 ramps"] [--folder runs/ladder-mnist]
 
 The file says what changes, and what was expected; results/ladder-NAME.json gets what was measured after each rung,
-by thresholds from the calibration images: accuracy, flagged, the certified SR@5 and that of the attacks of a suite at
-each radius, of L∞ balls or of those of the norm that the file names. A rung that is there already is left alone; one
-that was interrupted is resumed. A rung with `start` goes on from the detector of that rung and seed in the folder.
+by thresholds from the calibration images: accuracy, flagged, the certified SR@5 (or, if the file says `mild`, what is
+flagged of mildly changed images) and the SR@5 of the attacks of a suite at each radius, of L∞ balls or of those of the
+norm that the file names. A rung that is there already is left alone; one that was interrupted is resumed. A rung with
+`start` goes on from the detector of that rung and seed in the folder.
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +20,9 @@ from robust_tables import L2_RADIUS
 import twinlatent as tl
 from twinlatent.data import Split
 from twinlatent.evaluation.black_box import train_substitute
-from twinlatent.evaluation.protocol import WhiteBoxSettings, draw
-from twinlatent.evaluation.results import WORST, Record, read_records, write_records
+from twinlatent.evaluation.protocol import WhiteBoxSettings, draw, fitted
+from twinlatent.evaluation.results import MILD, WORST, Record, read_records, write_records
+from twinlatent.evaluation.shift import measure_shift
 from twinlatent.evaluation.white_box import attack_detector
 from twinlatent.evaluation.white_box.certified import CertifySettings, certify_split
 from twinlatent.method.training import STATE_FILE
@@ -28,6 +30,7 @@ from twinlatent.recipes import recipe_of
 from twinlatent.settings import override
 
 ROOT = Path(__file__).resolve().parent.parent
+FPR = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Rung:
 
 def rungs(plan: dict[str, Any]) -> list[Rung]:
     """The rungs of a plan in their order; each begins with the changes of the one that it comes after."""
-    base = [*plan["base"]["settings"], f"encoder={plan['base']['encoder']}"]
+    base = [*plan["base"]["settings"], *(f"{name}={text}" for name, text in plan["base"].items() if name == "encoder")]
     changes: dict[str, list[str]] = {}
     found = []
     for rung in plan["rung"]:
@@ -87,8 +90,11 @@ def measured(rung: Rung, plan: dict[str, Any], split: Split, folder: Path) -> li
     detector = tl.fit_split(split, recipe=plan["recipe"], settings=settings, seed=rung.seed, folder=own, start=begun,
                             resume=(own / STATE_FILE).exists(), overwrite=not (own / STATE_FILE).exists())  # fmt: skip
     norm = plan.get("norm", "linf")
-    asked = CertifySettings(epsilons=tuple(plan["epsilons"]), norm=norm, images=plan["certified"], part="selection")
-    records = list(certify_split(detector, split, asked).records)
+    if "mild" in plan:
+        records = _of_mild_changes(detector, split, plan["mild"])
+    else:
+        asked = CertifySettings(epsilons=tuple(plan["epsilons"]), norm=norm, images=plan["certified"], part="selection")
+        records = list(certify_split(detector, split, asked).records)
     drawn, substitute = draw(split.selection, plan["attacked"], 0), train_substitute(split, folder=folder).network
     for epsilon in plan["epsilons"]:
         suite = WhiteBoxSettings(suite="quick", norm=norm, epsilon=epsilon, images=plan["attacked"],
@@ -96,6 +102,13 @@ def measured(rung: Rung, plan: dict[str, Any], split: Split, folder: Path) -> li
         run = attack_detector(detector, split, suite, drawn=drawn, substitute=substitute)
         records += [record for record in run.records if record.attack == WORST]
     return [record.model_copy(update={"budget": f"{rung.budget}{_radius(record)}"}) for record in records]
+
+
+def _of_mild_changes(detector: tl.Detector, split: Split, images: int) -> list[Record]:
+    """Of selection images: accuracy, and the share flagged where 5 % is asked for, as they are and mildly changed."""
+    on_selection = fitted(detector, replace(split, test=split.selection))
+    found = measure_shift(detector, on_selection, images=images).records
+    return [r for r in found if r.budget == MILD and r.asked in (None, FPR)]
 
 
 def _radius(record: Record) -> str:

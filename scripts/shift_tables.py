@@ -1,9 +1,10 @@
 """The tables of mild changes, from results/shift/; scripts/pages.py puts them into docs/results.md."""
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
-from tables import RESULTS, head, row, short
+from tables import LADDER, RESULTS, ROOT, find, head, row, short
 
 from twinlatent.evaluation.results import ACCURACY_SHIFT, FLAGGED_SHIFT, MILD, OF_CLASS, UNCHANGED, Record, read_records
 from twinlatent.evaluation.shift import CHANGES, STRENGTHS, shift_name
@@ -73,6 +74,34 @@ def mild_commands() -> Iterator[str]:
     for name, records in shifted().items():
         first = records[0]
         yield f"- `{name}`: commit {first.commit}, {first.date}, {first.seconds:.0f} s"
+
+
+def mild_rungs(name: str) -> Iterator[str]:
+    """A ladder of trainings on mildly changed images, of those rungs that were run; means are over the changes."""
+    plan = tomllib.loads((ROOT / "experiments" / "ladders" / f"{name}.toml").read_text(encoding="utf-8"))
+    path, radii = RESULTS / f"{LADDER}{name}.json", plan["epsilons"]
+    records = read_records(path) if path.exists() else ()
+    yield from head("trained on images", "seed", "accuracy", "flagged",
+                    *(f"flagged, strength {strength}" for strength in STRENGTHS), "accuracy, strength 1",
+                    *(f"SR@5, ε {e:g}" for e in radii), "expected", "found")  # fmt: skip
+    for rung in plan["rung"]:
+        seed = rung.get("seed", plan["seed"])
+        own = [r for r in records if r.budget == f"ladder: {rung['name']}, training seed {seed}"]
+        if not own:
+            continue
+        as_they_are = [of(own, UNCHANGED, accuracy=right, budget=own[0].budget) for right in (True, False)]
+        means = [_mean(own, strength) for strength in STRENGTHS] + [_mean(own, 1, accuracy=True)]
+        attacked = [find(own, metric="sr@5", epsilon=epsilon) for epsilon in radii]
+        change = ", ".join(f"`{line}`" for line in rung["change"])
+        yield row(f"{rung['name']}{f': {change}' if change else ''}", seed, *map(short, as_they_are), *means,
+                  *map(short, attacked), rung["expected"], rung.get("found", ""))  # fmt: skip
+
+
+def _mean(records: Records, strength: int, *, accuracy: bool = False) -> str:
+    """Over the changes, of one strength."""
+    found = [of(records, shift_name(change, strength), accuracy=accuracy, budget=records[0].budget)
+             for change in CHANGES]  # fmt: skip
+    return f"{sum(r.value for r in found if r) / len(found):.3f}".removeprefix("0")
 
 
 def mild_card(name: str) -> list[str]:
