@@ -12,13 +12,15 @@ from twinlatent.method.bounds import (
     Interval,
     ball,
     bound_latents,
+    bound_log_ratio,
     in_float64,
     squared_distance,
 )
 from twinlatent.method.certificate import certify, tighter_outputs
 from twinlatent.method.class_vaes import ClassEncoders
+from twinlatent.method.densities import LOG_2PI
 from twinlatent.method.detector import Detector
-from twinlatent.method.linear_bounds import LinearBounds, linear_bounds, linear_maximum, upper_bound
+from twinlatent.method.linear_bounds import LinearBounds, linear_bounds, linear_maximum, log_ratio_above, upper_bound
 from twinlatent.method.plans import Shape, plan
 
 CLASSES, EPSILON = 3, 0.1
@@ -229,3 +231,20 @@ def test_what_a_detector_says_in_a_ball_is_inside(rule: str, score: str, trained
         for found, bounds in ((said.suspicion, outputs.suspicion), (said.logits, outputs.logits)):
             assert (found.double().amin(0) >= bounds.lower[i]).all()
             assert (found.double().amax(0) <= bounds.upper[i]).all()
+
+
+@pytest.mark.parametrize(("text", "shape"), ENCODERS, ids=[row[0] for row in ENCODERS])
+def test_what_is_trained_with_is_the_bound_without_rounding(text: str, shape: Shape, real_images) -> None:
+    """Below that of intervals, hardly below the one with rounding, and with gradients."""
+    encoders, box, rounded = made(text, shape, real_images(3, shape[1:], shape[0]))
+    trained = in_float64(encoders).requires_grad_()
+    found = log_ratio_above(linear_bounds(trained, box, 0.0))
+    constant = 0.5 * LOG_2PI * (encoders.vulnerable_size - encoders.robust_size)
+    above = upper_bound(rounded, 1, 1) + constant
+    assert (found <= above + 1e-9).all()
+    torch.testing.assert_close(found.detach(), above, rtol=1e-2, atol=1e-3)
+    assert (found <= bound_log_ratio(bound_latents(trained, box)).upper + 1e-9).all()
+    found.sum().backward()
+    gradients = [parameter.grad for parameter in trained.parameters() if parameter.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)

@@ -36,6 +36,8 @@ KINDS = {
     "search": ["bound.share=0"],
     "mixture": ["bound.share=0.3"],
     "box": ["bound.box=0.25"],
+    "linear": ["bound.linear=0.75"],
+    "linear, small box, bfloat16": ["bound.linear=1", "bound.box=0.5", "products=bfloat16"],
     "each": ["loss.others=each", "bound.share=0.5"],
     "hardest": ["bound.share=0", "adversary.target=hardest"],
     "random": ["bound.share=0", "adversary.target=random", "adversary.attack=mim"],

@@ -9,7 +9,8 @@ al. 2021, α-CROWN). Where a layer has no linear bound here (max pooling, a norm
 convolution) what it gives is taken to be anything in its interval.
 
 Rounding. What float32 misses at a layer is one more input of it, of the size that `bounds` says. Computing the bound
-itself, in float64, changes coefficients and sums by less than `OF_FLOAT64` of all that is added up.
+itself, in float64, changes coefficients and sums by less than `OF_FLOAT64` of all that is added up. Without rounding
+bounds can be trained with (Zhang et al. 2020, CROWN-IBP), and are no proof.
 
 Letters: C classes, B images, Z latent dimensions.
 """
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from twinlatent.method.bounds import Interval, LatentBounds, bounds_between, linear_rounding
 from twinlatent.method.class_vaes import ClassEncoders, ClassNetworks
+from twinlatent.method.densities import LOG_2PI
 from twinlatent.method.plans import Activation, BatchNorm, Conv, Dense, Operation, Reshape
 
 OF_FLOAT64 = 2.0**-30
@@ -39,7 +41,7 @@ class Layer:
         networks: the trunk, or the classes' own.
         index: of the operation.
         before: interval of its input.
-        missed: what rounding may add to its result, either way; None where it rounds nothing.
+        missed: what rounding may add to its result, either way; None where nothing is rounded.
     """
 
     networks: ClassNetworks
@@ -69,12 +71,12 @@ class LinearBounds:
 
 
 def linear_bounds(encoders: ClassEncoders, images: Interval, rounding: float) -> LinearBounds:
-    """Ready to bound what encoders make of any image of an interval (B, channels, H, W); all in float64.
+    """Ready to bound what encoders make of any image of an interval (B, channels, H, W); all in float64 for a proof.
 
     Args:
         encoders: in evaluation mode, see `bounds.in_float64`.
         images: cut with [0, 1].
-        rounding: unit roundoff of the arithmetic that is covered.
+        rounding: unit roundoff of the arithmetic that is covered; 0: none.
     """
     layers: list[Layer] = []
     for networks in filter(None, (encoders.trunk, encoders.networks)):
@@ -88,7 +90,7 @@ def linear_bounds(encoders: ClassEncoders, images: Interval, rounding: float) ->
 
 def _layer(networks: ClassNetworks, index: int, before: Interval, rounding: float) -> Layer:
     missed = None
-    if isinstance(networks.plan.operations[index], Conv | Dense):
+    if rounding and isinstance(networks.plan.operations[index], Conv | Dense):
         missed = _parted(linear_rounding(networks, index, before, rounding), networks.classes)
     shared = index == 0 and before.lower.shape[1] == networks.plan.input_shape[0]
     return Layer(networks, index, _split(before, 1 if shared else networks.classes), missed)
@@ -131,6 +133,15 @@ def upper_bound(bounds: LinearBounds, of_vulnerable: float, of_robust: float, st
         if step < steps:
             _improve(free, total, DECAY**step)
     return best
+
+
+def log_ratio_above(bounds: LinearBounds) -> Tensor:
+    """Upper bound of log P_r^c − log P_v^c over each ball, (C, B), differentiable in the weights."""
+    robust, vulnerable = bounds.means.robust, bounds.means.vulnerable
+    tangents = torch.zeros_like(robust.lower).clamp(robust.lower, robust.upper)
+    slopes = [_start(layer, len(tangents)) for layer in bounds.layers if layer.unstable]
+    constant = 0.5 * LOG_2PI * (vulnerable.lower.shape[-1] - robust.lower.shape[-1])
+    return _above(bounds, 1, 1, tangents, slopes) + constant
 
 
 def _improve(free: Sequence[Tensor], total: Tensor, share: float) -> None:
@@ -205,15 +216,23 @@ def _of_constants(layer: Layer, coefficients: Tensor) -> Tensor:
 
     The latter is 2⁻²⁰ of |W| |x| + |b| or more, so that a thousandth of it covers the rounding of float64.
     """
-    assert layer.missed is not None
     _, bias = layer.networks.weights(layer.index)
     bias = bias[:, None].unflatten(-1, (-1, *[1] * (coefficients.ndim - 3)))
+    if layer.missed is None:
+        return _sum(coefficients * bias)
     return _sum(coefficients * bias) + _sum(coefficients.abs() * layer.missed) * (1 + 2.0**-10)
 
 
 def _transposed(layer: Layer, coefficients: Tensor) -> Tensor:
     """Of a layer's input, from those of its result: Wᵀ A, (C, B, *shape), by sums of products."""
     weight, _ = layer.networks.weights(layer.index)
+    if coefficients.dtype == torch.float32:
+        products = layer.networks.products
+        return _of_weight(layer, coefficients.to(products), weight.to(products)).float()
+    return _of_weight(layer, coefficients, weight)
+
+
+def _of_weight(layer: Layer, coefficients: Tensor, weight: Tensor) -> Tensor:
     if isinstance(layer.operation, Dense):
         return coefficients @ weight
     conv, own = layer.operation, len(weight) > 1

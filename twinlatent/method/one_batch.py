@@ -135,7 +135,7 @@ def _upper(state: GameState, batch: Batch, settings: GameSettings, radii: float)
     """Upper bounds of the log-ratio, (C, B), over the ball or over a box about attacked images in it."""
     encoders, epsilon, bound = state.vaes.encoders, radii * settings.bound.epsilon, settings.bound
     if bound.box == 1:
-        return bounded_ratio(encoders, batch.images, epsilon, bound.norm)
+        return bounded_ratio(encoders, batch.images, epsilon, bound.norm, bound.linear)
     near = (1 - bound.box) * epsilon
     attacked = attack_batch(encoders, batch.images, batch.labels, near, settings.adversary, state.generator)
     return bounded_in_box(encoders, batch.images, attacked, epsilon, bound)
