@@ -44,7 +44,8 @@ def which() -> Iterator[str]:
 
 def held() -> Iterator[str]:
     """The same at every radius that was attacked or certified, and at both rates."""
-    found = {name: known(name) for name in (*ROBUST, SMALL)}
+    first, *others = ROBUST
+    found = {name: known(name) for name in (first, SMALL, *others)}
     radii = {name: sorted({r.epsilon for r in rs if r.metric in ("sr@5", CERTIFIED) and r.epsilon})
              for name, rs in found.items() if rs}  # fmt: skip
     return _held(radii, ("sr@5", "sr@1"))
