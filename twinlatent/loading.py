@@ -92,7 +92,10 @@ def built(found: object, named: str) -> object:
     if needed or (not inspect.isclass(found) and _unknown_signature(found)):
         return found
     with _said(named):
-        return found()
+        made = found()
+    if made is None:
+        raise TwinlatentError(f"{named} returns None; is its return missing?")
+    return made
 
 
 def files_run() -> tuple[Path, ...]:

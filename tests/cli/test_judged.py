@@ -57,6 +57,15 @@ def noisy():
     return network, lambda images: suspicion(images) + torch.rand(len(images))
 
 
+def closure():
+    network, suspicion = build()
+    return lambda images: tl.Outputs(network(images), suspicion(images))
+
+
+def nothing():
+    build()
+
+
 class Broken:
     def __init__(self):
         raise RuntimeError("no weights here")
@@ -98,6 +107,14 @@ def test_it_is_attacked_by_one_command_and_its_images_are_kept(ok: Callable) -> 
     assert json.loads(Path("records.json").read_text(encoding="utf-8"))
 
 
+def test_a_closure_is_judged_by_the_command_as_it_stands(program: Callable) -> None:
+    """It cannot be sent to workers, of which there are several where the number of images is not said."""
+    words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0)
+    done = program("evaluate", "faults.py:closure", *words, "--no-progress")
+    assert done.status == 0
+    assert "One process does all of it" in done.err or "cannot be sent" not in done.err
+
+
 def test_a_detector_of_ours_may_come_from_code_too(ok: Callable) -> None:
     words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0,
              "--no-progress")  # fmt: skip
@@ -120,6 +137,9 @@ def test_what_looks_wrong_and_need_not_be_is_a_line_beside_the_answer(program: C
     ("words", "line"),
     [
         ("build.py:build", "say on which images to judge build.py:build: --data NAME, or --data folder:PATH"),
+        ("faults.py:nothing digits", "faults.py:nothing returns None; is its return missing?"),
+        ("gone.onnx", "gone.onnx is not there; name a file, and with --rejecting if it is a classifier's"),
+        ("build.py:", "build.py names no object; say which of the file: build.py:build"),
         ("build.py", "build.py names no object; say which of the file: build.py:build"),
         ("build.py:biuld digits", "build.py has no biuld; did you mean build?"),
         ("nosuch.py:build digits", "there is no file nosuch.py"),
@@ -130,7 +150,7 @@ def test_what_looks_wrong_and_need_not_be_is_a_line_beside_the_answer(program: C
         ("build.py:build digits --label-rule nearest", "--label-rule nearest: build.py:build has one of its own"),
         ("build.py:build digits --thresholds together", "--thresholds together: build.py:build has one of its own"),
         ("faults.py:names digits", "faults:names: it answers images with a tuple of 2"),
-        ("faults.py:Broken digits", "faults.py:Broken fails in line 23 of faults.py: RuntimeError: no weights here"),
+        ("faults.py:Broken digits", "faults.py:Broken fails in line 32 of faults.py: RuntimeError: no weights here"),
     ],
 )
 def test_what_is_wrong_ends_in_one_line_and_leaves_nothing(command: str, words: str, line: str, program) -> None:

@@ -27,7 +27,8 @@ def arrays(path: Path) -> dict[str, bytes]:
 
 def test_there_are_as_many_as_cores_but_few_for_few_images(monkeypatch) -> None:
     monkeypatch.setattr(cores, "physical_cores", lambda: 8)
-    asked = {None: Workers(8), 1000: Workers(8), 3 * module.EACH: Workers(3), module.EACH: Here(), 3: Here()}
+    eight, three = (Workers(number, asked=False) for number in (8, 3))
+    asked = {None: eight, 1000: eight, 3 * module.EACH: three, module.EACH: Here(), 3: Here()}
     assert {images: workers_of(None, None, "cpu", images) for images in asked} == asked
     assert workers_of(2, 3, "cpu", 1) == Workers(2, 3)
     assert torch.get_num_threads() == 3, "whoever puts the work together has as many threads"

@@ -108,6 +108,19 @@ def test_what_cannot_be_sent_is_said_before_anything_is_started(unit, written, t
     assert written(tmp_path) == {}
 
 
+def test_where_nobody_asked_for_workers_this_process_does_what_cannot_be_sent(unit, written, tmp_path: Path) -> None:
+    class Word(str):
+        """Of this function alone, so it cannot be sent."""
+
+    said: list[str] = []
+    runner = Workers(2, say=said.append, asked=False)
+    runner.run([[unit(0), unit(1)]], {"word": Word("a")}, {"here": tmp_path})
+    assert written(tmp_path) == {"0.txt": "a 0", "1.txt": "a 1"}
+    (line,) = said
+    assert "cannot be sent to worker processes" in line
+    assert line.endswith("One process does all of it")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_run(unit, written, patience, tmp_path: Path, how: signal.Signals) -> None:

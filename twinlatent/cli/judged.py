@@ -46,12 +46,16 @@ def judged(
         TwinlatentError: there is no such thing or device, it fails, or an option does not go with it.
     """
     import twinlatent as tl
+    from twinlatent.guards.onnx_file import ONNX
     from twinlatent.method.calibrated import CalibratedDetector
     from twinlatent.torch_state import check_device
 
     check_device(device)
     if not (is_own(model) or rejecting):
-        if model.endswith(SUFFIX):
+        if model.lower().endswith(ONNX) and not Path(model).exists():
+            raise TwinlatentError(f"{model} is not there; name a file, and with --rejecting if it is a classifier's")
+        if model.endswith((SUFFIX, f"{SUFFIX}:")):
+            model = model.removesuffix(":")
             raise TwinlatentError(f"{model} names no object; say which of the file: {model}:build")
         detector = loaded(model, **overruled).to(device)
         return detector, _split_of(detector, data, reading, progress), None

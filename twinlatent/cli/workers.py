@@ -59,11 +59,12 @@ def workers_of(
             raise TwinlatentError(f"--workers {workers} and --ray {ray}: give one of them")
         set_threads(threads or 1)
         return Ray(ray, threads or 1, gpus=0 if on_cpu else 1)
+    asked = workers is not None
     if workers is None:
         room = physical_cores() if on_cpu else 1
         workers = room if images is None else max(1, min(room, images // EACH))
     set_threads(threads or (1 if on_cpu else None))
-    return Here() if workers == 1 else Processes(workers, threads or 1)
+    return Here() if workers == 1 else Processes(workers, threads or 1, asked=asked)
 
 
 def shard_of(text: str | None) -> "Shard | None":

@@ -20,7 +20,7 @@ from twinlatent.data.split import (
     split_three_ways,
 )
 from twinlatent.data.validation import Array, check_images, check_numbering
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, brief
 
 Source = Dataset[Any] | DataLoader[Any]
 """Gives items (image tensor (channels, H, W) in [0, 1], label), a `DataLoader` batches of them."""
@@ -91,7 +91,11 @@ def labelled(images: Given, labels: Array | None = None) -> LabelledImages:
             raise TwinlatentError(f"items of the Dataset are images alone; {ITEMS}")
         return LabelledImages(found, own)
     if labels is None:
-        raise TwinlatentError("images have no labels; give labels, one an image, or a Dataset of pairs")
+        given: object = images
+        what = "images have no labels"
+        if isinstance(given, list | tuple):
+            what = f"a {type(given).__name__} is no Dataset, and images alone have no labels"
+        raise TwinlatentError(f"{what}; give labels, one an image, or a Dataset of pairs")
     checked, of_class = (values.cpu() for values in check_images(images, labels))
     return LabelledImages(checked, of_class)
 
@@ -146,13 +150,30 @@ def _batches(source: Source) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """What is read at a time: what to call it, its images (k, channels, H, W), its labels (k,) or None."""
     loader: DataLoader[Any] = source if isinstance(source, DataLoader) else DataLoader(source, batch_size=None)
     one = loader.batch_size is None and loader.batch_sampler is None
-    for number, item in enumerate(loader):
+    for number, item in enumerate(_items(loader, type(source).__name__)):
         where = f"{'item' if one else 'batch'} {number} of the {type(source).__name__}"
         image, label = _pair(item, where)
         if not isinstance(image, Tensor | np.ndarray):
             raise TwinlatentError(f"{where} begins with a {type(image).__name__}; convert it to a tensor in [0, 1]: "
                                   f"{ITEMS}")  # fmt: skip
         yield where, ((image[None], None if label is None else (label,)) if one else (image, label))
+
+
+def _items(loader: DataLoader[Any], name: str) -> Iterator[Any]:
+    """What it gives, one after the other; what the user's code raises is said in a line."""
+    found, number = iter(loader), 0
+    while True:
+        try:
+            item = next(found)
+        except StopIteration:
+            return
+        except TwinlatentError:
+            raise
+        except Exception as error:
+            said = brief(f"{type(error).__name__}: {error}", most=160)
+            raise TwinlatentError(f"the {name} fails at number {number}: {said}") from error
+        yield item
+        number += 1
 
 
 def _pair(item: object, where: str) -> tuple[Any, Any]:

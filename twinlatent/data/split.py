@@ -302,3 +302,15 @@ def _check_sizes(sizes: Tensor, fewest: int) -> None:
     single = ((sizes > 0) & (sizes < fewest)).nonzero()
     if len(single):
         raise TwinlatentError(f"class {int(single[0])} has too few images to be divided; give more, or leave it out")
+
+
+def check_split(split: object) -> None:
+    """Raise `TwinlatentError`, which says how to make one, unless it is a `Split`."""
+    if isinstance(split, Split):
+        return
+    if isinstance(split, str):
+        hint = f"twinlatent.data.load({split!r})"
+    else:
+        hint = "that of twinlatent.data.load(name), or divide images of your own: twinlatent.data.make_split(images, "
+        hint += "labels), which takes a Dataset or DataLoader, too"
+    raise TwinlatentError(f"split is a {type(split).__name__}; give {hint}")

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 from twinlatent.arguments import file_path
 from twinlatent.data import Split
+from twinlatent.data.split import check_split
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation import units, whole
@@ -191,7 +192,7 @@ def _begun(
     say: Callable[[str], None],
 ) -> Iterator[_Work]:
     """Within the block a model can be judged; errors are those of `evaluate` that are said before any work."""
-    _check_split(split)
+    check_split(split)
     settings, own = settings_of(settings, asked), checked_attacks(attacks)
     settings = settings.for_images(split, model.card if isinstance(model, CalibratedDetector) else {}, recipe)
     made = at_radius(own, settings.epsilon or EPSILON)
@@ -201,9 +202,3 @@ def _begun(
         whose = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
                  "attacks": digest(made)}  # fmt: skip
         yield _Work(detector, split, settings, own, whose)
-
-
-def _check_split(split: object) -> None:
-    if not isinstance(split, Split):
-        hint = f"twinlatent.data.load({split!r})" if isinstance(split, str) else "that of twinlatent.data.load(name)"
-        raise TwinlatentError(f"split is a {type(split).__name__}; give {hint}")

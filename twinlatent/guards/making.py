@@ -12,6 +12,7 @@ from torch import Tensor
 from twinlatent.arguments import file_path
 from twinlatent.data import Split
 from twinlatent.data.seen import Seen, image_hashes
+from twinlatent.data.split import check_split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.protocol import detector_of
 from twinlatent.evaluation.protocol.first_questions import Say
@@ -125,6 +126,7 @@ def guard(
 
 def _check(given: AskedClassifier, split: Split, say: Say) -> None:
     """Ask a few calibration images in all ways that evaluations will."""
+    check_split(split)
     few, it = split.calibration.subset(slice(TRIED)), replace(given, name="it")  # errors begin with its name already
 
     def model(images: Tensor) -> Outputs:

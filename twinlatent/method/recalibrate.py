@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from twinlatent.arguments import real, text
+from twinlatent.data.given import Given, read
 from twinlatent.data.seen import Seen, image_hashes
 from twinlatent.data.split import short_name
-from twinlatent.data.validation import Array, check_images
+from twinlatent.data.validation import check_images
 from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError, listed
 from twinlatent.evaluation.protocol import seen_by
@@ -23,6 +25,8 @@ from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
 from twinlatent.torch_state import fresh_torch
 
+RELIABLE = 100
+"""So many images make thresholds that other images bear out; docs/own_data.md says so."""
 Kind = TypeVar("Kind", bound=CalibratedDetector)
 
 
@@ -30,7 +34,7 @@ Kind = TypeVar("Kind", bound=CalibratedDetector)
 @torch.no_grad()
 def calibrate(
     detector: Kind,
-    images: Array,
+    images: Given,
     *,
     fpr: float = 0.05,
     data: str = "arrays",
@@ -45,7 +49,8 @@ def calibrate(
 
     Args:
         detector: ours or a baseline; it stays as it is.
-        images: benign, floating (n, channels, H, W) in [0, 1], not among those that it was trained with.
+        images: benign, floating (n, channels, H, W) in [0, 1], not among those that it was trained with; or a
+            `torch.utils.data.Dataset` or `DataLoader` of images or of (image, label).
         fpr: the finest false-positive rate that will be asked for, in (0, 1); 0.05 needs 19 images, better 100 a class.
         data: what the card calls the images.
         say: gets a line if images are left out, or classes have too few of them.
@@ -59,10 +64,14 @@ def calibrate(
         raise TwinlatentError(f"the detector is a {type(given).__name__}; give a detector of this package, such as "
                               "twinlatent.load(...)")  # fmt: skip
     fpr = real("fpr", fpr, above=0, below=1, wanted="a rate between 0 and 1, such as 0.05")
+    if isinstance(images, Dataset | DataLoader):
+        images = read(images)[0]
     checked = check_images(images, shape=detector.image_shape, channels=detector.image_shape[0])[0].detach().cpu()
     seen = seen_by(detector)
     own = _unseen(checked, seen, say)
     _check_enough(len(own), len(checked), fpr)
+    if len(own) < RELIABLE:
+        say(f"{len(own)} images decide on the thresholds; from about {RELIABLE} on they are reliable")
     card = _card(detector, own, len(checked) - len(own), fpr, short_name(text("data", data)))
     made = detector.with_calibration(own, card, None if seen is None else Seen(seen.train, image_hashes(own).unique()))
     made.card["calibrated"][-1]["thresholds"] = made.calibration.thresholds(fpr).tolist()

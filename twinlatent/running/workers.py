@@ -44,11 +44,13 @@ class Workers(Runner):
         threads: that torch may use in each. Results can differ in bits between numbers of threads, so work that shall
             be the same without workers is done with as many.
         say: gets a line when a worker died.
+        asked: whether somebody asked for them; else this process does all of it where what is given cannot be sent.
     """
 
     number: int
     threads: int = 1
     say: Callable[[str], None] = field(default=on_stderr, compare=False)
+    asked: bool = True
 
     def run(self, stages: Sequence[Sequence[Unit]], given: Any, places: Places, told: Told = nothing_told) -> None:
         """See `Runner`.
@@ -58,11 +60,18 @@ class Workers(Runner):
         """
         if not any(stages):
             return
-        with tempfile.TemporaryDirectory(prefix="twinlatent-") as folder, _Crew(self, _start(
-            given, Path(folder), self.threads, places
-        )).working() as crew:  # fmt: skip
-            for stage in stages:
-                crew.do(stage, told)
+        with tempfile.TemporaryDirectory(prefix="twinlatent-") as folder:
+            try:
+                start = _start(given, Path(folder), self.threads, places)
+            except TwinlatentError as error:
+                if self.asked:
+                    raise
+                self.say(f"{error}. One process does all of it")
+                Here().run(stages, given, places, told)
+                return
+            with _Crew(self, start).working() as crew:
+                for stage in stages:
+                    crew.do(stage, told)
 
 
 def runner_of(workers: int | Runner | None, threads: int = 1) -> Runner:
@@ -88,7 +97,7 @@ def _start(given: Any, folder: Path, threads: int, places: Places) -> Start:
         torch.save(given, path)
     except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
         raise TwinlatentError(f"a part of this cannot be sent to worker processes ({brief(error)}); define it at the "
-                              "top of a file, or do without: workers 1") from error  # fmt: skip
+                              "top of a file, or do without (--workers 1, workers=1)") from error  # fmt: skip
     return Start(path, files_run(), threads, provenance(), dict(places))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinlatent.errors import TwinlatentError
+from twinlatent.loading import names_object
 from twinlatent.method.file_header import read_header, trained_with
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def load(model: str | Path, classifier: "Classifier | None" = None) -> "Calibrat
     path = locate(model)
     if path.suffix.lower() == ".onnx":
         raise TwinlatentError(f"{model} is an ONNX file, which gives verdicts alone, by twinlatent detect or "
-                              "OnnxDetector; load the detector that it was exported from")  # fmt: skip
+                              "OnnxDetector; load the detector that it was exported from; of a classifier judge "
+                              "rejection, --rejecting or twinlatent.rejecting")  # fmt: skip
     kind = _kind_of(path)
     if kind == guarded.KIND:
         return guarded.Guarded.load(path, classifier)
@@ -157,6 +159,9 @@ def _unknown(name: str) -> TwinlatentError:
     bare = name.removeprefix(ZOO)
     if bare in RETIRED:
         return TwinlatentError(f"{bare!r} is shipped no more since version 0.2.0; train it anew: {RETIRED[bare]}")
+    if names_object(bare):
+        return TwinlatentError(f"{name!r} names an object of your own code; give a detector file, training folder or "
+                               f"shipped detector ({', '.join(names())})")  # fmt: skip
     near = difflib.get_close_matches(bare.lower(), names(), n=1)
     meant = f"; did you mean {ZOO}{near[0]}?" if near else ""
     known = ", ".join(names()) or "none"

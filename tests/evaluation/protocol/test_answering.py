@@ -88,15 +88,17 @@ REFUSED = [
     (answering(lambda o: [o.logits, None]), r"a list of 2 \(\(8, 10\), NoneType\); return"),
     (answering(lambda o: {"logits": o.logits}), "answers images with a dict; return"),
     (answering(lambda o: tl.Outputs(o.logits.tolist(), o.suspicion)), "logits are a list"),
-    (answering(lambda o: tl.Outputs(o.logits, None)), "suspicion are a NoneType; give a tensor"),
+    (answering(lambda o: tl.Outputs(o.logits, None)), "suspicion is a NoneType; give a tensor"),
     (answering(lambda o: tl.Outputs(o.logits, o.suspicion > 0.3)), "suspicion is true or false, .* give the score"),
     (answering(lambda o: tl.Outputs(o.logits, o.suspicion.detach().numpy())), r"NumPy array.* attacks\.bpda; with sui"),
     ((logits_of, lambda x: one_of(x) > 0.3), "suspicion is true or false"),
-    ((logits_of, whole), "suspicion are a Outputs"),
+    ((logits_of, whole), "suspicion is a Outputs"),
     ((logits_of,), r"a tuple of 1 \(function\); a pair is two functions: images → logits, images → suspicion"),
     ((logits_of, 3), r"a tuple of 2 \(function, int\); a pair"),
     ("mine.py:build", "is a str, which answers no images; give what it names, imported"),
     (7, "is a int, which answers no images; give a module, a function or a pair"),
+    (nn.Identity, r"is the class Identity; give an object of it, Identity\(\.\.\.\)"),
+    (lambda path: nn.Linear(64, 10), "with a Linear, a model itself; what makes a model needs no argument"),
 ]
 
 

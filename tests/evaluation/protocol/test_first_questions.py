@@ -37,7 +37,17 @@ def said_of(model: object, split: Split, **options: object) -> list[str]:
 
 def test_of_a_model_that_is_right_nothing_is_said(digits: Split) -> None:
     assert said_of(plain, digits) == []
-    assert said_of((lambda x: x.flatten(1) @ WEIGHTS, lambda x: 0 * x.sum((1, 2, 3))), digits) == []
+    assert said_of((lambda x: x.flatten(1) @ WEIGHTS, lambda x: x.sum((1, 2, 3))), digits) == []
+
+
+def test_a_suspicion_that_is_the_same_for_all_is_said(digits: Split) -> None:
+    (line,) = said_of((lambda x: x.flatten(1) @ WEIGHTS, lambda x: 0 * x.sum((1, 2, 3))), digits)
+    assert line.startswith("mine: its suspicion is the same for all of 8 calibration images; nothing can be told by it")
+
+
+def test_parts_of_two_precisions_have_a_mend(digits: Split) -> None:
+    with pytest.raises(TwinlatentError, match=r"^mine cannot answer images .* dtype.*; call float\(\) on all of it$"):
+        said_of(lambda x: outputs(x.flatten(1).double()), digits)
 
 
 # --- shapes, numbers, gradients ---------------------------------------------------------------------------------------
@@ -70,7 +80,9 @@ REFUSED = [
     (shaped(lambda z, s: (z, s.mean())), r"suspicion of shape \(\); .*a number an image, \(n,\), or a column a class"),
     (shaped(lambda z, s: (z, z[:, :3])), r"suspicion of shape \(8, 3\)"),
     (shaped(lambda z, s: (z[0], s)), r"logits of shape \(10,\)"),
-    (shaped(lambda z, s: (z, s / 0)), "suspicion are not finite for 8 of 8"),
+    (shaped(lambda z, s: (z, s / 0)), "suspicion is not finite for 8 of 8"),
+    (shaped(lambda z, s: (s, z)), r"logits of shape \(8,\); \(8, 10\) is expected; logits come first, then the suspic"),
+    (shaped(lambda z, s: (torch.cat([z, s[:, None]], 1), s)), r"shape \(8, 11\).* cut it off and give it as the sus"),
     (shaped(lambda z, s: (z.softmax(1), s)), r"probabilities, which hide gradients; return logits"),
     (shaped(lambda z, s: (z, s.detach())), r"attacks\.bpda; or leave .* suite none \(without one: suspicion\)"),
     (shaped(lambda z, s: (z, (s > 0.31).float() + 0 * s)), "suspicion is true or false"),

@@ -111,7 +111,7 @@ def test_an_answer_that_is_nan_for_a_later_image_is_refused_too(digits: Split) -
         hit = (images.mean((1, 2, 3)) == odd)[:, None]
         return tl.Outputs(outputs.logits, torch.where(hit, torch.nan, outputs.suspicion))
 
-    with pytest.raises(TwinlatentError, match="model: its suspicion are not finite"), detector_of(model, digits):
+    with pytest.raises(TwinlatentError, match="model: its suspicion is not finite"), detector_of(model, digits):
         pass
 
 

@@ -143,3 +143,22 @@ def test_of_colour_one_channel_is_named_and_channels_last_found_though_it_answer
 def test_what_no_form_answers_keeps_its_own_error(digits: Split) -> None:
     with pytest.raises(TwinlatentError, match=r"mine cannot answer images \(8, 1, 8, 8\): RuntimeError: mat1 and mat2"):
         said_of(with_suspicion(nn.Linear(3, 10)), digits)
+
+
+# --- order of the classes ---------------------------------------------------------------------------------------------
+
+
+def test_columns_in_another_order_are_named(digits: Split) -> None:
+    """What the line says mends it; a wrong order that no other one mends is said, too."""
+    rows, of_class = digits.train.images.flatten(1), nn.functional.one_hot(digits.train.labels).float()
+    weights = torch.linalg.lstsq(torch.cat([rows, torch.ones(len(rows), 1)], 1), of_class, driver="gelsd").solution
+
+    def right(images: Tensor) -> Tensor:
+        return images.flatten(1) @ weights[:-1] + weights[-1]
+
+    order = [3, 0, 1, 2, 5, 6, 7, 8, 9, 4]
+    assert said_of(with_suspicion(right), digits) == []
+    (line,) = said_of(with_suspicion(lambda x: right(x)[:, torch.tensor(order).argsort()]), digits)
+    assert f"if the order of its columns is {order}: give them in the order of split.class_names, 0, 1" in line
+    (line,) = said_of(with_suspicion(lambda x: -right(x)), digits)
+    assert "correctly, less than guessing would; are its columns in the order of split.class_names, 0, 1" in line

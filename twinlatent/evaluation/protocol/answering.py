@@ -86,6 +86,8 @@ def checked_model(model: object) -> Callable[[Tensor], Outputs] | Pair:
             raise TwinlatentError(f"the model is a {type(model).__name__} of {len(model)} ({said}); a pair is two "
                                   "functions: images → logits, images → suspicion")  # fmt: skip
         return model[0], model[1]
+    if isinstance(model, type):
+        raise TwinlatentError(f"the model is the class {model.__name__}; give an object of it, {model.__name__}(...)")
     if not callable(model):
         hint = "a module, a function or a pair of them"
         if isinstance(model, str):
@@ -104,15 +106,19 @@ def adapted(answer: object) -> Outputs:
         hint = ", which lacks a suspicion" if isinstance(answer, Tensor) else ""
         also = ", or give a pair of functions (logits, suspicion)" if isinstance(answer, Tensor) else ""
         also += "; for a classifier alone there is twinlatent.rejecting, or --rejecting" if also else ""
+        if callable(answer) and not isinstance(answer, Tensor):
+            raise TwinlatentError(f"it answers images with {_described(answer)}, a model itself; what makes a model "
+                                  "needs no argument: give what it returns, or a function without arguments that "
+                                  "makes it")  # fmt: skip
         raise TwinlatentError(f"it answers images with {_described(answer)}{hint}; {RETURN}{also}")
     for part, values in (("logits", answer.logits), ("suspicion", answer.suspicion)):
         given: object = values
         if isinstance(given, np.ndarray | np.generic):
-            raise TwinlatentError(f"its {part} are a NumPy array, where gradients end; compute them in torch, or put "
-                                  "what needs NumPy behind attacks.bpda; with suite none torch.from_numpy will "
-                                  "do")  # fmt: skip
+            raise TwinlatentError(f"its {part} {verb_of(part)} a NumPy array, where gradients end; compute it in "
+                                  "torch, or put what needs NumPy behind attacks.bpda; with suite none "
+                                  "torch.from_numpy will do")  # fmt: skip
         if not isinstance(given, Tensor):
-            raise TwinlatentError(f"its {part} are a {type(given).__name__}; give a tensor (n, C)")
+            raise TwinlatentError(f"its {part} {verb_of(part)} a {type(given).__name__}; give a tensor (n, C)")
         if given.dtype == torch.bool:
             raise no_score(part)
     logits, suspicion = answer.logits, answer.suspicion
@@ -121,10 +127,16 @@ def adapted(answer: object) -> Outputs:
     return Outputs(logits, suspicion, answer.robust, answer.latents)
 
 
+def verb_of(part: str) -> str:
+    """The verb that goes with the name."""
+    return "are" if part == "logits" else "is"
+
+
 def no_score(part: str) -> TwinlatentError:
     """The error of a suspicion that is a verdict already."""
-    return TwinlatentError(f"its {part} is true or false, without a gradient and with no threshold left to choose; "
-                           "give the score that it compares with one, higher being more suspicious")  # fmt: skip
+    return TwinlatentError(f"its {part} {verb_of(part)} true or false, without a gradient and with no threshold left "
+                           "to choose; give the score that it compares with one, higher being more "
+                           "suspicious")  # fmt: skip
 
 
 def each_part(answer: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:

@@ -14,7 +14,7 @@ from twinlatent.attacks.hooks import ExpectationOverTransformation
 from twinlatent.attacks.models import no_probabilities
 from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError, brief
-from twinlatent.evaluation.protocol.answering import Answering, each_part
+from twinlatent.evaluation.protocol.answering import Answering, each_part, verb_of
 from twinlatent.evaluation.protocol.input_forms import of_range, other_form
 from twinlatent.outputs import Outputs
 from twinlatent.torch_state import fresh_torch, own_random_state
@@ -86,7 +86,7 @@ def ask_first(answering: Answering, split: Split, given: AsGiven, *, attacked: b
             if not isinstance(answering.model, ExpectationOverTransformation):
                 lines += _of_chance(answering, batch, again) or _of_mode(answering, given)
             _check_alone(answering, batch, again, alone)
-            lines += of_range(answering, split)
+            lines += of_range(answering, split) + _of_suspicion(again)
     for line in lines:
         say(f"{answering.name}: {line}")
 
@@ -100,7 +100,8 @@ def named(name: str, images: Tensor) -> Iterator[None]:
         raise TwinlatentError(f"{name}: {error}") from error
     except Exception as error:
         said = brief(f"{type(error).__name__}: {error}", most=160)
-        hint = "; call eval() on the module within" if "when training" in str(error) else ""
+        hints = {"when training": "call eval() on the module within", "same dtype": "call float() on all of it"}
+        hint = next((f"; {mend}" for sign, mend in hints.items() if sign in str(error)), "")
         raise TwinlatentError(f"{name} cannot answer images {tuple(images.shape)}: {said}{hint}") from error
 
 
@@ -108,13 +109,13 @@ def check_answer(answer: Outputs, shape: tuple[int, int]) -> None:
     """Raise `TwinlatentError` unless all parts are finite and a column a class."""
     for part, values in decisive(answer):
         if tuple(values.shape) != shape:
-            hint = _hint(part, values, shape)
+            hint = _hint(part, values, shape, answer)
             raise TwinlatentError(f"it answers {shape[0]} images of {shape[1]} classes with {part} of shape "
                                   f"{tuple(values.shape)}; {shape} is expected{hint}")  # fmt: skip
         bad = ~values.isfinite().all(1)
         if bool(bad.any()):
-            raise TwinlatentError(f"its {part} are not finite for {int(bad.sum())} of {len(bad)} calibration images; "
-                                  "answer every image in [0, 1] with finite numbers")  # fmt: skip
+            raise TwinlatentError(f"its {part} {verb_of(part)} not finite for {int(bad.sum())} of {len(bad)} "
+                                  "calibration images; answer every image in [0, 1] with finite numbers")  # fmt: skip
 
 
 def decisive(answer: Outputs) -> list[tuple[str, Tensor]]:
@@ -172,6 +173,14 @@ def _of_gradients(answer: Outputs, images: Tensor) -> list[str]:
 
 def _confidence(answer: Outputs) -> Tensor:
     return answer.logits.amax(1) - answer.logits.mean(1)
+
+
+def _of_suspicion(answer: Outputs) -> list[str]:
+    """What is to be said of a suspicion that is the same whatever the image."""
+    if len(answer.suspicion) < 2 or bool((answer.suspicion != answer.suspicion[0]).any()):
+        return []
+    return [f"its suspicion is the same for all of {len(answer.suspicion)} calibration images; nothing can be told by "
+            "it, and nothing will be flagged"]  # fmt: skip
 
 
 def _of_chance(answering: Answering, first: Outputs, again: Outputs) -> list[str]:
@@ -234,8 +243,13 @@ def _training_within(part: Callable[[Tensor], Any]) -> list[str]:
     return [name for name, held in known.items() if isinstance(held, nn.Module) and held.training]
 
 
-def _hint(part: str, values: Tensor, shape: tuple[int, int]) -> str:
+def _hint(part: str, values: Tensor, shape: tuple[int, int], answer: Outputs) -> str:
     """How answers of a common wrong shape become right ones."""
+    if part == "logits" and values.ndim == 1 and tuple(answer.suspicion.shape) == shape:
+        return "; logits come first, then the suspicion"
+    if part == "logits" and values.ndim == 2 and values.shape[1] == shape[1] + 1:
+        return ("; if one column is a class of adversarial images, cut it off and give it as the suspicion; else a "
+                "column a class of the data, in the order of split.class_names")  # fmt: skip
     if part == "logits" and values.numel() == shape[0] and shape[1] == 2:
         return "; of one log-odds z make torch.stack([-z / 2, z / 2], 1)"
     if part == "logits" and values.ndim == 2 and values.shape[1] != shape[1]:

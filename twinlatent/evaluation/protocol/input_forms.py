@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from twinlatent.data import Split
-from twinlatent.errors import TwinlatentError
+from twinlatent.errors import TwinlatentError, listed
 from twinlatent.evaluation.protocol.answering import Answering, adapted
 from twinlatent.outputs import Outputs
 
@@ -89,11 +89,17 @@ def of_range(answering: Answering, split: Split) -> list[str]:
     """
     few = split.calibration.subset(slice(ASKED))
     images, chance = few.images.to(answering.device), 1 / split.classes
-    right = _right(answering, None, images, few.labels)
-    if right is None or int((~right).sum()) < FEWEST:
+    labels = _labels(answering, None, images)
+    if labels is None or int((labels != few.labels).sum()) < FEWEST:
         return []
-    tried = [(form, _right(answering, form, images, few.labels)) for form in _ranges(images)]
-    known = [(int(found.sum()), form, found) for form, found in tried if found is not None]
+    right = labels == few.labels
+    return _better_range(answering, images, few.labels, right, chance) or _of_classes(split, labels, few.labels)
+
+
+def _better_range(answering: Answering, images: Tensor, labels: Tensor, right: Tensor, chance: float) -> list[str]:
+    tried = [(form, found) for form in _ranges(images) if (found := _labels(answering, form, images)) is not None]
+    tried = [(form, found == labels) for form, found in tried]
+    known = [(int(found.sum()), form, found) for form, found in tried]
     if not known:
         return []
     _, form, better = max(known, key=lambda one: one[0])
@@ -116,8 +122,27 @@ def _answers(answering: Answering, form: Form, images: Tensor, classes: int) -> 
     return tuple(answer.logits.shape) == (len(images), classes)
 
 
-def _right(answering: Answering, form: Form | None, images: Tensor, labels: Tensor) -> Tensor | None:
-    """Which images the model classifies correctly in a form, bool (n,); None where it cannot answer."""
+def _of_classes(split: Split, found: Tensor, labels: Tensor) -> list[str]:
+    """What is to be said of labels (n,) that are right in another order of the classes, or worse than guessing."""
+    right, n, chance = int((found == labels).sum()), len(labels), 1 / split.classes
+    far = SIGMAS * (n * chance * (1 - chance)) ** 0.5
+    if right > n * chance + far:
+        return []
+    counts = torch.zeros(split.classes, split.classes)
+    counts.index_put_((labels, found), torch.ones(n), accumulate=True)
+    order = counts.argmax(1)  # the column that says each class
+    known = f"split.class_names, {listed(split.class_names)}"
+    begin = f"it classifies {right} of {n} calibration images correctly"
+    if len(order.unique()) == split.classes and int(counts.amax(1).sum()) > (1 + chance) / 2 * n:
+        return [f"{begin}, and {int(counts.amax(1).sum())} if the order of its columns is {order.tolist()}: give them "
+                f"in the order of {known}"]  # fmt: skip
+    if right >= n * chance - far:  # as one that is not trained
+        return []
+    return [f"{begin}, less than guessing would; are its columns in the order of {known}?"]
+
+
+def _labels(answering: Answering, form: Form | None, images: Tensor) -> Tensor | None:
+    """What the model says of images in a form, (n,); None where it cannot answer."""
     found = []
     try:
         for part in images.split(AT_ONCE):
@@ -125,7 +150,7 @@ def _right(answering: Answering, form: Form | None, images: Tensor, labels: Tens
             found.append(answer.labels.cpu())
     except Exception:
         return None
-    return torch.cat(found) == labels.cpu()
+    return torch.cat(found)
 
 
 def _said(values: list[float]) -> str:
