@@ -1,4 +1,4 @@
-"""Mahalanobis distances in a network's features (Lee et al. 2018), restated: far from its class is suspicious.
+"""Mahalanobis distances in a network's features (Lee et al. 2018, without weights of layers and steps on the image).
 
 twinlatent evaluate examples/07_mahalanobis.py:build digits --suite quick --images 50 --substitute f_p
 """
@@ -17,28 +17,27 @@ class Mahalanobis(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList([nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
                                      nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.ReLU())])  # fmt: skip
-        self.last, self.means, self.precisions = nn.Linear(32, 10), list[Tensor](), list[Tensor]()
+        self.last = nn.Linear(32, 10)
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Rows of both layers: channels' means of the first, all of the second."""
+    def features(self, images: Tensor) -> list[Tensor]:  # channels' means of the first layer, all of the second
         first = self.layers[0](images)
         return [first.mean((2, 3)), self.layers[1](first)]
 
     @torch.no_grad()
     def measure(self, images: Tensor, labels: Tensor) -> None:
-        """Means and precision of each layer, on training images."""
-        for rows in self.features(images):
+        """Means and precision of each layer, on training images; as buffers they move and are saved with the rest."""
+        for number, rows in enumerate(self.features(images)):
             means = torch.stack([rows[labels == c].mean(0) for c in range(10)])
             covariance = (rows - means[labels]).T.cov() + 1e-3 * torch.eye(rows.shape[1])
-            self.means.append(means)
-            self.precisions.append(covariance.inverse())
+            self.register_buffer(f"means{number}", means)
+            self.register_buffer(f"precision{number}", covariance.inverse())
 
     def forward(self, images: Tensor) -> tl.Outputs:
-        rows, suspicion = self.features(images), torch.zeros(len(images), 10)
-        for layer, means, precision in zip(rows, self.means, self.precisions, strict=True):
-            apart = layer[:, None] - means  # (n, 10, features): from each class
-            suspicion = suspicion + torch.einsum("ncf,fg,ncg->nc", apart, precision, apart)
-        return tl.Outputs(self.last(rows[1]), suspicion)  # column c holds if c is the prediction
+        rows, squares = self.features(images), []
+        for number, layer in enumerate(rows):
+            apart = layer[:, None] - self.get_buffer(f"means{number}")  # (n, 10, features): from each class
+            squares.append(torch.einsum("ncf,fg,ncg->nc", apart, self.get_buffer(f"precision{number}"), apart))
+        return tl.Outputs(self.last(rows[1]), squares[0] + squares[1])  # column c holds if c is the prediction
 
 
 def build() -> nn.Module:
