@@ -126,6 +126,23 @@ def folder(digits: Split, tmp_path_factory, fewer_steps, without_figures) -> Pat
     return folder
 
 
+@pytest.mark.slow
+def test_a_suspicion_that_is_upside_down_is_said(digits: Split, fewer_steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attacks brighten a black background: how bright dark pixels are tells them, and its negative upside down."""
+
+    def model(sign: float) -> Callable[[Tensor], tl.Outputs]:
+        return lambda x: tl.Outputs(x.flatten(1) @ WEIGHTS, sign * x.clamp_max(0.3).mean((1, 2, 3)))
+
+    fewer_steps(monkeypatch, 20)
+    said: dict[float, list[str]] = {1.0: [], -1.0: []}
+    for sign, lines in said.items():
+        tl.evaluate(model(sign), digits, name="mine", suite="none", blackbox_images=12, epsilon=0.3, shift_images=0,
+                    substitutes=["f_p"], say=lines.append, progress=False)  # fmt: skip
+    assert said[1.0] == []
+    (line,) = said[-1.0]
+    assert line.startswith("mine: images attacked in the black box get a lower suspicion than benign ones")
+
+
 def test_a_user_s_model_and_attacks_are_recorded_under_their_names(folder: Path, digits: Split) -> None:
     report = read_run(folder)
     assert {record.method for record in report.records} == {"my détector <1>"} == {report.model.method}

@@ -28,6 +28,9 @@ from twinlatent.running.units import Here, Runner
 from twinlatent.running.workers import runner_of
 from twinlatent.torch_state import computing_with, fresh_torch
 
+BLIND = 0.5
+"""AUC of a suspicion that tells nothing."""
+
 
 @fresh_torch()
 def evaluate(
@@ -90,13 +93,24 @@ def evaluate(
         places = _Places.of(folder, shared)
         if places.out is None:
             with nullcontext() if isinstance(runner, Here) else some_folder(None) as kept:
-                return replace(work.done(runner, kept, places.shared, title, progress), **about)
+                report = work.done(runner, kept, places.shared, title, progress)
+            _say_upside_down(model, report, say)
+            return replace(report, **about)
         with evaluation_folder(places.out, work.whose, overwrite=overwrite):
             report = work.done(runner, places.out / UNFINISHED, places.shared, title, progress)
             report = replace(report, **about)
             report.save(places.out)
             page(places.out)
+        _say_upside_down(model, report, say)
         return report
+
+
+def _say_upside_down(model: Judgeable, report: Report, say: Callable[[str], None]) -> None:
+    """Say of a user's model if attacked images of the black box look less suspicious than benign ones, some surely."""
+    areas = [] if isinstance(model, CalibratedDetector) else [r for r in report.records if r.metric == "auc"]
+    if all(area.value < BLIND for area in areas) and any(area.high is not None and area.high < BLIND for area in areas):
+        say(f"{areas[0].method}: images attacked in the black box get a lower suspicion than benign ones, whatever the "
+            "attack (every AUC is below 0.5); is it upside down? Higher must be more suspicious")  # fmt: skip
 
 
 @fresh_torch()
