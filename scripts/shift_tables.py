@@ -101,7 +101,10 @@ def _mean(records: Records, strength: int, *, accuracy: bool = False) -> str:
     """Over the changes, of one strength."""
     found = [of(records, shift_name(change, strength), accuracy=accuracy, budget=records[0].budget)
              for change in CHANGES]  # fmt: skip
-    return f"{sum(r.value for r in found if r) / len(found):.3f}".removeprefix("0")
+    values = [record.value for record in found if record]
+    if len(values) < len(found):
+        raise ValueError(f"{records[0].budget} lacks changes of strength {strength}")
+    return f"{sum(values) / len(values):.3f}".removeprefix("0")
 
 
 def mild_card(name: str) -> list[str]:

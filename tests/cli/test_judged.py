@@ -9,6 +9,7 @@ import pytest
 
 from twinlatent.cli.judged import is_own
 from twinlatent.evaluation.results.report import read_run
+from twinlatent.running import cores
 
 EXAMPLE = '''
 """A detector of 25 lines: suspicious is what the network prefers hardly to its second choice."""
@@ -107,12 +108,13 @@ def test_it_is_attacked_by_one_command_and_its_images_are_kept(ok: Callable) -> 
     assert json.loads(Path("records.json").read_text(encoding="utf-8"))
 
 
-def test_a_closure_is_judged_by_the_command_as_it_stands(program: Callable) -> None:
+def test_a_closure_is_judged_by_the_command_as_it_stands(program: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot be sent to workers, of which there are several where the number of images is not said."""
+    monkeypatch.setattr(cores, "physical_cores", lambda: 2)
     words = ("digits", "--suite", "none", "--blackbox-images", 6, "--substitute", "f_p", "--shift-images", 0)
     done = program("evaluate", "faults.py:closure", *words, "--no-progress")
     assert done.status == 0
-    assert "One process does all of it" in done.err or "cannot be sent" not in done.err
+    assert done.err.count("One process does all of it") == 1
 
 
 def test_a_detector_of_ours_may_come_from_code_too(ok: Callable) -> None:

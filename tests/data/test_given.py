@@ -71,9 +71,32 @@ def broken(number: int, item: Any) -> Items:
     return Items([*PAIRS[:number], item, *PAIRS[number:]])
 
 
+class Raising(Items):
+    """Fails at item 3."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(PAIRS)
+        self.error = error
+
+    def __getitem__(self, number: int) -> Any:
+        if number == 3:
+            raise self.error
+        return super().__getitem__(number)
+
+
+class Endless(Dataset[Any]):
+    """Does not say how many items it has."""
+
+    def __getitem__(self, number: int) -> Any:
+        return PAIRS[number]
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [
+        (Raising(OSError("disk")), "the Raising fails at number 3: OSError: disk"),
+        (Raising(StopIteration()), rf"the Raising ends after 3 of {len(PAIRS)}; does something in it raise StopIterat"),
+        (Endless(), "the Endless cannot be read: TypeError: object of type 'Endless' has no len"),
         (DataLoader(Items(PAIRS), shuffle=True), "shuffles, .*; give it with shuffle=False"),
         (Items([]), "the Items is empty; give at least one image"),
         (

@@ -244,7 +244,29 @@ def test_what_is_trained_with_is_the_bound_without_rounding(text: str, shape: Sh
     assert (found <= above + 1e-9).all()
     torch.testing.assert_close(found.detach(), above, rtol=1e-2, atol=1e-3)
     assert (found <= bound_log_ratio(bound_latents(trained, box)).upper + 1e-9).all()
-    found.sum().backward()
-    gradients = [parameter.grad for parameter in trained.parameters() if parameter.grad is not None]
-    assert all(gradient.isfinite().all() for gradient in gradients)
-    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+    weights = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(found.sum(), weights, materialize_grads=True)
+    step = [torch.randn(w.shape, generator=torch.Generator().manual_seed(n)).double() for n, w in enumerate(weights)]
+    values = []
+    for size in (1e-6, -1e-6):
+        with torch.no_grad():
+            for weight, part in zip(weights, step, strict=True):
+                weight.add_(size * part)
+            values.append(log_ratio_above(linear_bounds(trained, box, 0.0)).sum().item())
+            for weight, part in zip(weights, step, strict=True):
+                weight.sub_(size * part)
+    slope = sum((gradient * part).sum().item() for gradient, part in zip(gradients, step, strict=True))
+    assert (values[0] - values[1]) / 2e-6 == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+def test_what_is_trained_with_in_less_precision_is_near(real_images) -> None:
+    """In float32, and with products in bfloat16; and on any device: one without data stands for another."""
+    text, shape = "c(4,3) c(3,4) | z(2,1)", (1, 8, 8)
+    encoders, box = encoders_of(text, shape), ball(real_images(3), EPSILON)
+    exact = log_ratio_above(linear_bounds(in_float64(encoders), Interval(box.lower.double(), box.upper.double()), 0.0))
+    torch.testing.assert_close(log_ratio_above(linear_bounds(encoders, box, 0.0)).double(), exact, rtol=1e-4, atol=1e-4)
+    for networks in filter(None, (encoders.trunk, encoders.networks)):
+        networks.products = torch.bfloat16
+    torch.testing.assert_close(log_ratio_above(linear_bounds(encoders, box, 0.0)).double(), exact, rtol=2e-2, atol=2e-2)
+    elsewhere = Interval(box.lower.to("meta"), box.upper.to("meta"))
+    assert log_ratio_above(linear_bounds(encoders.to("meta"), elsewhere, 0.0)).device.type == "meta"

@@ -1,4 +1,5 @@
-"""What a proof allows for float32's rounding beside that of each layer: it is enough, and without it proofs fail."""
+"""What a proof allows for float32's rounding of images, of densities, and of first layers in round balls: it is enough,
+and without it proofs fail."""
 
 import pytest
 import torch

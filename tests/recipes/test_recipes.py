@@ -318,6 +318,14 @@ def test_robust_is_another_name_of_certified(data: str) -> None:
         assert recipe_for(data, shape, classes, 5000, **asked) == certified
 
 
+def test_so_it_is_in_a_file_of_one_s_own(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text('purpose = "robust"\n[game]\nrounds = 7\n')
+    for asked in (None, "robust", "certified"):
+        made = recipe_for("digits", (1, 8, 8), 10, 5000, asked, own)
+        assert (made.purpose, made.game["rounds"]) == ("certified", 7)
+
+
 def test_no_other_name_is_invented() -> None:
     with pytest.raises(TwinlatentError, match="recipe 'letters-robust' is unknown"):
         shipped("letters-robust")

@@ -1,6 +1,7 @@
 """Labelled images as users hold them: arrays, a `torch.utils.data.Dataset` or a `DataLoader`; and splits of them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def read(source: Source) -> tuple[Tensor, Tensor | None]:
 
 
 def _length(source: Source) -> int:
-    """How many images it says it has at least; 0 if it does not say."""
+    """How many images (a loader: batches) it says it has at least; 0 if it does not say."""
     try:
         return len(source)  # type: ignore[arg-type]
     except TypeError:
@@ -148,9 +149,11 @@ def _length(source: Source) -> int:
 
 def _batches(source: Source) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """What is read at a time: what to call it, its images (k, channels, H, W), its labels (k,) or None."""
-    loader: DataLoader[Any] = source if isinstance(source, DataLoader) else DataLoader(source, batch_size=None)
+    name = type(source).__name__
+    with _of_user(name, "cannot be read"):
+        loader: DataLoader[Any] = source if isinstance(source, DataLoader) else DataLoader(source, batch_size=None)
     one = loader.batch_size is None and loader.batch_sampler is None
-    for number, item in enumerate(_items(loader, type(source).__name__)):
+    for number, item in enumerate(_items(loader, name)):
         where = f"{'item' if one else 'batch'} {number} of the {type(source).__name__}"
         image, label = _pair(item, where)
         if not isinstance(image, Tensor | np.ndarray):
@@ -159,21 +162,34 @@ def _batches(source: Source) -> Iterator[tuple[str, tuple[Any, Any]]]:
         yield where, ((image[None], None if label is None else (label,)) if one else (image, label))
 
 
+@contextmanager
+def _of_user(name: str, what: str) -> Iterator[None]:
+    """What a user's code raises within the block is said in a line."""
+    try:
+        yield
+    except (TwinlatentError, StopIteration):
+        raise
+    except Exception as error:
+        said = brief(f"{type(error).__name__}: {error}", most=160)
+        raise TwinlatentError(f"the {name} {what}: {said}") from error
+
+
 def _items(loader: DataLoader[Any], name: str) -> Iterator[Any]:
-    """What it gives, one after the other; what the user's code raises is said in a line."""
-    found, number = iter(loader), 0
+    """What it gives, one after the other; fewer than it says are refused, since a StopIteration within it ends it."""
+    with _of_user(name, "cannot be read"):
+        found = iter(loader)
+    number = 0
     while True:
         try:
-            item = next(found)
+            with _of_user(name, f"fails at number {number}"):
+                item = next(found)
         except StopIteration:
-            return
-        except TwinlatentError:
-            raise
-        except Exception as error:
-            said = brief(f"{type(error).__name__}: {error}", most=160)
-            raise TwinlatentError(f"the {name} fails at number {number}: {said}") from error
+            break
         yield item
         number += 1
+    if number < _length(loader):
+        raise TwinlatentError(f"the {name} ends after {number} of {_length(loader)}; does something in it raise "
+                              "StopIteration?")  # fmt: skip
 
 
 def _pair(item: object, where: str) -> tuple[Any, Any]:

@@ -58,8 +58,8 @@ def fit(
             `DataLoader` of (image, label).
         labels: whole numbers (n,), 0 to C − 1, every class present; None for a `Dataset` or `DataLoader`.
         class_names: C names, a list, tuple or array; default "0", "1", ...
-        preset: one of `recipes.PURPOSES`, such as `standard` (the default): that of the recipe for these images, which
-            gives the settings.
+        preset: one of `recipes.PURPOSES`, such as `standard` (the default), or robust, another name of
+            `certified`: that of the recipe for these images, which gives the settings.
         recipe: name of a recipe or its file, instead of that one; see `twinlatent recipe list`.
         settings: of the game, instead of the recipe's.
         detector: label rule and score, instead of the recipe's.

@@ -124,7 +124,7 @@ def upper_bound(bounds: LinearBounds, of_vulnerable: float, of_robust: float, st
     tangents = torch.zeros_like(robust.lower).clamp(robust.lower, robust.upper)
     slopes = [_start(layer, len(tangents)) for layer in bounds.layers if layer.unstable]
     free = [value.clone().requires_grad_() for value in (*slopes, tangents)]
-    best = torch.full(tangents.shape[:2], torch.inf, dtype=tangents.dtype)
+    best = tangents.new_full(tangents.shape[:2], torch.inf)
     for step in range(steps + 1):
         with torch.enable_grad():
             above = _above(bounds, of_vulnerable, of_robust, free[-1], free[:-1])
@@ -178,7 +178,7 @@ def linear_maximum(layers: Sequence[Layer], coefficients: Tensor, slopes: Sequen
         coefficients: (C, B, outputs).
         slopes: α of each ReLU, in [0, 1], (C, B, *shape).
     """
-    left, total = list(slopes), torch.zeros(coefficients.shape[:2], dtype=coefficients.dtype)
+    left, total = list(slopes), coefficients.new_zeros(coefficients.shape[:2])
     for layer in reversed(layers):
         if not _passes(layer):
             break

@@ -55,6 +55,7 @@ def recipe_for(
             if found.get(name, own) != own:
                 raise TwinlatentError(f"recipe {asked} is for {name} {found[name]}; {data} has {own}")
         own = found.get("purpose", purpose)
+        own = ALSO.get(own or "", own)
         if purpose not in (None, own):
             raise TwinlatentError(f"recipe {asked} is for the purpose {own}, not {purpose}; leave the preset out")
         return _made({**found, "name": path.stem, "purpose": own or "standard", **room}, images)

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from twinlatent.attacks.gradient_free import Noise
 from twinlatent.attacks.results import MEASURED
 from twinlatent.attacks.suites import KINDS
 from twinlatent.data import LabelledImages, Split
@@ -432,10 +433,13 @@ def test_a_folder_of_other_work_is_refused_before_anything_is_proved(
     other = asked.model_copy(update={"seed": 1})
     with pytest.raises(TwinlatentError, match="holds unfinished work with other asked; remove it"):
         attack_detector(trained_detector, few, other, folder=tmp_path, progress=False)
+    with pytest.raises(TwinlatentError, match="holds unfinished work with other own; remove it"):
+        attack_detector(trained_detector, few, asked, own={"noise-too": Noise}, folder=tmp_path, progress=False)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
     monkeypatch.undo()
     attack_detector(trained_detector, few, other, folder=tmp_path, overwrite=True, progress=False)
     assert any(path.read_bytes() != before for path, before in kept.items() if path.exists())
+    assert list(tmp_path.glob("proof-*")), "made for the other work, and not cleared with what was there before"
 
 
 def test_what_is_not_proved_is_only_known_of_the_goal_undetected() -> None:

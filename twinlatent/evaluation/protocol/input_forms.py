@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from twinlatent.data import Split
@@ -123,20 +124,20 @@ def _answers(answering: Answering, form: Form, images: Tensor, classes: int) -> 
 
 
 def _of_classes(split: Split, found: Tensor, labels: Tensor) -> list[str]:
-    """What is to be said of labels (n,) that are right in another order of the classes, or worse than guessing."""
-    right, n, chance = int((found == labels).sum()), len(labels), 1 / split.classes
-    far = SIGMAS * (n * chance * (1 - chance)) ** 0.5
-    if right > n * chance + far:
-        return []
+    """What is to be said of labels (n,) that are right in another order of the columns, or worse than guessing."""
+    n, chance = len(labels), 1 / split.classes
     counts = torch.zeros(split.classes, split.classes)
     counts.index_put_((labels, found), torch.ones(n), accumulate=True)
-    order = counts.argmax(1)  # the column that says each class
+    order = torch.as_tensor(linear_sum_assignment(counts, maximize=True)[1])  # the column that says each class best
+    right, better = found == labels, order[labels] == found
+    alone, lost = int((better & ~right).sum()), int((right & ~better).sum())
     known = f"split.class_names, {listed(split.class_names)}"
-    begin = f"it classifies {right} of {n} calibration images correctly"
-    if len(order.unique()) == split.classes and int(counts.amax(1).sum()) > (1 + chance) / 2 * n:
-        return [f"{begin}, and {int(counts.amax(1).sum())} if the order of its columns is {order.tolist()}: give them "
-                f"in the order of {known}"]  # fmt: skip
-    if right >= n * chance - far:  # as one that is not trained
+    begin = f"it classifies {int(right.sum())} of {n} calibration images correctly"
+    surely = alone >= FEWEST and alone - lost >= SIGMAS * (alone + lost) ** 0.5
+    if surely and float(better.double().mean()) >= (1 + chance) / 2:
+        return [f"{begin}, and {int(better.sum())} with its columns in another order; are they in that of {known}? "
+                f"If not, give logits[:, {order.tolist()}], and suspicion likewise"]  # fmt: skip
+    if int(right.sum()) >= n * chance - SIGMAS * (n * chance * (1 - chance)) ** 0.5:
         return []
     return [f"{begin}, less than guessing would; are its columns in the order of {known}?"]
 

@@ -22,6 +22,7 @@ from twinlatent.attacks.suites import SUBSTITUTED, Suite
 from twinlatent.code_digest import code_identity
 from twinlatent.criteria import C1, C2, Criterion, Misclassified, Undetected
 from twinlatent.data import LabelledImages, Split
+from twinlatent.digest import digest
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.black_box import train_substitute
 from twinlatent.evaluation.metrics import rate
@@ -165,10 +166,12 @@ def _asked(
     """What `run_suite` is called with; arguments as `attack_detector`, the images being fitted to the detector."""
     detector.calibration.check(settings.fpr)
     drawn, device = drawn or draw(split.test, settings.images, settings.seed), detector.device
-    identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint}
+    joining = at_radius(own, settings.epsilon)
+    identity = {"detector": detector.fingerprint, "asked": settings.model_dump(), "data": split.fingerprint,
+                "own": digest(joining), "only": None if only is None else sorted(only)}  # fmt: skip
     if folder is not None:
         check_folder(folder, identity | code_identity(), overwrite)  # before substitutes and proofs, which take long
-    attacks = _attacks(detector, split, settings, only, substitute, progress) | at_radius(own, settings.epsilon)
+    attacks = _attacks(detector, split, settings, only, substitute, progress) | joining
     batch_size = settings.batch_for(detector)
     if settings.unproved_only:
         if detector.device.type != "cpu":

@@ -35,7 +35,7 @@ class BoundSettings(BaseModel):
     smaller box that the worst image is likely to lie in (Müller et al. 2022). No proof comes from such a box."""
     linear: float = Field(0.0, ge=0, le=1)
     """Share of a tighter, linear bound in the bound, intervals having the rest (Zhang et al. 2020, CROWN-IBP); a round
-    takes several times as long."""
+    takes about ten times as long."""
 
     _fits = field_validator("epsilon")(within_the_box)
 

@@ -121,7 +121,7 @@ def adversary_turn(
         settings: of the attack.
         generator: of random starts and radii.
     """
-    with frozen(vaes):
+    with frozen(vaes), straight_through():
         with torch.no_grad():
             of_benign = log_densities(vaes, benign)
             levels = _moved_levels(levels, of_benign, settings)
