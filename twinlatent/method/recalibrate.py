@@ -25,8 +25,8 @@ from twinlatent.method.calibrated import CalibratedDetector
 from twinlatent.provenance import provenance
 from twinlatent.torch_state import fresh_torch
 
-RELIABLE = 100
-"""So many images make thresholds that other images bear out; docs/own_data.md says so."""
+RELIABLE = 5
+"""From so many flagged images on thresholds are borne out by others: of 100 at 5 %, as docs/own_data.md says."""
 Kind = TypeVar("Kind", bound=CalibratedDetector)
 
 
@@ -70,8 +70,9 @@ def calibrate(
     seen = seen_by(detector)
     own = _unseen(checked, seen, say)
     _check_enough(len(own), len(checked), fpr)
-    if len(own) < RELIABLE:
-        say(f"{len(own)} images decide on the thresholds; from about {RELIABLE} on they are reliable")
+    if len(own) * fpr < RELIABLE - 1e-9:
+        enough = math.ceil(RELIABLE / fpr - 1e-9)
+        say(f"{len(own)} images decide on the thresholds; from about {enough} on they are reliable")
     card = _card(detector, own, len(checked) - len(own), fpr, short_name(text("data", data)))
     made = detector.with_calibration(own, card, None if seen is None else Seen(seen.train, image_hashes(own).unique()))
     made.card["calibrated"][-1]["thresholds"] = made.calibration.thresholds(fpr).tolist()

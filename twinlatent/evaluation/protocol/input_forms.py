@@ -124,22 +124,19 @@ def _answers(answering: Answering, form: Form, images: Tensor, classes: int) -> 
 
 
 def _of_classes(split: Split, found: Tensor, labels: Tensor) -> list[str]:
-    """What is to be said of labels (n,) that are right in another order of the columns, or worse than guessing."""
+    """What is to be said of labels (n,) that are right in another order of the columns."""
     n, chance = len(labels), 1 / split.classes
     counts = torch.zeros(split.classes, split.classes)
     counts.index_put_((labels, found), torch.ones(n), accumulate=True)
     order = torch.as_tensor(linear_sum_assignment(counts, maximize=True)[1])  # the column that says each class best
     right, better = found == labels, order[labels] == found
     alone, lost = int((better & ~right).sum()), int((right & ~better).sum())
-    known = f"split.class_names, {listed(split.class_names)}"
-    begin = f"it classifies {int(right.sum())} of {n} calibration images correctly"
     surely = alone >= FEWEST and alone - lost >= SIGMAS * (alone + lost) ** 0.5
-    if surely and float(better.double().mean()) >= (1 + chance) / 2:
-        return [f"{begin}, and {int(better.sum())} with its columns in another order; are they in that of {known}? "
-                f"If not, give logits[:, {order.tolist()}], and suspicion likewise"]  # fmt: skip
-    if int(right.sum()) >= n * chance - SIGMAS * (n * chance * (1 - chance)) ** 0.5:
+    if not surely or float(better.double().mean()) < (1 + chance) / 2:
         return []
-    return [f"{begin}, less than guessing would; are its columns in the order of {known}?"]
+    return [f"it classifies {int(right.sum())} of {n} calibration images correctly, and {int(better.sum())} with its "
+            f"columns in another order; are they in that of split.class_names, {listed(split.class_names)}? If not, "
+            f"give logits[:, {order.tolist()}], and suspicion likewise"]  # fmt: skip
 
 
 def _labels(answering: Answering, form: Form | None, images: Tensor) -> Tensor | None:
