@@ -84,7 +84,7 @@ def ceiling_of(records: Records, epsilon: float, metric: str) -> Record | None:
 def in_l2(name: str) -> Iterator[str]:
     """The same in balls of L2."""
     records = [record for path in sorted(RESULTS.glob(f"{IN_L2}{name}*.json")) for record in read_records(path)]
-    radii = sorted({float(r.budget.partition(L2_RADIUS)[2]) for r in records})
+    radii = sorted({float(r.budget.partition(L2_RADIUS)[2]) for r in records if L2_RADIUS in r.budget})
     kinds = "found by attacks", "proved to be at most"
     yield from head("detector", "L2 radius", *(f"SR@5, {kind}" for kind in kinds), "images")
     for number, radius in enumerate(radii):
