@@ -66,7 +66,9 @@ class Rung:
 
 def rungs(plan: dict[str, Any]) -> list[Rung]:
     """The rungs of a plan in their order; each begins with the changes of the one that it comes after."""
-    base = [*plan["base"]["settings"], *(f"{name}={text}" for name, text in plan["base"].items() if name == "encoder")]
+    base = list(plan["base"]["settings"])
+    if "encoder" in plan["base"]:
+        base.append(f"encoder={plan['base']['encoder']}")
     changes: dict[str, list[str]] = {}
     found = []
     for rung in plan["rung"]:
