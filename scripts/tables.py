@@ -23,6 +23,8 @@ PROVED = "proofs-"
 """Begins those of `certify --records`."""
 BEYOND = "beyond-"
 """Begins those of `attack --records`, at radii that a detector's evaluation has not."""
+THOUSAND = "thousand-"
+"""Begins those of `attack --records` on 1,000 images, at the radius and rate of a row that rested on fewer."""
 IN_L2 = "l2-"
 """Begins those of `attack --norm l2 --records` and `certify --norm l2 --records`."""
 COMPARED = "floors-"
@@ -57,6 +59,7 @@ NO_DETECTOR = (
     COMPARED,
     PROVED,
     BEYOND,
+    THOUSAND,
     IN_L2,
     POINTS,
     *ON_CALIBRATION,
@@ -180,6 +183,16 @@ def white_box(everything: Detectors) -> Iterator[str]:
                 continue
             counts = dict.fromkeys(str(r.n) for r in (main, at[0.1]) if r)
             yield row(title, f"`{score}`", *map(between, (*at.values(), *others)), ", ".join(counts))
+
+
+def thousands() -> Iterator[str]:
+    """Rows of `white_box` on 1,000 images, beside what they were on fewer, with the seconds of either."""
+    yield from head("data", "detector", "ε", "SR@5", "images", "then: SR@5", "images")
+    for path in sorted(RESULTS.glob(f"{THOUSAND}*.json")):
+        now = find(read_records(path), metric="sr@5", attack=WORST)
+        fewer = RESULTS / f"{path.stem.removeprefix(THOUSAND)}.json"
+        then = find(read_records(fewer), metric="sr@5", attack=WORST, score=now.score, epsilon=now.epsilon)
+        yield row(TITLES[now.data], named([now]), f"{now.epsilon:g}", between(now), now.n, between(then), then.n)
 
 
 def ceiling_of(records: Records) -> Record | None:

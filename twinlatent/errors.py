@@ -1,6 +1,7 @@
 """The one exception family of the package: a line that names the bad value and the mend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class TwinlatentError(ValueError):
@@ -47,3 +48,20 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """The first names of what differs, separated by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names, sorted, of what differs, or is in one alone; where both have a mapping, the names in that.
+
+    Example:
+        >>> differing({"seed": 0, "asked": {"steps": 5, "fpr": 0.05}}, {"seed": 0, "asked": {"steps": 6, "fpr": 0.05}})
+        ['steps']
+    """
+    names = []
+    for name in sorted({*before, *now}):
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            names += differing(one, other)
+        elif one != other:
+            names.append(name)
+    return names

@@ -86,6 +86,7 @@ def test_what_does_not_belong_together_is_refused(shards: Callable, program: Cal
     again = tmp_path / "again"
     shutil.copytree(first, again)
     assert "are both shard 1/3; give each once" in program("merge", "run.npz", first, second, third, again).refusal
+    assert program("merge", "run.npz", first, second, first).refusal.endswith("1-of-3 is given twice; give each once")
     shutil.rmtree(second)
     (second,) = shards(2, words=("--seed", 1))
     line = program("merge", "run.npz", first, second, third).refusal
@@ -98,6 +99,44 @@ def test_what_does_not_belong_together_is_refused(shards: Callable, program: Cal
     line = program("merge", "run.npz", first, second, third).refusal
     assert re.search(r"identity\.json and .* differ in images, labels.*, so these shards do not belong together$", line)
     assert not (tmp_path / "run.npz.unfinished").exists()
+
+
+def test_a_shard_that_was_copied_in_part_is_refused(
+    shards: Callable, program: Callable, ok: Callable, tmp_path: Path
+) -> None:
+    """Else the merging process would do again, alone and without a word, what is missing."""
+    all_of_them = shards(1, 2, 3)
+    part = next((all_of_them[1] / "unfinished").rglob("pgd*.npz"))
+    whole = part.read_bytes()
+    for content, line in (
+        (whole[:-9], r"pgd.*\.npz is another file than it was when"),
+        (None, r"pgd.*\.npz is missing"),
+    ):
+        part.unlink()
+        if content is not None:
+            part.write_bytes(content)
+        said = program("merge", "run.npz", *all_of_them).refusal
+        assert re.search(line, said)
+        assert said.endswith("when the shard was done; copy its folder again, or run its command again")
+        assert not (tmp_path / "run.npz.unfinished").exists()
+    shards(2)  # its command, once more
+    ok("merge", "run.npz", *all_of_them, "--no-progress")
+
+
+def test_shards_are_merged_where_they_were_made(shards: Callable, program: Callable, tmp_path: Path) -> None:
+    all_of_them = shards(1, 2, 3)
+    for one in all_of_them:
+        said = json.loads((one / "shard.json").read_text())
+        said["asked"]["model"] = "trained/detector.safetensors"
+        (one / "shard.json").write_text(json.dumps(said))
+    line = program("merge", "run.npz", *all_of_them).refusal
+    assert re.search(r"trained/detector\.safetensors.*; merge in the folder in which the shards were made$", line)
+    assert not (tmp_path / "run.npz.unfinished").exists()
+
+
+def test_the_name_of_what_shards_make_is_checked_before_they_are_made(trained: Path, program: Callable) -> None:
+    line = program("attack", trained, *ATTACK, "--save", "run", "--shard", "1/3").refusal
+    assert line == "run is written as .npz; name it run.npz"
 
 
 def test_a_shard_is_named_by_a_number_of_its_own(trained: Path, program: Callable) -> None:

@@ -176,6 +176,23 @@ def test_errors_are_one_line_and_what_was_kept_stays(unit, written, two_nodes: C
 
 
 @pytest.mark.slow
+def test_a_machine_without_the_package_is_said_to_be_one(unit, monkeypatch, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra ray")
+    monkeypatch.chdir(tmp_path)  # tasks find what lies in the driver's folder
+    other = tmp_path / "other" / "twinlatent"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('it is not here')", encoding="utf-8")
+    elsewhere = {"env_vars": {"PYTHONPATH": str(other.parent)}}
+    ray.init("local", num_cpus=1, include_dashboard=False, runtime_env=elsewhere)
+    try:
+        with pytest.raises(TwinlatentError, match=r"number 0: a machine of the cluster cannot begin it \(ImportError: "
+                                                  r"it is not here\); install the same twinlatent"):  # fmt: skip
+            Ray("local").run([[unit(0)]], {"word": "a"}, {"here": tmp_path / "kept"})
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.slow
 def test_a_driver_that_was_killed_goes_on_when_it_is_started_again(
     unit, written, patience, two_nodes: Cluster, tmp_path: Path
 ) -> None:

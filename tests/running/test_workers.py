@@ -14,7 +14,7 @@ from twinlatent.running.workers import Workers, runner_of
 
 UNITS = '''
 """Units that write a file each, in the ways that a test asks."""
-import os, signal, time
+import errno, os, signal, time
 from dataclasses import dataclass
 from twinlatent.errors import TwinlatentError
 from twinlatent.files import write_text
@@ -40,6 +40,8 @@ class Write:
             raise TwinlatentError("number is 3; give another")
         if self.how == "fail":
             return {}["a"]
+        if self.how == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
         if self.how.isdigit() and len(list(place.glob(f"{self.number}.died-*"))) < int(self.how):
             write_text(place / f"{self.number}.died-{os.getpid()}", "")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -102,6 +104,13 @@ def test_what_a_unit_says_is_what_the_run_says(unit, tmp_path: Path) -> None:
     assert 'return {}["a"]' in "".join(caught.value.__notes__), "its traceback is not lost"
 
 
+def test_a_full_disk_is_said_once_and_is_no_death_of_a_worker(unit, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(OSError, match=r"No space left on device") as caught:
+        Workers(1, say=said.append).run([[unit(0, "full")]], {"word": "a"}, {"here": tmp_path})
+    assert (said, caught.value.filename) == ([], str(tmp_path))
+
+
 def test_what_cannot_be_sent_is_said_before_anything_is_started(unit, written, tmp_path: Path) -> None:
     with pytest.raises(TwinlatentError, match=r"cannot be sent to worker processes .*<lambda>.*workers 1"):
         Workers(2).run([[unit(0)]], {"word": lambda: 0}, {"here": tmp_path})
@@ -124,10 +133,12 @@ def test_where_nobody_asked_for_workers_this_process_does_what_cannot_be_sent(un
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_run(unit, written, patience, tmp_path: Path, how: signal.Signals) -> None:
-    script, kept = tmp_path / "driver.py", tmp_path / "kept"
+    script, kept, temporary = tmp_path / "driver.py", tmp_path / "kept", tmp_path / "temporary"
     script.write_text(DRIVER, encoding="utf-8")
+    temporary.mkdir()
     driver = subprocess.Popen([sys.executable, str(script), str(tmp_path / "units.py"), str(kept)],
-                              stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+                              stderr=subprocess.PIPE, text=True, start_new_session=True,
+                              env=os.environ | {"TMPDIR": str(temporary)})  # fmt: skip
     try:
         waiting = lambda: [int(text) for path in kept.glob("*.waits") if (text := path.read_text())]  # noqa: E731
         patience(lambda: len(waiting()) == 2)
@@ -141,6 +152,7 @@ def test_no_worker_outlives_the_run(unit, written, patience, tmp_path: Path, how
         driver.kill()
     patience(lambda: not any(map(alive, workers)))
     assert written(kept) == {"0.txt": "a 0"}
+    assert list(temporary.glob("twinlatent-*")) == [], "what workers were given goes with them"
     assert said.count("Traceback") <= 1, "workers say nothing of Ctrl-C"
 
 

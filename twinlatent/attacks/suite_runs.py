@@ -22,7 +22,7 @@ from twinlatent.code_digest import code_identity
 from twinlatent.criteria import Criterion
 from twinlatent.data.split import checked_seed
 from twinlatent.digest import digest
-from twinlatent.errors import TwinlatentError, listed
+from twinlatent.errors import TwinlatentError, differing, listed
 from twinlatent.files import replacing, write_json
 from twinlatent.progress import bar
 from twinlatent.provenance import Provenance, provenance
@@ -281,8 +281,7 @@ def check_folder(folder: Path, identity: Mapping[str, Any], overwrite: bool, *, 
         raise TwinlatentError(f"{path} is damaged; remove the folder and begin again")
     now = json.loads(json.dumps(identity))
     known = before if isinstance(before, dict) else {}
-    told = now.keys() | known.keys() if whole else now.keys()
-    differs = [name for name in sorted(told) if known.get(name) != now.get(name)]
+    differs = differing(known if whole else {name: known.get(name) for name in now}, now)
     if differs and not overwrite:
         raise TwinlatentError(f"{folder} holds unfinished work with other {listed(differs)}; remove it to begin again "
                               "(attack --force, overwrite=True), or save elsewhere")  # fmt: skip

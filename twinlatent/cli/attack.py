@@ -106,11 +106,12 @@ def attack(
     from twinlatent.evaluation.results.folder import UNFINISHED
     from twinlatent.evaluation.results.merging import shard_folder
     from twinlatent.evaluation.white_box.suite import attack_shard
-    from twinlatent.evaluation.white_box.to_file import attack_to_file, unfinished_of
+    from twinlatent.evaluation.white_box.to_file import attack_to_file, check_name, unfinished_of
     from twinlatent.provenance import provenance, without_option, working_for
 
     runner = workers_of(workers, threads, device, images or DEFAULT_IMAGES, ray=ray)
     settings = _settings(options | {"images": images or DEFAULT_IMAGES})
+    check_name(path)
     refuse_records(records, force)
     overruled = {"label_rule": label_rule, "score": score, "thresholds": thresholds, "classifier": classifier}
     reading = {"size": size, "channels": channels, "background": background}

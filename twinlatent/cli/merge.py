@@ -34,6 +34,7 @@ def merge(
         refuse_present(whole, RESULTS, "an evaluation")
     elif whole.exists():
         raise TwinlatentError(f"{whole} is there already; remove it or give another")
+    _check_model(first.asked)
     into = whole / UNFINISHED if first.command == "evaluate" else unfinished_of(whole)
     asked: dict[str, Any] = merging.merge(shards, into).asked
     asked |= {name: Path(asked[name]) for name in PATHS if asked.get(name) is not None}
@@ -43,3 +44,16 @@ def merge(
             evaluate(**{**asked, **own, "folder": whole})
         else:
             attack(**{**asked, **own, "path": whole})
+
+
+def _check_model(asked: dict[str, Any]) -> None:
+    """Refuse, before anything is copied, to merge where the detector that shards attacked is not found."""
+    from twinlatent.cli.judged import is_own
+    from twinlatent.cli.options import loaded
+
+    if is_own(asked["model"]) or asked["rejecting"]:
+        return
+    try:
+        loaded(asked["model"], None, None, None, asked["classifier"])
+    except TwinlatentError as error:
+        raise TwinlatentError(f"{error}; merge in the folder in which the shards were made") from error

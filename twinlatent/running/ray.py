@@ -217,6 +217,10 @@ class _Tasks:
         """Take in what a task says next; whether that was its last word."""
         try:
             kind, *said = self._ray.get(next(task))
+        except self._ray.exceptions.RayTaskError as error:  # not the unit's own, which is said: it could not begin
+            why = brief(str(error.cause or error).strip().rpartition("\n")[2])
+            raise TwinlatentError(f"{unit.name}: a machine of the cluster cannot begin it ({why}); install the same "
+                                  "twinlatent, with the same versions, on all of them") from error  # fmt: skip
         except self._ray.exceptions.RayError as error:
             raise TwinlatentError(f"{unit.name}: its process or machine died, and again when Ray began it anew "
                                   f"({brief(type(error).__name__)}); what is done is kept; the same command "

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import threading
 import traceback
@@ -44,7 +45,7 @@ class Start:
 def serve(connection: Connection, start: Start) -> None:
     """Do the units that come through the connection, until None comes or whoever sends them is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C every process hears; whoever started this one ends it
-    _end_with_parent()
+    _end_with_parent(start.given.parent)
     with provenance.working_for(start.origin), suppress(EOFError, OSError):
         try:
             given = _begin(start)
@@ -84,14 +85,15 @@ def sendable(error: Exception) -> tuple[Exception, str]:
     return error, text
 
 
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, whatever either is doing."""
+def _end_with_parent(folder: Path) -> None:
+    """End this process as soon as the one that started it is gone, whatever either is doing; its folder goes, too."""
     parent = parent_process()
     if parent is None:
         return
 
     def watch() -> None:
         wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

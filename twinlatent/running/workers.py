@@ -173,25 +173,25 @@ class _Crew:
 
     def _hear(self, worker: _Worker, told: Told, waiting: list[Unit]) -> int:
         """Take in all that a worker says, and how many units it has done: 0 or 1."""
-        done = 0
+        done, gone, heard = 0, False, []
         try:
             while worker.connection.poll():
-                kind, *said = worker.connection.recv()
-                if kind == FAILED:
-                    error, text = said
-                    error.add_note(f"In worker {worker.number}:\n{text}")
-                    raise error
-                unit = worker.unit
-                worker.ready |= kind == READY
-                if unit is not None and kind in (KEPT, DONE):
-                    told(unit, said[0] if kind == KEPT else None)
-                if kind == DONE:
-                    worker.unit, done = None, 1
-        except (EOFError, OSError):
+                heard.append(worker.connection.recv())
+        except (EOFError, OSError):  # of the pipe; a unit's own error is among what was heard
+            gone = True
+        for kind, *said in heard:
+            if kind == FAILED:
+                error, text = said
+                error.add_note(f"In worker {worker.number}:\n{text}")
+                raise error
+            unit = worker.unit
+            worker.ready |= kind == READY
+            if unit is not None and kind in (KEPT, DONE):
+                told(unit, said[0] if kind == KEPT else None)
+            if kind == DONE:
+                worker.unit, done = None, 1
+        if gone or (not worker.process.is_alive() and not worker.connection.poll()):
             self._bury(worker, waiting)
-        else:
-            if not worker.process.is_alive() and not worker.connection.poll():
-                self._bury(worker, waiting)
         return done
 
     def _bury(self, worker: _Worker, waiting: list[Unit]) -> None:
@@ -204,11 +204,9 @@ class _Crew:
         self._deaths[id(unit)] += 1
         line = f"worker {worker.number} (process {worker.process.pid}) {how} during {unit.name}"
         if self._deaths[id(unit)] > AGAIN:
-            mend = (
-                "run again to resume, with fewer workers if memory is short"
-                if worker.ready
-                else f"a script that uses workers does its work under {GUARD}"
-            )
+            mend = "run again to resume, with fewer workers if memory is short"
+            if not worker.ready:
+                mend += f"; a script must do its work under {GUARD}"
             raise TwinlatentError(f"{line}, for the third time; what is done is kept; {mend}")
         self._asked.say(f"{line}; it is done again")
         waiting.insert(0, unit)

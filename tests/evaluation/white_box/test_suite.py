@@ -374,10 +374,10 @@ def test_unfinished_work_of_another_kind_is_refused(trained_detector: Detector, 
         attack_to_file(stopping(trained_detector, 6), few, FEW, path, progress=False)
     before = {file.name: file.read_bytes() for file in Path(f"{path}.unfinished").iterdir()}
     for detector, settings, named in (
-        (trained_detector, FEW.model_copy(update={"epsilon": 0.3}), "asked"),
-        (trained_detector, FEW.model_copy(update={"fpr": 0.1}), "asked"),
-        (trained_detector, FEW.model_copy(update={"goal": "misclassified"}), "asked"),
-        (trained_detector, FEW.model_copy(update={"seed": 5}), "asked; .*--force"),
+        (trained_detector, FEW.model_copy(update={"epsilon": 0.3}), "epsilon"),
+        (trained_detector, FEW.model_copy(update={"fpr": 0.1}), "fpr"),
+        (trained_detector, FEW.model_copy(update={"goal": "misclassified"}), "goal"),
+        (trained_detector, FEW.model_copy(update={"seed": 5}), "seed; .*--force"),
         (trained_detector.using(score="joint"), FEW, "detector"),
         (trained_detector.using(label_rule="density"), FEW, "detector"),
     ):
@@ -431,7 +431,7 @@ def test_a_folder_of_other_work_is_refused_before_anything_is_proved(
     kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(module, "holds_at", lambda *_, **__: pytest.fail("proved at once"))
     other = asked.model_copy(update={"seed": 1})
-    with pytest.raises(TwinlatentError, match="holds unfinished work with other asked; remove it"):
+    with pytest.raises(TwinlatentError, match="holds unfinished work with other seed; remove it"):
         attack_detector(trained_detector, few, other, folder=tmp_path, progress=False)
     with pytest.raises(TwinlatentError, match="holds unfinished work with other own; remove it"):
         attack_detector(trained_detector, few, asked, own={"noise-too": Noise}, folder=tmp_path, progress=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from twinlatent.claims import claimed, clear, holds_work, refuse_present
 from twinlatent.code_digest import code_identity
-from twinlatent.errors import TwinlatentError, listed
+from twinlatent.errors import TwinlatentError, differing, listed
 from twinlatent.evaluation.results.records import read_json
 from twinlatent.files import write_json
 
@@ -45,8 +45,8 @@ def evaluation_folder(
             if overwrite:
                 clear(unfinished)
             elif before is not None:
-                raise TwinlatentError(f"{folder} holds unfinished work of another evaluation ({_differing(before, now)}"
-                                      f"); give another folder, {ANEW}")  # fmt: skip
+                raise TwinlatentError(f"{folder} holds unfinished work of another evaluation (other "
+                                      f"{listed(differing(before, now))}); give another folder, {ANEW}")  # fmt: skip
             else:
                 if any((folder / name).exists() for name in RESULTS):
                     clear(unfinished)  # of the evaluation that is there, which was killed while it did this itself
@@ -72,10 +72,6 @@ def _whose(path: Path) -> dict[str, Any] | None:
     except TwinlatentError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    return "other " + listed([name for name in now if before.get(name) != now[name]])
 
 
 # --- the log of a training, one JSON object a round, and whether it is that of a detector ---

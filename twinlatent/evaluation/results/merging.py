@@ -1,5 +1,6 @@
 """Shards of an evaluation or an attack, put together in the folder of the whole."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ class ShardFile(BaseModel):
         number, of: see `Shard`.
         asked: the command's options by name, JSON-able.
         origin: of the run without its shard.
+        kept: SHA-256 of each file that it kept, by place; None of shards that versions before 0.2.0 made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,16 +45,19 @@ class ShardFile(BaseModel):
     of: int
     asked: dict[str, Any]
     origin: Provenance
+    kept: dict[str, str] | None = None
 
 
 def shard_folder(whole: Path, shard: Shard) -> Path:
     """The folder of a shard, beside that of the whole: `run.shard-3-of-8`."""
+    whole = whole if whole.name else whole.resolve()  # such as `.`
     return whole.with_name(whole.name + shard.suffix)
 
 
 def write_shard(folder: Path, shard: ShardFile) -> None:
-    """Say that a shard is done."""
-    write_json(folder / SHARD, shard.model_dump(mode="json"))
+    """Say that a shard is done, and what it kept."""
+    kept = {relative.as_posix(): _digest(path) for relative, path in _kept(folder)}
+    write_json(folder / SHARD, shard.model_copy(update={"kept": kept}).model_dump(mode="json"))
 
 
 def read_shard(folder: Path) -> ShardFile:
@@ -79,14 +84,18 @@ def merge(folders: Sequence[Path], into: Path) -> ShardFile:
         into: where the command itself would look for unfinished work; nothing is written before all is checked.
 
     Raises:
-        TwinlatentError: a shard is missing, there twice or not finished; or two do not belong together, since they are
-            of other detectors, settings, seeds, data, code, or networks.
+        TwinlatentError: a shard is missing, there twice or not finished, or lacks a file that it kept; or two do not
+            belong together, since they are of other detectors, settings, seeds, data, code, or networks.
     """
+    for number, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:number]]:
+            raise TwinlatentError(f"{folder} is given twice; give each once")
     shards = {folder: read_shard(folder) for folder in folders}
     first = _all_there(shards)
     with ExitStack() as stack:
-        for folder in folders:
+        for folder, shard in shards.items():
             stack.enter_context(claimed(folder))
+            _check_kept(folder, shard)
         files = list(_files(folders))
         for file in files:
             target = into / file.name
@@ -130,19 +139,36 @@ def _files(folders: Collection[Path]) -> Iterator[_File]:
     """Every file that shards kept, once, by its place; `TwinlatentError` where two shards differ in one."""
     seen: dict[Path, Path] = {}
     for folder in folders:
-        home = folder / UNFINISHED
-        for place, _, names in os.walk(home):
-            for name in sorted(names):
-                path = Path(place) / name
-                if name in ANYBODYS or not OURS.fullmatch(name):
-                    continue
-                relative = path.relative_to(home)
-                if relative not in seen:
-                    seen[relative] = path
-                    yield _File(relative, path)
-                elif not _same(path, seen[relative]):
-                    raise TwinlatentError(f"{path} and {seen[relative]} differ{_where(path, seen[relative])}, so these "
-                                          "shards do not belong together")  # fmt: skip
+        for relative, path in _kept(folder):
+            if relative not in seen:
+                seen[relative] = path
+                yield _File(relative, path)
+            elif not _same(path, seen[relative]):
+                raise TwinlatentError(f"{path} and {seen[relative]} differ{_where(path, seen[relative])}, so these "
+                                      "shards do not belong together")  # fmt: skip
+
+
+def _kept(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Each file that a shard kept and that counts: its place, and where it is."""
+    home = folder / UNFINISHED
+    for place, _, names in os.walk(home):
+        for name in sorted(names):
+            if name not in ANYBODYS and OURS.fullmatch(name):
+                yield (Path(place) / name).relative_to(home), Path(place) / name
+
+
+def _check_kept(folder: Path, shard: ShardFile) -> None:
+    """Refuse a shard that lacks what it had when it was done, as one does that was copied in part."""
+    for name, mark in (shard.kept or {}).items():
+        path = folder / UNFINISHED / name
+        if not path.is_file() or _digest(path) != mark:
+            what = "is another file than it was" if path.is_file() else "is missing, which was there"
+            raise TwinlatentError(f"{path} {what} when the shard was done; copy its folder again, or run its command "
+                                  "again")  # fmt: skip
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _same(a: Path, b: Path) -> bool:

@@ -43,6 +43,12 @@ def unfinished_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.unfinished")
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that is none of an .npz."""
+    if path.suffix != ".npz":
+        raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
+
+
 def attack_to_file(
     detector: CalibratedDetector,
     split: Split,
@@ -62,8 +68,7 @@ def attack_to_file(
     Raises:
         TwinlatentError: the file is there already, or its folder holds unfinished work of another kind.
     """
-    if path.suffix != ".npz":
-        raise TwinlatentError(f"{path} is written as .npz; name it {path.with_suffix('.npz').name}")
+    check_name(path)
     with claimed_file(path):
         if path.exists() and not (overwrite and path.is_file()):
             raise TwinlatentError(f"{path} is there already; remove it or save elsewhere")
