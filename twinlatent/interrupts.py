@@ -33,6 +33,19 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
+def at_once() -> Iterator[None]:
+    """Within the block Ctrl-C interrupts, also inside of `deferred_interrupt`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def ending_as_by_ctrl_c() -> Iterator[None]:
     """Within the block SIGTERM, as schedulers send it before they kill, does what Ctrl-C does just then.
 

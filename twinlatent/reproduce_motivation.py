@@ -47,8 +47,7 @@ def reproduce_motivation(
         data: names of the data sets.
         images: training images attacked in each iteration; None: the preset's, which differs from cell to cell.
         seed: of everything.
-        workers: so many processes do a cell each; None or 1: this one alone. Within a cell an attack needs what the one
-            before taught D, so a cell is one process's.
+        workers: so many processes do a cell each; None or 1: this one alone.
         progress: whether to show bars.
 
     Raises:
@@ -120,10 +119,11 @@ def run_cell(
     *,
     shared: Path | None = None,
     device: str = "cpu",
+    workers: int | Runner | None = None,
     progress: bool = True,
 ) -> Vulnerability:
     """`run_motivation`, with its page and Figure 2."""
-    found = run_motivation(split, settings, folder, shared=shared, device=device, progress=progress)
+    found = run_motivation(split, settings, folder, shared=shared, device=device, workers=workers, progress=progress)
     write_figure(found, folder)
     write_vulnerability([found], folder / PAGE)
     return found

@@ -12,8 +12,9 @@ from twinlatent.data import LabelledImages, Split
 from twinlatent.errors import TwinlatentError
 from twinlatent.evaluation.metrics import auc
 from twinlatent.method.networks import PlainNetwork
-from twinlatent.motivation import accumulation
-from twinlatent.motivation.accumulation import VulnerableImages, Watched, accumulate, new_discriminator
+from twinlatent.motivation import attacking
+from twinlatent.motivation.accumulation import VulnerableImages, accumulate, new_discriminator
+from twinlatent.motivation.attacking import Watched
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.outputs import Outputs
 
@@ -72,7 +73,7 @@ def test_random_targets_are_wrong_alike_and_drawn_anew(target, benign, smoke, mo
         aimed.append(kwargs["targets"])
         return run(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(accumulation, "run", noted)
+    monkeypatch.setattr(attacking, "run", noted)
     many = LabelledImages(benign.images.repeat(20, 1, 1, 1), benign.labels.repeat(20))
     gathered(target, many, smoke("fgsm", targets="random", batch=1400))
     first, second = aimed
@@ -148,7 +149,7 @@ def test_interrupted_it_goes_on_to_the_same_images(
         return run(*args, **kwargs)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(accumulation, "run", counted)
+        patched.setattr(attacking, "run", counted)
         with pytest.raises(KeyboardInterrupt, match="stopped after round 4 of 6"):
             gathered(target, benign, settings, tmp_path)
     again, resumed = gathered(target, benign, settings, tmp_path)

@@ -7,8 +7,8 @@ import typer
 
 import twinlatent as tl
 from twinlatent.cells import CELLS, MOTIVATION_CELLS, MOTIVATION_DATA
-from twinlatent.cli.options import Device, Few, Progress, Seed, Threads, resumable, set_threads
-from twinlatent.cli.workers import OnRay, Workers, WorkerThreads, workers_of
+from twinlatent.cli.options import Device, Few, Progress, Seed, resumable
+from twinlatent.cli.workers import EACH, OnRay, Workers, WorkerThreads, workers_of
 from twinlatent.errors import TwinlatentError
 
 
@@ -80,7 +80,8 @@ def motivation(
     ] = None,
     shared: Annotated[Path | None, typer.Option(help="Folder of the attacked classifier, for several attacks.")] = None,
     device: Device = "cpu",
-    threads: Threads = None,
+    workers: Workers = None,
+    threads: WorkerThreads = None,
     seed: Seed = 0,
     progress: Progress = True,
 ) -> None:
@@ -94,13 +95,14 @@ def motivation(
     from twinlatent.reproduce_motivation import PAGE, run_cell
     from twinlatent.settings import override
 
-    set_threads(threads)
     check_names(attack_, preset)
     split = tl.data.load(data, seed=seed, progress=progress)
     settings = recipe_of(split, preset).motivation_settings(attack_, images=images,
                                    iterations=iterations, seed=seed)  # fmt: skip
     settings = override(settings, change or [])
+    attacked = max(settings.images or len(split.train), settings.test_images)
+    runner = workers_of(workers, threads, device, attacked // settings.batch * EACH)
     with resumable("what is finished is kept"):
-        found = run_cell(split, settings, folder, shared=shared, device=device, progress=progress)
+        found = run_cell(split, settings, folder, shared=shared, device=device, workers=runner, progress=progress)
     print_motivation(found.records)
     print(f"Page with pictures: {folder / PAGE}")

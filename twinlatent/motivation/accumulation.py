@@ -4,7 +4,9 @@ Letters: n images attacked in each iteration, m images kept, C classes.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinlatent.attacks.attack import run
-from twinlatent.attacks.models import frozen
-from twinlatent.criteria import HitsTarget, Misclassified
+from twinlatent.claims import clear
 from twinlatent.data import LabelledImages
-from twinlatent.data.split import SEED_LIMIT, seeded
+from twinlatent.data.split import seeded
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, train_rounds
-from twinlatent.motivation.settings import MotivationSettings, Precision
-from twinlatent.outputs import Outputs
+from twinlatent.motivation.attacking import ATTACKED, Attacking, Watched, file_of, lower_precision, read_found
+from twinlatent.motivation.settings import MotivationSettings
+from twinlatent.running.together import some_folder
+from twinlatent.running.units import Here, Runner
 from twinlatent.torch_state import CPU, own_random_state
 
+HERE = Here()
 UNTAUGHT = 0.6931471805599453
 """D's loss, log 2, before it learnt anything."""
-
-
-def lower_precision(precision: Precision, images: Tensor) -> torch.autocast:
-    """Within the block layers compute in `precision`, on the device of the images."""
-    return torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-class Watched(nn.Module):
-    """F_p with D beside it: the suspicion of every class is D's output, the probability of being adversarial.
-
-    Args:
-        classifier: F_p.
-        discriminator: D, one log-odds an image.
-        precision: layers are computed in it; answers are float32.
-    """
-
-    def __init__(self, classifier: nn.Module, discriminator: nn.Module, precision: Precision = "float32") -> None:
-        super().__init__()
-        self.classifier, self.discriminator, self.precision = classifier, discriminator, precision
-
-    def forward(self, images: Tensor) -> Outputs:
-        """Answers for images (n, 1, H, W)."""
-        with lower_precision(self.precision, images):
-            logits, odds = self.classifier(images), self.discriminator(images)
-        return Outputs(logits.float(), torch.sigmoid(odds.float()).expand_as(logits))
 
 
 def new_discriminator(settings: MotivationSettings, image_shape: tuple[int, ...]) -> PlainNetwork:
@@ -154,6 +132,7 @@ def accumulate(
     folder: Path | None = None,
     identity: Mapping[str, Any] | None = None,
     device: torch.device = CPU,
+    runner: Runner = HERE,
     title: str = "",
     progress: bool = True,
 ) -> VulnerableImages:
@@ -173,6 +152,7 @@ def accumulate(
         folder: keeps the state after each iteration and on Ctrl-C; the same call resumes from there.
         identity: JSON-able; what must be the same when it is resumed.
         device: where to compute.
+        runner: who attacks the batches of an iteration, all of which meet the same D; it is taught here.
         title: of the bar.
         progress: whether to show it.
 
@@ -189,22 +169,29 @@ def accumulate(
         labels=torch.empty(room, dtype=torch.int64),
         sources=torch.empty(room, dtype=torch.int64),
     )
-    batches = -(-len(benign) // settings.batch)
+    watched = Watched(placed(classifier, device), discriminator, settings.precision)
     (classes,) = classifier.plan.output_shape
-    work = _Work(
-        state, Watched(placed(classifier, device), discriminator, settings.precision), benign, classes, settings, device
-    )
+    work = Attacking(watched, benign, classes, settings, device)
+    batches, lessons, alone = len(work.parts), _Lessons(state, work), isinstance(runner, Here)
 
-    def turn() -> dict[str, Any]:
+    def turn(kept: Path | None) -> dict[str, Any]:
         iteration, part = divmod(state.round, batches)
-        work.attack(iteration, torch.arange(part * settings.batch, min((part + 1) * settings.batch, len(benign))))
+        if kept is None:
+            found = work.attacked(iteration, part)
+        else:
+            work.by_units(iteration, range(part, batches), runner, kept, title, progress)
+            found = read_found(kept / file_of(iteration, part))
+        state.add(*found, iteration)
         if teach and part == batches - 1:
-            state.loss = work.teach()
+            state.loss = lessons.teach()
         return {"iteration": iteration + 1, "kept": state.kept, TOTAL: state.loss}
 
     resume = folder is not None and (folder / STATE_FILE).exists()
-    keeping = Keeping(folder, identity or {}, resume, batches, progress)
-    train_rounds(state, turn, iterations * batches, keeping, title=title, note=_note)
+    keeping = Keeping(folder, identity or {}, resume, batches, progress and alone)
+    with nullcontext() if alone else some_folder(folder and folder / ATTACKED) as kept:
+        train_rounds(state, partial(turn, kept), iterations * batches, keeping, title=title, note=_note)
+    if folder is not None:
+        clear(folder / ATTACKED)
     return state.vulnerable
 
 
@@ -213,51 +200,27 @@ def _note(record: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """One iteration's parts."""
+class _Lessons:
+    """What D is taught."""
 
     state: Accumulation
-    watched: Watched
-    benign: LabelledImages
-    classes: int
-    settings: MotivationSettings
-    device: torch.device
-
-    def attack(self, iteration: int, rows: Tensor) -> None:
-        """Attack the benign images `rows` and keep those that fool F_p."""
-        chosen = self.benign.subset(rows)
-        seed = (self.settings.seed + iteration) % SEED_LIMIT
-        targets = self._targets(iteration)[rows].to(self.device) if self.settings.targets == "random" else None
-        found = run(self.settings.attack(), self.watched, chosen.images.to(self.device), chosen.labels.to(self.device),
-                    targets=targets, criterion=Misclassified() if targets is None else HitsTarget(), seed=seed,
-                    batch_size=len(rows))  # fmt: skip
-        rounded = found.images.mul(255).round()
-        with torch.no_grad(), frozen(self.watched):
-            labels = self.watched.classifier(rounded / 255).argmax(1).cpu()
-        fooled = labels != chosen.labels
-        self.state.add(rounded.byte().cpu()[fooled], labels[fooled], rows[fooled], iteration)
-
-    def _targets(self, iteration: int) -> Tensor:
-        """A wrong class for each benign image, each as likely, drawn anew for every iteration."""
-        classes = self.classes
-        generator = seeded((self.settings.seed + iteration) % SEED_LIMIT)
-        shift = torch.randint(1, classes, (len(self.benign),), generator=generator)
-        return (self.benign.labels + shift) % classes
+    attacking: Attacking
 
     def teach(self) -> float:
         """Train D on benign images (0) and all of X_v (1); the mean loss of the last quarter of the steps."""
-        state, batch, steps = self.state, self.settings.learning_batch, self.settings.discriminator_steps
+        state, asked, device = self.state, self.attacking.settings, self.attacking.device
+        images, batch, steps = self.attacking.benign.images, asked.learning_batch, asked.discriminator_steps
         if state.kept == 0:
             return state.loss
         state.module.train()
-        kinds = torch.arange(2.0, device=self.device).repeat_interleave(batch)
+        kinds = torch.arange(2.0, device=device).repeat_interleave(batch)
         losses = []
         for _ in range(steps):
-            benign = self.benign.images[torch.randint(len(self.benign), (batch,), generator=state.generator)]
+            benign = images[torch.randint(len(images), (batch,), generator=state.generator)]
             rows = torch.randint(state.kept, (batch,), generator=state.generator)
-            both = torch.cat([benign, state.images[rows] / 255]).to(self.device)
+            both = torch.cat([benign, state.images[rows] / 255]).to(device)
             state.optimiser.zero_grad()
-            with lower_precision(self.settings.precision, both):
+            with lower_precision(asked.precision, both):
                 odds = state.module(both)[:, 0]
             loss = F.binary_cross_entropy_with_logits(odds.float(), kinds)
             loss.backward()

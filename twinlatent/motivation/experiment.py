@@ -28,6 +28,8 @@ from twinlatent.motivation.accumulation import VulnerableImages, accumulate, new
 from twinlatent.motivation.learning import LEARNER, labels_of, learn, lessons
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.provenance import Provenance, provenance
+from twinlatent.running.units import Runner
+from twinlatent.running.workers import runner_of
 from twinlatent.torch_state import Device, check_device, fresh_torch
 
 METHOD = "motivation"
@@ -63,6 +65,7 @@ def run_motivation(
     *,
     shared: Path | None = None,
     device: Device = "cpu",
+    workers: int | Runner | None = None,
     progress: bool = True,
 ) -> Vulnerability:
     """Run section 3's experiment for one attack; what is in the folder already is not done again.
@@ -77,6 +80,7 @@ def run_motivation(
         folder: keeps what is done, and the results.
         shared: keeps F_p, which does not depend on the attack; None: `folder`.
         device: where to compute.
+        workers: so many processes attack, a batch each; None or 1: this one alone.
         progress: whether to show bars.
 
     Raises:
@@ -93,7 +97,7 @@ def run_motivation(
             return read_motivation(folder)
         write_json(folder / ASKED, asked)
         origin = provenance()
-        work = _Work(split, settings, folder, asked, place, progress)
+        work = _Work(split, settings, folder, asked, place, runner_of(workers), progress)
         target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress).network
         found = work.measured(target)
         records = [_record(split, settings, origin, found.seconds, *number) for number in found.numbers]
@@ -157,6 +161,7 @@ class _Work:
     folder: Path
     identity: dict[str, Any]
     device: torch.device
+    runner: Runner
     progress: bool
 
     def measured(self, target: PlainNetwork) -> _Found:
@@ -167,9 +172,10 @@ class _Work:
         discriminator = new_discriminator(settings, split.image_shape)
         name = settings.spent.attack
         vulnerable = accumulate(target, discriminator, benign, settings, iterations=settings.iterations,
-                                title=f"{name}_d, training images", **self._within("accumulated"))  # fmt: skip
+                                runner=self.runner, title=f"{name}_d, training images",
+                                **self._within("accumulated"))  # fmt: skip
         unseen = accumulate(target, discriminator, judged, settings, iterations=1, teach=False,
-                            title=f"{name}_d, test images", **self._within("unseen"))  # fmt: skip
+                            runner=self.runner, title=f"{name}_d, test images", **self._within("unseen"))  # fmt: skip
         if not len(vulnerable):
             raise TwinlatentError(f"{name} fooled F_p on no training image; give it more images or steps")
         attempts = len(benign) * settings.iterations

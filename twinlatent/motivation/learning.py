@@ -16,7 +16,8 @@ from twinlatent.data import LabelledImages
 from twinlatent.data.split import seeded
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, share_of_rate, train_rounds
-from twinlatent.motivation.accumulation import VulnerableImages, lower_precision, placed
+from twinlatent.motivation.accumulation import VulnerableImages, placed
+from twinlatent.motivation.attacking import lower_precision
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.torch_state import CPU, own_random_state
 
