@@ -50,6 +50,8 @@ HALF, WHOLE = 6, 12
 """Rounds after which a training is interrupted, and of all of it."""
 PILOT = 20
 """Rounds from which the time of all is reckoned."""
+ATTACKED = 100
+"""Images that are attacked for their verdicts."""
 KEEP = 15
 """Seconds that are left at the end for what is not reckoned."""
 
@@ -178,6 +180,8 @@ def commands(check: Check) -> None:
             "attack gong": ("attack", out / "gong", DIGITS, "--suite", "quick", "--save", out / "c.npz", *few, *there),
             "evaluate": ("evaluate", model, DIGITS, "--suite", "quick", "--out", out / "evaluation", *few,
                          "--subset", "2", "--blackbox-images", "4", "--shift-images", "20", *there),
+            "motivation": ("motivation", "--data", DIGITS, "--attack", "fgsm", "--preset", "smoke", "--images", "100",
+                           "--out", out / "motivation", *there),
             "calibrate": ("calibrate", model, DIGITS, "--out", out / "d.safetensors", "--no-progress"),
             "certify": ("certify", out / "certified", DIGITS, "--images", "20", "--epsilon", "0.01", "--no-progress"),
         }  # fmt: skip
@@ -254,14 +258,18 @@ def interrupted(split: Any, settings: tl.GameSettings, folder: Path, place: str)
 
 
 def verdicts(check: Check) -> None:
-    """Labels, flags, p-values and suspicion of test images, against the CPU's."""
+    """Labels, flags, p-values and suspicion of test images and of attacked ones, against the CPU's."""
     asked, split = check.asked, tl.data.load(check.asked.data, progress=False)
     here = tl.load(asked.detector)
     images = split.test.images[: asked.images]
-    wanted, found = here.detect(images), here.to(asked.device).detect(images)
-    check.found.verdicts[Path(asked.detector).stem] = differences(wanted, found)
+    there, stem = here.to(asked.device), Path(asked.detector).stem
+    wanted, found = here.detect(images), there.detect(images)
+    check.found.verdicts[stem] = differences(wanted, found)
+    few, labels = images[:ATTACKED].to(there.device), split.test.labels[: len(images)][:ATTACKED].to(there.device)
+    attacked = tl.attacks.pgd(there, few, labels, epsilon=0.3, steps=20).images.cpu()
+    check.found.verdicts[f"{stem}, attacked"] = differences(here.detect(attacked), there.detect(attacked))
     print(f"  {check.found.verdicts}")
-    alone = here.to(asked.device).detect(images[:1])
+    alone = there.detect(images[:1])
     if not torch.equal(alone.suspicion, found.suspicion[:1]):
         raise RuntimeError("the verdict on an image depends on the images that come with it")
 

@@ -38,6 +38,7 @@ def test_the_attacks_are_the_papers_but_for_the_radius(monkeypatch) -> None:
         assert [getattr(mine, name) for name in named] == [getattr(theirs, name) for name in named]
 
 
+@pytest.mark.slow
 def test_a_second_demo_replaces_the_first(tmp_path: Path, digits: Split, monkeypatch) -> None:
     few = replace(digits, test=digits.test.subset(slice(40)))
     monkeypatch.setattr(demo, "load", lambda name, **_: few)

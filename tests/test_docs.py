@@ -133,6 +133,7 @@ def python_blocks(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_code_of_adding_an_attack_runs(capsys: pytest.CaptureFixture[str]) -> None:
     blocks = python_blocks(ADDING)
     assert len(blocks) > 8

@@ -58,8 +58,15 @@ def test_it_measures_all_but_the_commands(script: ModuleType, words: list[str], 
     found = DeviceCheck.model_validate_json((tmp_path / "gpu.json").read_text())
     assert (found.failed, found.left_out, found.gpu) == ({}, [], "cpu")
     assert set(found.resumed.values()) == {0.0}
-    differs = found.verdicts["small"]
-    assert (differs.images, differs.label, differs.adversarial, differs.p_value, differs.suspicion) == (8, 0, 0, 0, 0)
+    for which in ("small", "small, attacked"):
+        differs = found.verdicts[which]
+        assert (differs.images, differs.label, differs.adversarial, differs.p_value, differs.suspicion) == (
+            8,
+            0,
+            0,
+            0,
+            0,
+        )
     assert found.attack is not None
     assert found.attack.images == 8
     assert 0 <= found.attack.rates["worst"] <= 1
@@ -85,9 +92,9 @@ def test_a_step_that_fails_or_has_no_time_is_named_and_the_rest_is_done(
 @pytest.mark.slow
 def test_every_command_runs(script: ModuleType, words: list[str], tmp_path: Path) -> None:
     assert script.main([*words, "--only", "commands"]) == 0
-    assert {"train", "detect", "attack", "evaluate", "certify"} <= json.loads((tmp_path / "gpu.json").read_text())[
-        "commands"
-    ].keys()
+    assert {"train", "detect", "attack", "evaluate", "motivation", "certify"} <= json.loads(
+        (tmp_path / "gpu.json").read_text()
+    )["commands"].keys()
 
 
 def test_a_device_that_is_not_there_and_a_step_that_is_none_end_it_in_a_line(

@@ -63,12 +63,15 @@ def shown(value: object) -> tuple[str, Any]:
     return "text", repr(value)
 
 
+LONG = "detect_and_attack.ipynb"
+NOTEBOOKS = [pytest.param(path, marks=pytest.mark.slow if path.name == LONG else (), id=path.name)
+             for path in sorted(EXAMPLES.glob("*.ipynb"))]  # fmt: skip
 WEAKER = {"steps": 2, "images": 10, "subset": 10, "blackbox_images": 10, "judges": {"steps": 5}}
 """Of an evaluation, than the notebook asks for."""
 
 
 @pytest.mark.parametrize("weaker", [WEAKER, pytest.param({}, marks=pytest.mark.slow)], ids=["weaker", "as it stands"])
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_runs_and_shows_what_it_should(
     path: Path, weaker: dict[str, Any], tmp_path: Path, monkeypatch, capsys
 ) -> None:

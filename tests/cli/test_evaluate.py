@@ -300,6 +300,7 @@ def test_a_report_is_made_again_from_its_folder_alone(evaluated: Path, ok: Calla
     assert Path("judged/report.html").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_table_of_the_paper_is_reproduced_and_kept(
     ok: Callable, program: Callable, fewer_rounds, monkeypatch
 ) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from twinlatent import reproduce_motivation
 from twinlatent.evaluation.results.records import read_records
 
 
+@pytest.mark.slow
 def test_a_cell_of_table_1_is_printed_and_kept(ok: Callable, program: Callable, monkeypatch, fewer_steps) -> None:
     fewer_steps(monkeypatch, 60)
     cell = ["motivation", "--data", "digits", "--attack", "fgsm", "--preset", "smoke", "--images", 10, "--out", "cell",

@@ -195,6 +195,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     assert resumed == whole
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_says_that_it_was_saved(interrupted: Interrupted) -> None:
     assert interrupted.done.err.startswith("twinlatent: ")
     assert f"round {interrupted.rounds} of 150" in interrupted.done.err

@@ -202,6 +202,7 @@ def test_nothing_is_proved_of_a_user_s_model_and_the_page_says_so(folder: Path) 
         report.certified()
 
 
+@pytest.mark.slow
 def test_floors_have_ceilings_and_the_page_shows_both(
     hardened: Callable[[str], Detector], digits: Split, tmp_path: Path, fewer_steps, without_figures, monkeypatch
 ) -> None:

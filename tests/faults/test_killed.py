@@ -86,8 +86,8 @@ def test_a_work_that_keeps_what_it_does_is_found_sound(faulty: Callable, tmp_pat
     ("flaw", "line"),
     [
         pytest.param("begins anew", "lost ", marks=pytest.mark.slow),
-        ("does it all again", "pieces again"),
-        ("goes on otherwise", "it ends otherwise"),
+        pytest.param("does it all again", "pieces again", marks=pytest.mark.slow),
+        pytest.param("goes on otherwise", "it ends otherwise", marks=pytest.mark.slow),
         ("fails", "it ends with status 3"),
         ("cannot be read", "what is kept cannot be read: ValueError: half a file"),
     ],
@@ -171,6 +171,7 @@ def test_a_process_that_refuses_otherwise_than_in_a_line_is_found(faulty: Callab
     assert says("twinlatent: KeyError: 'a'; run again with --debug for the traceback\n", 1)
 
 
+@pytest.mark.slow
 def test_data_are_prepared_and_fetched_whatever_is_killed(faulty: Callable, tmp_path: Path) -> None:
     killing, works, draw = faulty("killing"), faulty("works"), random.Random(2)
     found = killing.killed(works.preparing(tmp_path), 4, draw, tmp_path)

@@ -83,6 +83,7 @@ def test_no_attack_succeeds_where_a_certificate_holds(detector: Detector, digits
             assert found.holds.double().mean() > (0.1 if epsilon < 0.03 else 0.0)
 
 
+@pytest.mark.slow
 def test_no_random_point_succeeds_where_a_certificate_holds(
     detector: Detector, digits: Split, generator: torch.Generator
 ) -> None:

@@ -83,6 +83,7 @@ def test_the_files_are_the_same_whoever_writes_them_and_what_dies_is_done_again(
         assert "was ended by SIGKILL during number 1; it is done again" in line
 
 
+@pytest.mark.slow
 def test_a_unit_whose_worker_dies_three_times_ends_the_run_and_what_was_kept_stays(
     unit, written, tmp_path: Path
 ) -> None:
