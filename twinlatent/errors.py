@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MISSING = object()
+
 
 class TwinlatentError(ValueError):
     """Bad input. The message is one line, names the offending value and says how to mend it.
@@ -57,11 +59,11 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         >>> differing({"seed": 0, "asked": {"steps": 5, "fpr": 0.05}}, {"seed": 0, "asked": {"steps": 6, "fpr": 0.05}})
         ['steps']
     """
-    names = []
+    names: list[str] = []
     for name in sorted({*before, *now}):
-        one, other = before.get(name), now.get(name)
+        one, other = before.get(name, MISSING), now.get(name, MISSING)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             names += differing(one, other)
         elif one != other:
             names.append(name)
-    return names
+    return list(dict.fromkeys(names))

@@ -1,6 +1,7 @@
 """Batches of Algorithm 2 attacked by others: the same images bit for bit, and what dies midway is resumed."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from twinlatent.motivation import attacking
 from twinlatent.motivation.accumulation import VulnerableImages, accumulate, new_discriminator
 from twinlatent.motivation.attacking import ATTACKED
 from twinlatent.running.units import Here, Places, Runner, Told, Unit, nothing_told
@@ -16,7 +18,7 @@ from twinlatent.running.workers import Workers
 
 @dataclass
 class Elsewhere(Runner):
-    """Does units in this process, in another order, and is killed after some."""
+    """Does units in this process, in another order, until Ctrl-C comes after some."""
 
     threads: int = 1
     left: int = 1000
@@ -25,15 +27,18 @@ class Elsewhere(Runner):
     def run(self, stages: Sequence[Sequence[Unit]], given: Any, places: Places, told: Told = nothing_told) -> None:
         for unit in reversed([unit for stage in stages for unit in stage]):
             if not self.left:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
+                self.done.append("after Ctrl-C")
             self.left -= 1
             self.done.append(unit.name)
             Here().run([[unit]], given, places, told)
 
 
-def gathered(target, benign, settings, folder: Path | None, runner: Runner) -> VulnerableImages:
+def gathered(
+    target, benign, settings, folder: Path | None, runner: Runner, identity: Mapping[str, Any] | None = None
+) -> VulnerableImages:
     return accumulate(target, new_discriminator(settings, (1, 8, 8)), benign, settings, folder=folder, runner=runner,
-                      iterations=settings.iterations, identity={}, progress=False)  # fmt: skip
+                      iterations=settings.iterations, identity=identity or {}, progress=False)  # fmt: skip
 
 
 def same(one: VulnerableImages, other: VulnerableImages) -> bool:
@@ -56,14 +61,39 @@ def test_others_find_what_this_process_finds(target, benign, asked, tmp_path: Pa
 
 
 @pytest.mark.parametrize("before", [1, 4])
-def test_what_was_attacked_is_not_attacked_again(target, benign, asked, tmp_path: Path, before: int) -> None:
-    """Killed in either iteration."""
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_was_attacked_is_not_attacked_again(
+    target, benign, asked, tmp_path: Path, monkeypatch, before: int, alone: bool
+) -> None:
+    """Ctrl-C comes in either iteration, and ends it at once; whoever resumes takes what is there."""
+    whole, cut = gathered(target, benign, asked, None, Here()), Elsewhere(left=before)
     with pytest.raises(KeyboardInterrupt):
-        gathered(target, benign, asked, tmp_path, Elsewhere(left=before))
-    assert len(list((tmp_path / ATTACKED).iterdir())) >= 1
-    other = Elsewhere()
-    assert same(gathered(target, benign, asked, tmp_path, other), gathered(target, benign, asked, None, Here()))
-    assert len(other.done) == 6 - before
+        gathered(target, benign, asked, tmp_path, cut)
+    assert "after Ctrl-C" not in cut.done
+    attacks: list[object] = []
+    attack = attacking.run
+    monkeypatch.setattr(attacking, "run", lambda *given, **more: attacks.append(given) or attack(*given, **more))
+    assert same(gathered(target, benign, asked, tmp_path, Here() if alone else Elsewhere()), whole)
+    assert len(attacks) == 6 - before
+
+
+def test_a_batch_that_is_damaged_is_attacked_again(target, benign, asked, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        gathered(target, benign, asked, tmp_path, Elsewhere(left=2))
+    one, other = sorted((tmp_path / ATTACKED).glob("*.npz"))
+    one.write_bytes(one.read_bytes()[:100])
+    other.write_bytes(b"")
+    again = Elsewhere()
+    assert same(gathered(target, benign, asked, tmp_path, again), gathered(target, benign, asked, None, Here()))
+    assert len(again.done) == 6
+
+
+def test_batches_of_other_work_are_not_taken(target, benign, asked, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        gathered(target, benign, asked, tmp_path, Elsewhere(left=2), {"data": "others"})
+    again = Elsewhere()
+    assert same(gathered(target, benign, asked, tmp_path, again), gathered(target, benign, asked, None, Here()))
+    assert len(again.done) == 6
 
 
 @pytest.mark.slow

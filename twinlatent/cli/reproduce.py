@@ -1,15 +1,21 @@
 """`twinlatent reproduce` and `motivation`: the paper's experiments."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import twinlatent as tl
 from twinlatent.cells import CELLS, MOTIVATION_CELLS, MOTIVATION_DATA
 from twinlatent.cli.options import Device, Few, Progress, Seed, resumable
-from twinlatent.cli.workers import EACH, OnRay, Workers, WorkerThreads, workers_of
+from twinlatent.cli.workers import OnRay, Workers, WorkerThreads, workers_of
 from twinlatent.errors import TwinlatentError
+
+if TYPE_CHECKING:
+    from twinlatent.motivation.settings import MotivationSettings
+
+STEPS = 100
+"""Of most attacks of the suite `standard`."""
 
 
 def _place(name: str) -> tuple[int, int]:
@@ -100,9 +106,13 @@ def motivation(
     settings = recipe_of(split, preset).motivation_settings(attack_, images=images,
                                    iterations=iterations, seed=seed)  # fmt: skip
     settings = override(settings, change or [])
-    attacked = max(settings.images or len(split.train), settings.test_images)
-    runner = workers_of(workers, threads, device, attacked // settings.batch * EACH)
+    runner = workers_of(workers, threads, device, _worth(settings, len(split.train)))
     with resumable("what is finished is kept"):
         found = run_cell(split, settings, folder, shared=shared, device=device, workers=runner, progress=progress)
     print_motivation(found.records)
     print(f"Page with pictures: {folder / PAGE}")
+
+
+def _worth(settings: "MotivationSettings", available: int) -> int:
+    """As how many images of `attack` those of an iteration count, by the steps that they take."""
+    return int((settings.images or available) * min(1.0, (settings.spent.steps or 1) / STEPS))

@@ -4,7 +4,6 @@ Letters: n images attacked in each iteration, m images kept, C classes.
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,14 @@ from twinlatent.data import LabelledImages
 from twinlatent.data.split import seeded
 from twinlatent.method.networks import PlainNetwork, build_classifier
 from twinlatent.method.training import STATE_FILE, TOTAL, Keeping, TrainingState, train_rounds
-from twinlatent.motivation.attacking import ATTACKED, Attacking, Watched, file_of, lower_precision, read_found
+from twinlatent.motivation.attacking import (
+    ATTACKED,
+    Attacking,
+    AttackUnit,
+    Watched,
+    begin_in,
+    lower_precision,
+)
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.running.together import some_folder
 from twinlatent.running.units import Here, Runner
@@ -108,7 +114,7 @@ class VulnerableImages:
         labels: int64 (m,), what F_p takes them for, never the true label.
         sources: int64 (m,), which benign image each was made from.
         added: how many each iteration gave.
-        seconds: it took, over all resumptions.
+        seconds: it took, over all resumptions; what was killed between two savings of the state is not in it.
     """
 
     images: Tensor
@@ -174,13 +180,9 @@ def accumulate(
     work = Attacking(watched, benign, classes, settings, device)
     batches, lessons, alone = len(work.parts), _Lessons(state, work), isinstance(runner, Here)
 
-    def turn(kept: Path | None) -> dict[str, Any]:
+    def turn(kept: Path) -> dict[str, Any]:
         iteration, part = divmod(state.round, batches)
-        if kept is None:
-            found = work.attacked(iteration, part)
-        else:
-            work.by_units(iteration, range(part, batches), runner, kept, title, progress)
-            found = read_found(kept / file_of(iteration, part))
+        found = work.found(AttackUnit(iteration, part), kept, runner, title, progress)
         state.add(*found, iteration)
         if teach and part == batches - 1:
             state.loss = lessons.teach()
@@ -188,7 +190,8 @@ def accumulate(
 
     resume = folder is not None and (folder / STATE_FILE).exists()
     keeping = Keeping(folder, identity or {}, resume, batches, progress and alone)
-    with nullcontext() if alone else some_folder(folder and folder / ATTACKED) as kept:
+    with some_folder(folder and folder / ATTACKED) as kept:
+        begin_in(kept, {"seed": settings.seed, **(identity or {})})
         train_rounds(state, partial(turn, kept), iterations * batches, keeping, title=title, note=_note)
     if folder is not None:
         clear(folder / ATTACKED)

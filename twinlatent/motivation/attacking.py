@@ -3,9 +3,14 @@
 All batches of an iteration meet the same D, so none needs another one.
 """
 
+import json
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,18 +18,22 @@ from torch import Tensor, nn
 
 from twinlatent.attacks.attack import run
 from twinlatent.attacks.models import frozen
+from twinlatent.claims import clear
+from twinlatent.code_digest import LEARNING, code_identity
 from twinlatent.criteria import HitsTarget, Misclassified
 from twinlatent.data import LabelledImages
 from twinlatent.data.split import SEED_LIMIT, seeded
-from twinlatent.files import replacing
+from twinlatent.files import replacing, write_json
 from twinlatent.interrupts import at_once
 from twinlatent.motivation.settings import MotivationSettings, Precision
 from twinlatent.outputs import Outputs
 from twinlatent.running.together import run_all
-from twinlatent.running.units import Heard, Places, Runner
+from twinlatent.running.units import Heard, Here, Places, Runner
 
 ATTACKED = "attacked"
 """What units call the folder of attacked batches; its name below that of the accumulation."""
+IDENTITY = "identity.json"
+"""File in it that says whose they are."""
 Found = tuple[Tensor, Tensor, Tensor]
 """Images uint8 (k, 1, H, W) that fool F_p, what it takes them for, and which benign image each was made from."""
 
@@ -98,32 +107,47 @@ class Attacking:
         shift = torch.randint(1, self.classes, (len(self.benign),), generator=generator)
         return (self.benign.labels + shift) % self.classes
 
-    def by_units(
-        self, iteration: int, parts: Sequence[int], runner: Runner, folder: Path, title: str, progress: bool
-    ) -> None:
-        """Let batches be attacked, but for those whose files are in the folder; Ctrl-C ends it at once.
+    def found(self, unit: "AttackUnit", folder: Path, runner: Runner, title: str, progress: bool) -> Found:
+        """What a batch's file holds; where there is none it is attacked first.
 
-        Files of earlier iterations are removed: what they hold is in the state by now.
+        Others attack all that are left of the iteration. Files of earlier ones, which the state has, are removed.
         """
-        for before in range(iteration):
-            for part in range(len(self.parts)):
-                (folder / file_of(before, part)).unlink(missing_ok=True)
-        units = [AttackUnit(iteration, part) for part in parts if not (folder / file_of(iteration, part)).exists()]
-        if units:
+        there = read_found(folder / unit.file)
+        if there is not None:
+            return there
+        for path in folder.glob("iteration-*.npz"):
+            if not path.name.startswith(unit.begin):
+                path.unlink(missing_ok=True)
+        if isinstance(runner, Here):
+            unit(self, {ATTACKED: folder}, lambda _: None)
+        else:
+            rest = (AttackUnit(unit.iteration, part) for part in range(unit.part, len(self.parts)))
+            units = [one for one in rest if read_found(folder / one.file) is None]
             with at_once():
-                run_all(runner, [units], self, {ATTACKED: folder}, name=f"{title}, iteration {iteration + 1}",
+                run_all(runner, [units], self, {ATTACKED: folder}, name=f"{title}, iteration {unit.iteration + 1}",
                         progress=progress)  # fmt: skip
+        there = read_found(folder / unit.file)
+        assert there is not None, "a unit keeps its file"
+        return there
 
 
-def file_of(iteration: int, part: int) -> str:
-    """Name of a batch's file."""
-    return f"iteration-{iteration + 1}-{part:06}.npz"
+def begin_in(folder: Path, whose: Mapping[str, Any]) -> None:
+    """Remove what a folder holds of work that is not this one."""
+    path, now = folder / IDENTITY, json.loads(json.dumps({**whose, **code_identity(LEARNING)}))
+    with suppress(OSError, ValueError):
+        if json.loads(path.read_text(encoding="utf-8")) == now:
+            return
+    clear(folder)
+    write_json(path, now)
 
 
-def read_found(path: Path) -> Found:
-    """What a unit found."""
-    with np.load(path, allow_pickle=False) as arrays:
-        images, labels, sources = (torch.from_numpy(arrays[name]) for name in ("images", "labels", "sources"))
+def read_found(path: Path) -> Found | None:
+    """What a unit found; None where there is nothing, or nothing whole."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images, labels, sources = (torch.from_numpy(arrays[name]) for name in ("images", "labels", "sources"))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        return None
     return images, labels, sources
 
 
@@ -145,9 +169,19 @@ class AttackUnit:
         return 1
 
     @property
+    def file(self) -> str:
+        """Name of what it keeps."""
+        return f"{self.begin}{self.part:06}.npz"
+
+    @property
+    def begin(self) -> str:
+        """Of the names of all files of its iteration."""
+        return f"iteration-{self.iteration + 1}-"
+
+    @property
     def keeps(self) -> Mapping[str, Sequence[str]]:
         """See `Unit`."""
-        return {ATTACKED: (file_of(self.iteration, self.part),)}
+        return {ATTACKED: (self.file,)}
 
     @property
     def needs(self) -> Mapping[str, Sequence[str]]:
@@ -156,8 +190,8 @@ class AttackUnit:
 
     def __call__(self, given: Attacking, places: Places, heard: Heard) -> None:
         """Attack it, unless its file is there."""
-        path = places[ATTACKED] / file_of(self.iteration, self.part)
-        if not path.exists():
+        path = places[ATTACKED] / self.file
+        if read_found(path) is None:
             images, labels, sources = (one.numpy() for one in given.attacked(self.iteration, self.part))
             with replacing(path) as temporary:
                 np.savez_compressed(temporary, images=images, labels=labels, sources=sources)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -28,9 +29,9 @@ from twinlatent.motivation.accumulation import VulnerableImages, accumulate, new
 from twinlatent.motivation.learning import LEARNER, labels_of, learn, lessons
 from twinlatent.motivation.settings import MotivationSettings
 from twinlatent.provenance import Provenance, provenance
-from twinlatent.running.units import Runner
+from twinlatent.running.units import Here, Runner
 from twinlatent.running.workers import runner_of
-from twinlatent.torch_state import Device, check_device, fresh_torch
+from twinlatent.torch_state import Device, check_device, computing_with, fresh_torch
 
 METHOD = "motivation"
 ASKED, RECORDS, FIGURE = "asked.json", "results.json", "figure2.npz"
@@ -88,16 +89,16 @@ def run_motivation(
             on no training image.
         KeyboardInterrupt: after Ctrl-C; the same call resumes, to the same numbers.
     """
-    place = check_device(device)
+    place, runner = check_device(device), runner_of(workers)
     asked = _asked(split, settings, folder)
-    with claimed(folder):
+    with claimed(folder), nullcontext() if isinstance(runner, Here) else computing_with(runner.threads):
         if not (folder / ASKED).exists():
             refuse_present(folder, (RECORDS, FIGURE), "other work")
         if (folder / RECORDS).exists():
             return read_motivation(folder)
         write_json(folder / ASKED, asked)
         origin = provenance()
-        work = _Work(split, settings, folder, asked, place, runner_of(workers), progress)
+        work = _Work(split, settings, folder, asked, place, runner, progress)
         target = train_substitute(split, seed=settings.seed, folder=shared or folder, progress=progress).network
         found = work.measured(target)
         records = [_record(split, settings, origin, found.seconds, *number) for number in found.numbers]
