@@ -190,12 +190,15 @@ def white_box(everything: Detectors) -> Iterator[str]:
 
 def thousands() -> Iterator[str]:
     """Rows of `white_box` on 1,000 images, beside what they were on fewer, with the seconds of either."""
-    yield from head("data", "detector", "ε", "SR@5", "images", "then: SR@5", "images")
+    yield from head("data", "detector", "ε", "SR@5", "images", "minutes", "before: SR@5", "images", "minutes")
     for path in sorted(RESULTS.glob(f"{THOUSAND}*.json")):
+        fewer = read_records(RESULTS / f"{path.stem.removeprefix(THOUSAND)}.json")
         now = find(read_records(path), metric="sr@5", attack=WORST)
-        fewer = RESULTS / f"{path.stem.removeprefix(THOUSAND)}.json"
-        then = find(read_records(fewer), metric="sr@5", attack=WORST, score=now.score, epsilon=now.epsilon)
-        yield row(TITLES[now.data], named([now]), f"{now.epsilon:g}", between(now), now.n, between(then), then.n)
+        assert now is not None, path
+        then = find(fewer, metric="sr@5", attack=WORST, score=now.score, epsilon=now.epsilon)
+        assert then is not None, path
+        yield row(TITLES[now.data], named([now]), f"{now.epsilon:g}", between(now, digits=3), f"{now.n:,}",
+                  f"{now.seconds / 60:.0f}", between(then), then.n, f"{then.seconds / 60:.0f}")  # fmt: skip
 
 
 def ceiling_of(records: Records) -> Record | None:
