@@ -234,6 +234,6 @@ def test_unfinished_work_of_other_options_is_refused(trained: Path, tmp_path: Pa
         patch.setattr(whitebox, "save_run", stop)
         assert program("attack", trained, *QUICK, "--no-progress").status == 130
     done = program("attack", trained, *QUICK, "--no-progress", "--epsilon", 0.1)
-    assert "adversarial.npz.unfinished holds unfinished work with other asked" in done.refusal
+    assert "adversarial.npz.unfinished holds unfinished work with other epsilon" in done.refusal
     assert program("attack", trained, *QUICK, "--no-progress").status == 0
     assert {path.name for path in tmp_path.iterdir()} == {"adversarial.npz"}

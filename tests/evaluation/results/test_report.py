@@ -245,7 +245,7 @@ def test_unfinished_work_that_does_not_fit_is_begun_anew_when_told_so(kept: str,
     elif kept == "damaged":
         (batch.parent / WHOSE).write_text("{")
     asked = {"asked": 2 if kept == "settings" else 1}
-    named = {"settings": "asked", "code": "code", "damaged": r"asked, code, torch and \d more"}[kept]
+    named = {"settings": "asked", "code": "code", "damaged": r"asked, code, numpy and \d more"}[kept]
     with pytest.raises(TwinlatentError, match=rf"another evaluation \(other {named}.*--force"), \
             evaluation_folder(folder, asked):  # fmt: skip
         raise AssertionError("not its work")
