@@ -34,6 +34,7 @@ POINTS = "points-"
 COLOURED = "cifar10-", "gtsrb32"
 """Those of detectors of images in colour, which have a table of their own, by scripts/colour_tables.py."""
 OTHER_BENCHMARKS = (
+    "attacks",
     "export",
     "one-core",
     "command",
