@@ -53,6 +53,17 @@ def test_the_shards_of_an_attack_are_the_attack(
 
 
 @pytest.mark.slow
+def test_eight_shards_of_an_attack_are_the_attack_though_there_are_fewer_batches(
+    trained: Path, ok: Callable, tmp_path: Path
+) -> None:
+    ok("attack", trained, *ATTACK, "--save", "whole.npz")
+    for number in range(1, 9):
+        ok("attack", trained, *ATTACK, "--save", "run.npz", "--shard", f"{number}/8")
+    ok("merge", "run.npz", *sorted(tmp_path.glob("run.npz.shard-*")), "--no-progress")
+    assert arrays(tmp_path / "run.npz") == arrays(tmp_path / "whole.npz")
+
+
+@pytest.mark.slow
 def test_the_shards_of_an_evaluation_are_the_evaluation(trained: Path, ok: Callable, tmp_path: Path) -> None:
     ok("evaluate", trained, *EVALUATE, "--out", "whole")
     for number in range(1, OF + 1):
