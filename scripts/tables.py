@@ -40,7 +40,6 @@ OTHER_BENCHMARKS = (
     "command",
     "clock",
     "cluster",
-    "driver",
     "precision",
     "thresholds",
     "serve",

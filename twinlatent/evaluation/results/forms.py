@@ -17,7 +17,7 @@ from twinlatent.evaluation.results.commands import ClockBenchmark, ClusterCheck,
 from twinlatent.evaluation.results.faults import FaultsCheck
 from twinlatent.evaluation.results.parts import JudgeReport, ModelCard
 from twinlatent.evaluation.results.release import FreshCheck, ReleaseCheck
-from twinlatent.evaluation.results.speeds import DriverBenchmark, PeersBenchmark, PrecisionBenchmark
+from twinlatent.evaluation.results.speeds import PeersBenchmark, PrecisionBenchmark
 
 FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "gpu": ("a check of a GPU", DeviceCheck),
@@ -31,7 +31,6 @@ FORMS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "whole_seconds": ("a benchmark", CommandBenchmark),
     "to success": ("a benchmark", PeersBenchmark),
     "compiling": ("a benchmark", PrecisionBenchmark),
-    "driver_seconds": ("a benchmark", DriverBenchmark),
     "clock_seconds": ("a benchmark", ClockBenchmark),
     "kept_at": ("a check of a cluster", ClusterCheck),
     "wheel": ("a check of a release", ReleaseCheck),

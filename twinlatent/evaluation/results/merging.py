@@ -34,7 +34,7 @@ class ShardFile(BaseModel):
         number, of: see `Shard`.
         asked: the command's options by name, JSON-able.
         origin: of the run without its shard.
-        kept: SHA-256 of each file that it kept, by place; None of shards that versions before 0.2.0 made.
+        kept: SHA-256 of each file that it kept, by place; None of shards made before this was noted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

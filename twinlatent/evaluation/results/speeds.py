@@ -1,4 +1,4 @@
-"""The forms of what benchmarks/attacks.py, benchmarks/precision.py and benchmarks/driver.py leave in results/."""
+"""The forms of what benchmarks/attacks.py and benchmarks/precision.py leave in results/."""
 
 from typing import Annotated, Any
 
@@ -100,22 +100,4 @@ class PrecisionBenchmark(_Form):
     ratio: dict[str, Positive]
     compiling: Positive
     attacks: dict[str, Ways]
-    provenance: Provenance
-
-
-class DriverBenchmark(_Form):
-    """What benchmarks/driver.py measures.
-
-    Attributes:
-        detector: name in the zoo.
-        images, subset: of the evaluation.
-        units_seconds, driver_seconds: of the processor, for all units, and for what comes when they are done.
-        provenance: where the numbers come from.
-    """
-
-    detector: str
-    images: Images
-    subset: Images
-    units_seconds: Positive
-    driver_seconds: Positive
     provenance: Provenance
